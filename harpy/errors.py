@@ -1,0 +1,187 @@
+"""Every error harpy raises on purpose. Each is a HarpyError and also the builtin a caller expects.
+
+HarpyError
+├── ConfigError             ValueError       a setting is missing, malformed or contradicts another
+│   ├── HadoopNotFound                       no Hadoop client, or no configuration
+│   └── JavaNotFound                         no JDK/JRE, or one that is too old
+├── DataError               ValueError       the input cannot be clustered, read or staged
+├── StorageError            OSError          a file system said no
+│   ├── FileSystemUnreachable ConnectionError  the NameNode does not answer
+│   ├── StoragePermissionError PermissionError not allowed to read or write there
+│   ├── PathNotFound        FileNotFoundError
+│   ├── PathExists          FileExistsError
+│   ├── SafeModeError                        HDFS is read-only for now
+│   ├── QuotaError                           over the directory's quota
+│   └── DiskFull                             no space left, here or on the DataNodes
+├── LaunchError             RuntimeError     workers could not be started
+│   ├── ClusterUnreachable  ConnectionError  the ResourceManager does not answer
+│   ├── DemandRefused       ValueError       can never fit: says asked, available, which limit
+│   ├── SubmissionRefused                    Hadoop refused the job, in Hadoop's words
+│   └── InterpreterMissing  FileNotFoundError  the Python of the workers, on which node, as whom
+├── GangError               RuntimeError     the workers could not work together
+│   ├── RendezvousTimeout   TimeoutError     who is missing, after how long
+│   ├── AuthenticationError PermissionError  a stranger, or a wrong secret
+│   ├── ProtocolError                        a malformed or unexpected message
+│   └── PeerLost            ConnectionError  an echo: some other worker went first
+├── RunError                RuntimeError     a run failed: rank, host and first cause
+│   ├── ProgramFailed                        the program raised
+│   ├── WorkerLost                           a worker process ended without a word
+│   └── RunTimeout          TimeoutError
+├── SessionClosed           RuntimeError     used after close, or ended by idle deadline
+├── JobKilled               RuntimeError     somebody killed the job
+├── JobNotFound             LookupError
+└── ClusterError            RuntimeError     the embedded cluster did not start or stop
+"""
+
+from __future__ import annotations
+
+
+class HarpyError(Exception):
+    """Base of all errors raised by harpy; `exit_code` is what the command line returns for it."""
+
+    exit_code = 1
+
+
+class ConfigError(HarpyError, ValueError):
+    exit_code = 2
+
+
+class HadoopNotFound(ConfigError):
+    pass
+
+
+class JavaNotFound(ConfigError):
+    pass
+
+
+class DataError(HarpyError, ValueError):
+    exit_code = 2
+
+
+class StorageError(HarpyError, OSError):
+    """A file system operation failed. `path` is the URL it was about."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, path: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class FileSystemUnreachable(StorageError, ConnectionError):
+    pass
+
+
+class StoragePermissionError(StorageError, PermissionError):
+    pass
+
+
+class PathNotFound(StorageError, FileNotFoundError):
+    pass
+
+
+class PathExists(StorageError, FileExistsError):
+    pass
+
+
+class SafeModeError(StorageError):
+    pass
+
+
+class QuotaError(StorageError):
+    pass
+
+
+class DiskFull(StorageError):
+    pass
+
+
+class LaunchError(HarpyError, RuntimeError):
+    exit_code = 4
+
+
+class ClusterUnreachable(LaunchError, ConnectionError):
+    pass
+
+
+class DemandRefused(LaunchError, ValueError):
+    pass
+
+
+class SubmissionRefused(LaunchError):
+    pass
+
+
+class InterpreterMissing(LaunchError, FileNotFoundError):
+    pass
+
+
+class GangError(HarpyError, RuntimeError):
+    exit_code = 5
+
+
+class RendezvousTimeout(GangError, TimeoutError):
+    """The gang was not complete in time. `missing` holds the ranks that never came."""
+
+    def __init__(self, message: str, *, missing: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+class AuthenticationError(GangError, PermissionError):
+    pass
+
+
+class ProtocolError(GangError):
+    pass
+
+
+class PeerLost(GangError, ConnectionError):
+    """Another worker is gone or gave up; never the first cause. `rank` is the peer, if known."""
+
+    def __init__(self, message: str, *, rank: int | None = None) -> None:
+        super().__init__(message)
+        self.rank = rank
+
+
+class RunError(HarpyError, RuntimeError):
+    """A run failed. `rank` and `host` say where the first cause was, `detail` holds its traceback
+    or the end of its log."""
+
+    exit_code = 6
+
+    def __init__(
+        self, message: str, *, rank: int | None = None, host: str | None = None, detail: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.rank = rank
+        self.host = host
+        self.detail = detail
+
+
+class ProgramFailed(RunError):
+    pass
+
+
+class WorkerLost(RunError):
+    pass
+
+
+class RunTimeout(RunError, TimeoutError):
+    pass
+
+
+class SessionClosed(HarpyError, RuntimeError):
+    exit_code = 6
+
+
+class JobKilled(HarpyError, RuntimeError):
+    exit_code = 7
+
+
+class JobNotFound(HarpyError, LookupError):
+    exit_code = 8
+
+
+class ClusterError(HarpyError, RuntimeError):
+    exit_code = 9
