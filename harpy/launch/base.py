@@ -1,0 +1,128 @@
+"""The interface of a launcher: who calls what when. Implementations: yarn.YarnLauncher, local.LocalLauncher."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class JobState(Enum):
+    """Life of the job that carries the workers."""
+
+    NEW = "new"  # not submitted
+    SUBMITTED = "submitted"  # accepted by the cluster, waiting for resources
+    RUNNING = "running"  # its master runs; workers start
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    KILLED = "killed"
+
+    @property
+    def ended(self) -> bool:
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.KILLED)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a session wants. A value the user gave is a demand and is refused when it can never be
+    met; an untouched default (its name in `wishes`) is lowered to what the cluster grants."""
+
+    n_node: int
+    n_thread: int  # vcores of one worker
+    n_mem: int  # MB of one worker's whole container
+    queue: str | None = None
+    wishes: frozenset[str] = frozenset()  # of "n_thread", "n_mem"
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What preflight settled on. `notes`: lowered wishes; `warnings`: busy now, unknown scheduler."""
+
+    n_node: int
+    n_thread: int
+    n_mem: int
+    queue: str | None = None
+    vcores: int = 1  # asked of YARN per container: min(n_thread, the largest allowed)
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GangSpec:
+    """Everything a launcher needs to start the workers of one session."""
+
+    job_id: str
+    job_url: str
+    grant: Grant
+    secret: bytes  # 32 bytes; never on a command line, in a log or in a file
+    python: str  # the workers' interpreter
+    name: str  # shown by the cluster
+    max_attempts: int = 1
+    hadoop_conf: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AttemptFailure:
+    """One worker attempt that failed, as the launcher saw it."""
+
+    rank: int | None
+    attempt: str
+    host: str
+    message: str  # one or a few lines for people
+    echo: bool = False  # it only followed another's failure
+    detail: str = ""  # traceback or the end of its log
+    kind: str = "WorkerLost"  # name of a class in harpy.errors
+
+
+@dataclass(frozen=True)
+class LaunchStatus:
+    """The latest the launcher knows; cheap to ask for."""
+
+    state: JobState = JobState.NEW
+    application_id: str | None = None
+    tracking_url: str | None = None
+    progress: float = 0.0
+    message: str = ""  # e.g. why it waits: "2 of 4 workers running; queue default is at 98 %"
+    failures: tuple[AttemptFailure, ...] = ()  # in order of time
+    diagnostics: str = ""  # the cluster's last word on a failed job
+    timings: Mapping[str, float] = field(default_factory=dict)  # stage -> seconds since open()
+
+
+class Launcher(ABC):
+    """Starts a gang of workers and follows it.
+
+    The session calls, in this order: open(), preflight(), submit(), status() often, then
+    kill() or wait(), and close() always. All methods are called from one thread.
+    """
+
+    kind: str
+
+    @abstractmethod
+    def open(self) -> None:
+        """Begin what is slow in the background (the submitting JVM); returns at once."""
+
+    @abstractmethod
+    def preflight(self, demand: Demand) -> Grant:
+        """Settle the demand against the cluster's static limits; DemandRefused with numbers."""
+
+    @abstractmethod
+    def submit(self, spec: GangSpec) -> str | None:
+        """Start the job; return its application id (None where there is none)."""
+
+    @abstractmethod
+    def status(self) -> LaunchStatus:
+        """The latest known state; never blocks, never raises for a failed job."""
+
+    @abstractmethod
+    def kill(self, reason: str) -> None:
+        """End the job and its workers; returns when they are gone or after Deadlines.kill_s."""
+
+    @abstractmethod
+    def wait(self, timeout_s: float) -> LaunchStatus:
+        """Wait until the job has ended, at most timeout_s; return the status then known."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what the driver holds (JVM, pipes, threads). A running job is left to itself."""
