@@ -1,4 +1,4 @@
-"""Every setting and every default: argument, then HARPY_* variable, then Hadoop's files, then default."""
+"""Every setting and default: argument, then HARPY_* variable, then Hadoop's files, then default."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SITE_FILES = ("core-site.xml", "hdfs-site.xml", "yarn-site.xml", "mapred-site.xm
 
 @dataclass(frozen=True)
 class Deadlines:
-    """Every wait of harpy, in seconds. Each can be set as HARPY_<NAME>, e.g. HARPY_RENDEZVOUS_S=30."""
+    """Every wait of harpy, in seconds. Each can be set as HARPY_<NAME>: HARPY_RENDEZVOUS_S=30."""
 
     first_contact_s: float = 10.0  # a NameNode or ResourceManager that does not answer is down
     storage_s: float = 60.0  # one storage operation with retries: survives a NameNode restart

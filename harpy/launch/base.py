@@ -1,4 +1,4 @@
-"""The interface of a launcher: who calls what when. Implementations: yarn.YarnLauncher, local.LocalLauncher."""
+"""The interface of a launcher: who calls what when. See yarn.YarnLauncher, local.LocalLauncher."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Demand:
 
 @dataclass(frozen=True)
 class Grant:
-    """What preflight settled on. `notes`: lowered wishes; `warnings`: busy now, unknown scheduler."""
+    """What preflight settled on. `notes`: lowered wishes; `warnings`: busy now, no scheduler known."""
 
     n_node: int
     n_thread: int

@@ -1,0 +1,71 @@
+"""What a person sees while a session works: one live line on a terminal, plain lines elsewhere.
+
+Everything goes to stderr; stdout belongs to results.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+
+class Progress:
+    """Shows stages and iterations. `enabled=None`: if stderr is a terminal or HARPY_PROGRESS=1."""
+
+    def __init__(self, enabled: bool | None = None) -> None:
+        import os
+
+        self._terminal = sys.stderr.isatty()
+        if enabled is None:
+            wish = os.environ.get("HARPY_PROGRESS")
+            enabled = self._terminal if wish is None else wish not in ("0", "")
+        self.enabled = enabled
+        self._started = time.monotonic()
+        self._status: Any = None
+        self._shown = ""
+
+    def stage(self, text: str) -> None:
+        """Enter a stage: shown at once, replacing the line before on a terminal."""
+        if not self.enabled or text == self._shown:
+            return
+        self._shown = text
+        if not self._terminal:
+            self.note(text)
+            return
+        if self._status is None:
+            from rich.console import Console
+
+            self._status = Console(stderr=True).status(text)
+            self._status.start()
+        self._status.update(f"{time.monotonic() - self._started:5.1f} s  {text}")
+
+    def iteration(self, fraction: float | None, values: dict[str, Any]) -> None:
+        """One step of the program: `iteration 12, inertia 1.2e6`."""
+        if not self.enabled or not self._terminal:
+            return
+        words = [f"{name} {_short(value)}" for name, value in values.items()]
+        if fraction is not None:
+            words.insert(0, f"{100 * fraction:.0f} %")
+        self.stage(", ".join(words) or "running")
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        if not self.enabled:
+            return
+        line = f"harpy {time.monotonic() - self._started:6.1f} s  {text}"
+        if self._status is not None:
+            self._status.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Remove the live line."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+        self._shown = ""
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,131 @@
+"""Which jobs this user started from this machine: a small file each, until its directory is gone.
+
+It is how `harpy jobs`, `fetch`, `kill` and `clean` find a job whose driver died, even one that died
+before it submitted anything. The files hold no secret.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from harpy.errors import ConfigError, JobNotFound
+
+logger = logging.getLogger("harpy")
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """What another shell needs to find a job again."""
+
+    job_id: str
+    job_url: str
+    launcher: str
+    created: float  # seconds since the epoch
+    host: str
+    driver_pid: int
+    driver_started: float  # seconds since the epoch: a reused pid is not the driver
+    conf_dir: str | None = None
+    application_id: str | None = None
+    keep: bool = False
+    user: str | None = None  # who the cluster takes us for, where simple authentication says so
+
+    @classmethod
+    def of_this_process(cls, job_id: str, job_url: str, launcher: str, created: float) -> JobRecord:
+        import psutil
+
+        return cls(
+            job_id=job_id,
+            job_url=job_url,
+            launcher=launcher,
+            created=created,
+            host=socket.gethostname(),
+            driver_pid=os.getpid(),
+            driver_started=psutil.Process().create_time(),
+        )
+
+    def driver_alive(self) -> bool:
+        """Whether the process that started the job still runs (True if it is on another host)."""
+        import psutil
+
+        if self.host != socket.gethostname():
+            return True
+        try:
+            started: float = psutil.Process(self.driver_pid).create_time()
+        except psutil.NoSuchProcess:
+            return False
+        return abs(started - self.driver_started) < 1.0
+
+
+def state_dir() -> Path:
+    """HARPY_STATE, or the platform's directory for a user's state."""
+    given = os.environ.get("HARPY_STATE")
+    if given:
+        return Path(given)
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("harpy"))
+
+
+def record(job: JobRecord) -> None:
+    """Write (or rewrite) the job's file; where that is impossible, say so: the job can run."""
+    directory = state_dir() / "jobs"
+    path = directory / f"{job.job_id}.json"
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(asdict(job), indent=1) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as exc:
+        logger.warning(
+            "cannot record job=%s under %s (%s): other shells will not find it; set HARPY_STATE",
+            job.job_id,
+            directory,
+            exc.strerror,
+        )
+
+
+def update(job: JobRecord, **changes: object) -> JobRecord:
+    """Return the job with changes, recorded."""
+    changed = replace(job, **changes)  # type: ignore[arg-type]
+    record(changed)
+    return changed
+
+
+def forget(job_id: str) -> None:
+    """Remove the job's file; nothing happens when there is none."""
+    (state_dir() / "jobs" / f"{job_id}.json").unlink(missing_ok=True)
+
+
+def all_jobs() -> Iterator[JobRecord]:
+    """The recorded jobs, oldest first."""
+    found = []
+    for path in (state_dir() / "jobs").glob("*.json"):
+        try:
+            found.append(JobRecord(**json.loads(path.read_text(encoding="utf-8"))))
+        except FileNotFoundError:
+            continue  # its driver finished while we looked
+        except (ValueError, TypeError) as exc:
+            raise ConfigError(f"{path} is not a job record ({exc}); remove it") from exc
+    yield from sorted(found, key=lambda job: job.created)
+
+
+def find(job_id: str) -> JobRecord:
+    """The job with this id, or the only one whose id or application id begins with it."""
+    jobs = list(all_jobs())
+    for match in (
+        [j for j in jobs if job_id in (j.job_id, j.application_id)],
+        [j for j in jobs if j.job_id.startswith(job_id)],
+    ):
+        if len(match) == 1:
+            return match[0]
+        if match:
+            names = ", ".join(j.job_id for j in match)
+            raise JobNotFound(f"{job_id!r} is the beginning of {len(match)} jobs: {names}")
+    known = ", ".join(j.job_id for j in jobs) or "none"
+    raise JobNotFound(f"no job {job_id!r} was started from this machine; known: {known}")
