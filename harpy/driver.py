@@ -1,0 +1,421 @@
+"""The driver of a gang: job directory, submission, staging, control channel, results, clean-up.
+
+Owns every trace a session leaves outside its own process until that trace is removed. Knows no
+Hadoop (harpy.launch does) and no protocol (harpy.gang does).
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from harpy import errors, registry
+from harpy.config import Deadlines, HadoopConf, hadoop_user, load_hadoop_conf
+from harpy.errors import (
+    ConfigError,
+    HarpyError,
+    JobKilled,
+    PeerLost,
+    RendezvousTimeout,
+    RunError,
+    RunTimeout,
+    SessionClosed,
+    StorageError,
+    WorkerLost,
+)
+from harpy.gang.control import ControlChannel, Progressed, RunDone, RunFailed, SessionEnded
+from harpy.gang.run_spec import RunSpec
+from harpy.launch.base import Demand, GangSpec, Grant, JobState, Launcher
+from harpy.program import ProgramSource
+from harpy.progress import Progress
+from harpy.storage import FileSystem, JobDirectory, content_hash, filesystem, stage_array
+
+if TYPE_CHECKING:
+    from harpy.session import JobInfo, SessionOptions
+
+logger = logging.getLogger("harpy")
+
+POLL_S = 0.05  # how often the driver looks for rank 0, an event or the job's state
+CAUSE_S = 5.0  # how long after a failure to wait for word of its first cause
+
+
+class GangDriver:
+    """One gang from its job directory to its end. All methods are called from one thread."""
+
+    def __init__(self, options: SessionOptions, progress: Progress) -> None:
+        self.options = options
+        self.deadlines = Deadlines.from_environment()
+        self.usable = True  # False once the gang has ended for whatever reason
+        self._progress = progress
+        self._secret = secrets.token_bytes(32)
+        self._job_id = f"{options.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        self._started = time.monotonic()
+        self._timings: dict[str, float] = {}
+        self._conf = HadoopConf()
+        self._launcher = self._make_launcher()
+        self._grant: Grant | None = None
+        self._fs: FileSystem | None = None
+        self._directory: JobDirectory | None = None
+        self._record: registry.JobRecord | None = None
+        self._control: ControlChannel | None = None
+        self._staged: set[str] = set()
+        self._n_runs = 0
+
+    # -- opening ---------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Check the demand and make the job directory, while the launcher starts what is slow."""
+        self._launcher.open()
+        options = self.options
+        self._fs, workdir = self._resolve_workdir()
+        self._grant = self._launcher.preflight(
+            Demand(options.n_node, options.n_thread, options.n_mem, options.queue, options.wishes)
+        )
+        for note in (*self._grant.notes, *self._grant.warnings):
+            self._progress.note(note)
+            logger.info(note)
+        self._mark("preflight")
+        url = f"{workdir}/{self._job_id}"
+        self._directory = JobDirectory(self._fs, url)
+        self._record = registry.JobRecord.of_this_process(
+            self._job_id, url, options.launcher, time.time()
+        )
+        self._record = registry.update(
+            self._record,
+            conf_dir=str(self._conf.directory) if self._conf.directory else None,
+            keep=options.keep,
+            user=hadoop_user(),
+        )
+        self._directory.create()
+        self._mark("job_directory")
+
+    def submit(self, first_run: RunSpec | None) -> None:
+        """Write job.json and start the workers; they come up while the driver goes on."""
+        assert self._grant and self._directory and self._record
+        self._directory.write_job(
+            {
+                "version": 1,
+                "job_id": self._job_id,
+                "owner": self._record.user,
+                "created": self._record.created,
+                "launcher": self.options.launcher,
+                "n_node": self._grant.n_node,
+                "n_thread": self._grant.n_thread,
+                "keep_open": not self.options.single_run,
+                "first_run": first_run.to_json() if first_run else None,
+                "deadlines": self._worker_deadlines(),
+            }
+        )
+        application_id = self._launcher.submit(
+            GangSpec(
+                job_id=self._job_id,
+                job_url=self._directory.url,
+                grant=self._grant,
+                secret=self._secret,
+                python=self.options.python,
+                name=self._job_id,
+                hadoop_conf=self.options.hadoop_conf,
+            )
+        )
+        self._record = registry.update(self._record, application_id=application_id)
+        self._mark("submitted")
+        status = self._launcher.status()
+        where = f" as {application_id}" if application_id else ""
+        url = f", {status.tracking_url}" if status.tracking_url else ""
+        self._progress.note(f"submitted {self._job_id}{where}{url}")
+
+    # -- runs ------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        source: ProgramSource,
+        params: Mapping[str, Any],
+        data: Mapping[str, np.ndarray],
+        timeout_s: float | None,
+    ) -> tuple[Any, dict[str, np.ndarray]]:
+        """One run from its description to its results."""
+        if not self.usable:
+            raise SessionClosed("this session has ended; open a new one")
+        assert self._directory is not None
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        first = self._n_runs == 0
+        with self.cleaned_up_on_error(keep_after=errors.ProgramFailed):
+            self._n_runs += 1
+            spec = self._describe_run(source, params, data)
+            if first and self.options.single_run:
+                self.submit(spec)
+            for array in data.values():
+                self.stage(array)
+            if self._control is None:
+                self._connect(deadline)
+            assert self._control is not None
+            if not (first and self.options.single_run):
+                self._control.start_run(spec)
+            self._follow(spec.run, deadline)
+            self._mark("ran")
+            results = self._directory.run(spec.run).read_results()
+            self._mark("downloaded")
+        return results
+
+    def stage(self, array: np.ndarray) -> str:
+        """Bring rows to where workers read them, once per content; return the content hash."""
+        assert self._fs and self._directory
+        digest = content_hash(array)
+        if digest not in self._staged:
+            self._progress.stage(f"staging {array.shape[0]} x {array.shape[1]} {array.dtype}")
+            stage_array(self._fs, self._directory.data(digest), array, n_parts=self.options.n_node)
+            self._staged.add(digest)
+            self._mark("staged")
+        return digest
+
+    def _describe_run(
+        self, source: ProgramSource, params: Mapping[str, Any], data: Mapping[str, np.ndarray]
+    ) -> RunSpec:
+        """Write the program's text and the parameters into the job directory."""
+        assert self._fs and self._directory
+        if source.text is not None:
+            path = self._directory.program(source.digest)
+            if not self._fs.exists(path):
+                self._fs.write_bytes(path, source.text.encode())
+        self._directory.run(self._n_runs).write_params(dict(params))
+        return RunSpec(
+            run=self._n_runs,
+            function=source.function,
+            module=source.module,
+            file=source.digest if source.text is not None else None,
+            origin=source.origin,
+            data={name: content_hash(array) for name, array in data.items()},
+        )
+
+    def _connect(self, run_deadline: float | None) -> None:
+        """Wait until rank 0 can be reached, saying meanwhile what the cluster says."""
+        assert self._directory is not None
+        deadline = time.monotonic() + self.deadlines.allocate_s
+        refused: Exception | None = None
+        while True:
+            status = self._launcher.status()
+            if status.state.ended:
+                raise self._cause(None)
+            self._progress.stage(status.message or "waiting for workers")
+            for hub in self._directory.rank0_addresses():  # the highest attempt first
+                try:
+                    self._control = ControlChannel.connect(
+                        hub.address, hub.port, self._secret, self._job_id, self.deadlines
+                    )
+                except (ConnectionError, TimeoutError) as exc:
+                    refused = exc  # an attempt that is gone, or not listening yet
+                    continue
+                self._mark("connected")
+                return
+            self._check_deadline(run_deadline)
+            if time.monotonic() > deadline:
+                raise RendezvousTimeout(
+                    f"no worker of job {self._job_id} could be reached within "
+                    f"{self.deadlines.allocate_s:g} s (HARPY_ALLOCATE_S): "
+                    f"{refused or status.message or 'rank 0 never started'}"
+                ) from refused
+            time.sleep(POLL_S)
+
+    def _follow(self, run: int, deadline: float | None) -> None:
+        """Show the run's progress until it is done; raise its first cause if it fails."""
+        assert self._control is not None
+        while True:
+            try:
+                event = self._control.next_event(POLL_S)
+            except (ConnectionError, PeerLost) as exc:
+                raise self._cause(exc) from exc
+            if isinstance(event, RunDone) and event.run == run:
+                return
+            if isinstance(event, RunFailed) and event.run == run:
+                raise self._cause_of_run(event)
+            if isinstance(event, SessionEnded):
+                raise self._cause(SessionClosed(f"the session ended: {event.reason}"))
+            if isinstance(event, Progressed):
+                self._progress.iteration(event.fraction, event.values)
+            elif event is None:
+                if self._launcher.status().state.ended:
+                    raise self._cause(None)
+                self._check_deadline(deadline)
+
+    def _check_deadline(self, deadline: float | None) -> None:
+        if deadline is not None and time.monotonic() > deadline:
+            raise RunTimeout(f"run {self._n_runs} of job {self._job_id} passed its timeout_s")
+
+    # -- causes ----------------------------------------------------------------------------------
+
+    def _cause_of_run(self, event: RunFailed) -> HarpyError:
+        """The error of a run whose gang could still say what happened."""
+        if event.kind == "WorkerLost":
+            # The gang saw a silent peer; the launcher may know how it died.
+            return self._cause(make_error(event.kind, event.message, event.rank, event.host))
+        return make_error(event.kind, event.message, event.rank, event.host, event.detail)
+
+    def _cause(self, seen: Exception | None) -> HarpyError:
+        """The first cause of a gang's end: the launcher's first failure that is no echo."""
+        deadline = time.monotonic() + CAUSE_S
+        status = self._launcher.status()
+        while time.monotonic() < deadline:
+            status = self._launcher.status()
+            first = next((f for f in status.failures if not f.echo), None)
+            if first is not None:
+                return make_error(first.kind, first.message, first.rank, first.host, first.detail)
+            if status.state is JobState.KILLED:
+                return JobKilled(
+                    f"job {self._job_id} was killed: {status.diagnostics or 'no word why'}"
+                )
+            if status.state is JobState.SUCCEEDED:
+                break
+            time.sleep(POLL_S)
+        if isinstance(seen, HarpyError) and not isinstance(seen, PeerLost):
+            return seen
+        return WorkerLost(
+            f"job {self._job_id} ended ({status.state.value}) before its run did: "
+            f"{status.diagnostics or seen or 'no word why'}"
+        )
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Tell the gang to end, wait until the cluster agrees, remove what is left."""
+        if not self.usable:
+            return None
+        if self._control is None and self._launcher.status().state is not JobState.NEW:
+            return self.abandon("closed before its first run")
+        self._progress.stage("closing")
+        self.usable = False
+        try:
+            if self._control is not None:
+                self._control.close_session()
+                status = self._launcher.wait(self.deadlines.close_s)
+                if not status.state.ended:
+                    self._launcher.kill(f"did not end within {self.deadlines.close_s:g} s")
+            self._mark("closed")
+        finally:
+            self._release()
+
+    def abandon(self, reason: str) -> None:
+        """Kill the job and remove what is left."""
+        if not self.usable:
+            return
+        self.usable = False
+        try:
+            if not self._launcher.status().state.ended:
+                self._progress.stage(f"killing {self._job_id}")
+                self._launcher.kill(reason)
+        finally:
+            self._release()
+
+    @contextmanager
+    def cleaned_up_on_error(self, keep_after: type[BaseException] | None = None) -> Iterator[None]:
+        """Whatever goes wrong inside, Ctrl-C included, ends the job and removes its traces, except
+        a `keep_after` in a kept session, which outlives a failed program."""
+        try:
+            yield
+        except BaseException as exc:
+            survives = (
+                keep_after is not None
+                and isinstance(exc, keep_after)
+                and not self.options.single_run
+                and not self._launcher.status().state.ended
+            )
+            if not survives:
+                try:
+                    self.abandon(type(exc).__name__)
+                except HarpyError as problem:
+                    exc.add_note(f"and cleaning up failed: {problem}; try: harpy clean")
+            raise
+
+    def _release(self) -> None:
+        """Close what this process holds, then the job directory and the record of the job."""
+        try:
+            if self._control is not None:
+                self._control.close()
+        finally:
+            self._launcher.close()
+        if self._directory is None or self._record is None:
+            return
+        if self.options.keep:
+            registry.update(self._record, keep=True)
+            return
+        try:
+            self._directory.remove()
+        except StorageError as exc:
+            exc.add_note(f"job directory {self._directory.url} may remain; try: harpy clean")
+            raise
+        registry.forget(self._job_id)
+
+    # -- small things ----------------------------------------------------------------------------
+
+    def job_info(self) -> JobInfo:
+        from harpy.session import JobInfo
+
+        status = self._launcher.status()
+        options, grant = self.options, self._grant
+        return JobInfo(
+            id=self._job_id,
+            launcher=options.launcher,
+            url=self._directory.url if self._directory else None,
+            application_id=status.application_id,
+            tracking_url=status.tracking_url,
+            n_node=options.n_node,
+            n_thread=grant.n_thread if grant else options.n_thread,
+            n_mem=grant.n_mem if grant else options.n_mem,
+            timings={**status.timings, **self._timings},
+        )
+
+    def _make_launcher(self) -> Launcher:
+        if self.options.launcher == "local":
+            from harpy.launch.local import LocalLauncher
+
+            return LocalLauncher(self.deadlines)
+        from harpy.launch.yarn import YarnLauncher
+
+        self._conf = load_hadoop_conf(self.options.hadoop_conf)
+        return YarnLauncher(self._conf, self.deadlines)
+
+    def _resolve_workdir(self) -> tuple[FileSystem, str]:
+        """The file system and URL below which job directories are made."""
+        default_fs = "file://" if self.options.launcher == "local" else self._conf.default_fs
+        given = self.options.workdir
+        if given is None:
+            fs = filesystem(default_fs, hadoop_conf=self._conf, deadlines=self.deadlines)
+            return fs, f"{fs.home()}/{self.options.default_workdir}"
+        url = given if "://" in given else default_fs.rstrip("/") + str(Path("/") / given)
+        if urlsplit(url).scheme not in ("hdfs", "file"):
+            raise ConfigError(f"workdir must be a path, hdfs:// or file://, got {given!r}")
+        return filesystem(url, hadoop_conf=self._conf, deadlines=self.deadlines), url.rstrip("/")
+
+    def _worker_deadlines(self) -> dict[str, float]:
+        from dataclasses import asdict
+
+        chosen = asdict(self.deadlines)
+        if self.options.idle_timeout_s is not None:
+            chosen["idle_s"] = self.options.idle_timeout_s
+        return chosen
+
+    def _mark(self, stage: str) -> None:
+        self._timings[stage] = time.monotonic() - self._started
+
+
+def make_error(
+    kind: str, message: str, rank: int | None = None, host: str | None = None, detail: str = ""
+) -> HarpyError:
+    """The error class named `kind` with the place and the first lines of its cause."""
+    cls = getattr(errors, kind, WorkerLost)
+    where = f"rank {rank} on {host}: " if rank is not None and host else ""
+    text = f"{where}{message}"
+    if detail:
+        text += "\n" + "\n".join(f"  | {line}" for line in detail.rstrip().splitlines()[-20:])
+    if issubclass(cls, RunError):
+        return cls(text, rank=rank, host=host, detail=detail)
+    if issubclass(cls, HarpyError):
+        return cls(text)
+    return WorkerLost(text, rank=rank, host=host, detail=detail)

@@ -1,0 +1,306 @@
+"""Session and RunResult: what the driver holds. A session is workers and their lifetime, a run is
+one program executed on them.
+
+Where workers come from is left to harpy.launch, how a gang is driven to harpy.driver.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harpy.config import resolve_launcher
+from harpy.errors import ConfigError, SessionClosed
+from harpy.program import Program, ProgramSource, resolve_program
+from harpy.progress import Progress
+
+if TYPE_CHECKING:
+    from harpy.driver import GangDriver
+
+# Set by the worker for itself: a program file that opens a session at import would recurse.
+INSIDE_WORKER = "HARPY_INSIDE_WORKER"
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """What a session was asked for; validated when made. `wishes` names untouched defaults."""
+
+    n_node: int = 1
+    n_thread: int = 1
+    n_mem: int = 2048  # MB of one worker's whole container
+    launcher: str = "auto"
+    workdir: str | None = None
+    default_workdir: str = "harpy-work"  # below the user's home, when workdir is None
+    queue: str | None = None
+    hadoop_conf: Mapping[str, str] = field(default_factory=dict)
+    name: str = "harpy"
+    keep: bool = False  # leave the job directory after the end
+    single_run: bool = False  # submit with the one run to come; it needs no driver to finish
+    idle_timeout_s: float | None = None
+    python: str = sys.executable
+    wishes: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        for name, largest in (("n_node", 2**15), ("n_thread", 4096), ("n_mem", 2**31 - 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer):
+                raise ConfigError(f"{name} must be an int, got {value!r}")
+            if not 1 <= value <= largest:
+                raise ConfigError(f"{name} must be between 1 and {largest}, got {value}")
+        if self.idle_timeout_s is not None and not self.idle_timeout_s > 0:
+            raise ConfigError(f"idle_timeout_s must be positive, got {self.idle_timeout_s}")
+        for key, value in self.hadoop_conf.items():
+            if not isinstance(key, str) or not isinstance(value, str):
+                raise ConfigError(f"hadoop_conf must map str to str, got {key!r}: {value!r}")
+        if not self.name or not all(c.isalnum() or c in "-_." for c in self.name):
+            raise ConfigError(f"name must be letters, digits, '-', '_' or '.', got {self.name!r}")
+
+
+@dataclass(frozen=True)
+class JobInfo:
+    """The job that carried a run, for people and logs."""
+
+    id: str
+    launcher: str
+    url: str | None = None
+    application_id: str | None = None
+    tracking_url: str | None = None
+    n_node: int = 1
+    n_thread: int = 1
+    n_mem: int | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)  # stage -> seconds since the start
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run brought back.
+
+    Attributes
+    ----------
+    value : Any
+        What the program returned on rank 0: nested dicts and lists of JSON values and ndarrays.
+    arrays : Mapping[str, ndarray]
+        What programs saved with `ctx.save`, the parts of all ranks one below the other.
+    seconds : float
+        From the start of the run until its results were here.
+    job : JobInfo
+    """
+
+    value: Any
+    arrays: Mapping[str, np.ndarray]
+    seconds: float
+    job: JobInfo
+
+    def load(self, name: str) -> np.ndarray:
+        """The array saved under `name`; KeyError names those there are."""
+        if name not in self.arrays:
+            known = ", ".join(sorted(self.arrays)) or "none"
+            raise KeyError(f"the program saved no array {name!r}; saved: {known}")
+        return self.arrays[name]
+
+
+class Session:
+    """Workers on a cluster (or on this machine) and their lifetime.
+
+    Parameters
+    ----------
+    n_node : int
+        Number of workers.
+    n_thread : int
+        Threads of each worker.
+    n_mem : int, optional
+        Memory of one worker's whole container in MB; None lets the cluster decide below 2048.
+    launcher : {"auto", "local", "yarn"}
+        "auto" is "yarn" where HADOOP_CONF_DIR (or HARPY_LAUNCHER) says so, else "local". "local"
+        with one worker runs inside this process: no subprocess, no file.
+    workdir : str, optional
+        Where the job directory is made; None: below the user's home directory on the cluster.
+    queue, hadoop_conf
+        YARN queue, and Hadoop settings on top of the configuration files (`-D key=value`).
+    name : str
+        Shown by the cluster.
+    keep : bool
+        Leave the job directory when the session ends.
+    idle_timeout_s : float, optional
+        A session without a run for so long ends itself (default HARPY_IDLE_S, 600).
+    progress : bool, optional
+        Show progress on stderr; None: when stderr is a terminal.
+
+    Examples
+    --------
+    >>> with harpy.Session(n_node=4, n_thread=8) as session:   # doctest: +SKIP
+    ...     model = harpy.DAALKMeans(n_clusters=15, session=session).fit(X)
+    ...     result = session.run("my_program.py", {"alpha": 0.5}, data={"X": X})
+    """
+
+    def __init__(
+        self,
+        n_node: int = 1,
+        n_thread: int = 1,
+        n_mem: int | None = None,
+        *,
+        launcher: str = "auto",
+        progress: bool | None = None,
+        wishes: frozenset[str] = frozenset(),
+        hadoop_conf: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> None:
+        if os.environ.get(INSIDE_WORKER):
+            raise ConfigError(
+                "a worker may not open a session: put the driver's part of the program file "
+                'under `if __name__ == "__main__":`'
+            )
+        if n_mem is None:
+            n_mem, wishes = SessionOptions.n_mem, wishes | {"n_mem"}
+        kind, reason = resolve_launcher(launcher)
+        self.options = SessionOptions(
+            n_node=n_node,
+            n_thread=n_thread,
+            n_mem=n_mem,
+            launcher=kind,
+            wishes=wishes,
+            hadoop_conf=dict(hadoop_conf or {}),
+            **options,
+        )
+        self._launcher_reason = reason
+        self._progress = Progress(progress)
+        self._driver: GangDriver | None = None
+        self._state = "new"
+
+    @property
+    def in_process(self) -> bool:
+        """Whether runs happen inside this process."""
+        return self.options.launcher == "local" and self.options.n_node == 1
+
+    @property
+    def job(self) -> JobInfo:
+        """The job as it is now."""
+        if self._driver is not None:
+            return self._driver.job_info()
+        options = self.options
+        return JobInfo("in-process", options.launcher, n_thread=options.n_thread)
+
+    def open(self) -> Session:
+        """Start the workers; returns while they are starting. `with` calls it."""
+        if self._state == "open":
+            return self
+        if self._state == "closed":
+            raise SessionClosed("this session is closed; make a new one")
+        if not self.in_process:
+            from harpy.driver import GangDriver
+
+            self._progress.stage(
+                f"launcher {self.options.launcher} ({self._launcher_reason}), "
+                f"{self.options.n_node} workers x {self.options.n_thread} threads"
+            )
+            driver = GangDriver(self.options, self._progress)
+            with driver.cleaned_up_on_error():
+                driver.prepare()
+                if not self.options.single_run:
+                    driver.submit(None)
+            self._driver = driver
+        self._state = "open"
+        return self
+
+    def run(
+        self,
+        program: Program,
+        params: Mapping[str, Any] | None = None,
+        data: Mapping[str, np.ndarray] | None = None,
+        *,
+        timeout_s: float | None = None,
+    ) -> RunResult:
+        """Run `program` on every worker and bring the results back.
+
+        Parameters
+        ----------
+        program : str, Path or function
+            "package.module:function", a path to a Python file (its `main`, or "file.py:function"),
+            or a function. It is called with a `harpy.Context`.
+        params : mapping
+            Nested JSON values and ndarrays, the same on all workers.
+        data : mapping of ndarray of shape (n_rows, n_columns)
+            Split over the workers by rows. What was staged once in this session is not sent again.
+        timeout_s : float, optional
+            RunTimeout after so many seconds; the session ends with it.
+
+        Raises
+        ------
+        RunError
+            With the first cause: ProgramFailed, WorkerLost or RunTimeout.
+        """
+        source = resolve_program(program)
+        if self._state != "open":
+            self.open()
+        started = time.monotonic()
+        if self._driver is None:
+            value, arrays = run_in_process(
+                source, params or {}, data or {}, self.options, self._progress
+            )
+        else:
+            try:
+                value, arrays = self._driver.run(source, params or {}, data or {}, timeout_s)
+            except BaseException:
+                if not self._driver.usable:
+                    self._state = "closed"
+                    self._progress.close()
+                raise
+        return RunResult(value, arrays, time.monotonic() - started, self.job)
+
+    def put(self, array: np.ndarray) -> None:
+        """Stage rows now, so that later runs over the same array find them on the workers' side."""
+        self.open()
+        if self._driver is not None:
+            self._driver.stage(array)
+
+    def close(self) -> None:
+        """End the workers, remove what the session left on the cluster; may be repeated."""
+        if self._state == "open" and self._driver is not None:
+            self._state = "closed"
+            try:
+                self._driver.close()
+            finally:
+                self._progress.close()
+        self._state = "closed"
+
+    def __enter__(self) -> Session:
+        return self.open()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None and not issubclass(kind, Exception) and self._driver is not None:
+            # Ctrl-C or exit between runs: do not wait for a friendly end.
+            self._state = "closed"
+            self._driver.abandon(f"{kind.__name__} in the driver")
+            self._progress.close()
+        else:
+            self.close()
+
+
+def run_in_process(
+    source: ProgramSource,
+    params: Mapping[str, Any],
+    data: Mapping[str, np.ndarray],
+    options: SessionOptions,
+    progress: Progress,
+) -> tuple[Any, dict[str, np.ndarray]]:
+    """Execute a program as the only worker, here and now; its errors come as they are."""
+    from harpy.gang.context import Context
+    from harpy.gang.programs import load_program
+
+    context = Context.in_process(
+        params=params, data=data, n_thread=options.n_thread, on_progress=progress.iteration
+    )
+    value = load_program(source)(context)
+    return value, context.saved
