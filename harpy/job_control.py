@@ -1,7 +1,8 @@
-"""What other shells do with jobs: list, read logs, kill, fetch results, clean up after dead drivers."""
+"""What other shells do with jobs: list, read logs, kill, fetch results, clean after dead drivers."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -129,11 +130,15 @@ def fetch(job_id: str, output: Path, *, keep: bool = False, timeout_s: float = 6
     return written
 
 
-def save_results(output: Path, value: Any, arrays: dict[str, np.ndarray]) -> list[Path]:
-    """Write result.json and <name>.npy files into a new or empty directory, all or nothing."""
+def check_output(output: Path) -> None:
+    """Refuse a place for results that is taken, before any work is done for them."""
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise PathExists(f"{output} exists and is not an empty directory", path=str(output))
-    written: list[Path] = []
+
+
+def save_results(output: Path, value: Any, arrays: dict[str, np.ndarray]) -> list[Path]:
+    """Write result.json and <name>.npy files into a new or empty directory, all or nothing."""
+    check_output(output)
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)
     try:
@@ -239,8 +244,6 @@ def _await_end(record: JobRecord, deadline: float) -> None:
 
 def _remove(record: JobRecord) -> None:
     directory = _directory(record)
-    try:
+    with contextlib.suppress(PathNotFound):  # killed before it made one, or removed by hand
         directory.remove()
-    except PathNotFound:
-        pass  # killed before it made one, or removed by hand
     registry.forget(record.job_id)

@@ -1,0 +1,272 @@
+"""The command line: results on stdout, messages on stderr, one exit code per family of errors.
+
+Sub-commands are imported when they are called, so that `harpy --help` is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from harpy import __version__
+from harpy.errors import ConfigError, HarpyError
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+class _Group(click.Group):
+    """A group whose members may live in rooms of their own, imported when named."""
+
+    elsewhere = {
+        "cluster": "harpy.cluster.cli:cluster",
+        "demo": "harpy.demo.cli:demo",
+        "kmeans": "harpy.kmeans_cli:kmeans",
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *self.elsewhere})
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name in self.elsewhere:
+            module, _, attribute = self.elsewhere[name].partition(":")
+            command: click.Command = getattr(import_module(module), attribute)
+            return command
+        return super().get_command(ctx, name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as exc:
+            import difflib
+
+            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            if close:
+                exc.message += f" Did you mean {close[0]!r}?"
+            raise
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="harpy")
+@click.option("-v", "--verbose", is_flag=True, help="Log every event to stderr.")
+def cli(verbose: bool) -> None:
+    """Map-collective Python on the Hadoop cluster you already have."""
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s %(message)s")
+
+
+def _hadoop_pairs(
+    ctx: click.Context, option: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    pairs = [v.partition("=") for v in values]
+    for value, (key, equals, _) in zip(values, pairs, strict=True):
+        if not key or not equals:
+            raise click.BadParameter(f"expected KEY=VALUE, got {value!r}")
+    return {key: value for key, _, value in pairs}
+
+
+def _parameters(
+    ctx: click.Context, option: click.Parameter, values: tuple[str, ...]
+) -> dict[str, Any]:
+    """NAME=JSON; what is not JSON is taken as a string."""
+    parsed: dict[str, Any] = {}
+    for name, text in _hadoop_pairs(ctx, option, values).items():
+        try:
+            parsed[name] = json.loads(text)
+        except ValueError:
+            parsed[name] = text
+    return parsed
+
+
+def session_options(command: Any) -> Any:
+    """The options every command that opens a session takes."""
+    for option in reversed(
+        [
+            click.option("--n-node", type=click.IntRange(1), default=1, show_default=True),
+            click.option("--n-thread", type=click.IntRange(1), default=1, show_default=True),
+            click.option("--n-mem", type=click.IntRange(1), help="MB of one worker's container."),
+            click.option(
+                "--launcher",
+                type=click.Choice(["auto", "local", "yarn"]),
+                default="auto",
+                show_default=True,
+            ),
+            click.option("--workdir", help="Where the job directory is made."),
+            click.option("--queue", help="YARN queue."),
+            click.option(
+                "-D", "hadoop_conf", multiple=True, metavar="KEY=VALUE", callback=_hadoop_pairs
+            ),
+            click.option("--name", help="Name shown by the cluster."),
+            click.option("--keep", is_flag=True, help="Leave the job directory."),
+            click.option("--progress/--no-progress", default=None, help="On stderr."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@click.argument("program")
+@session_options
+@click.option(
+    "--param",
+    "params",
+    multiple=True,
+    metavar="NAME=JSON",
+    callback=_parameters,
+    help="A parameter of the program.",
+)
+@click.option(
+    "--data",
+    multiple=True,
+    metavar="NAME=FILE.npy",
+    callback=_hadoop_pairs,
+    help="Rows split over the workers.",
+)
+@click.option("--output", type=click.Path(path_type=Path), help="Directory for the results.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(0, min_open=True), help="Seconds.")
+def run(
+    program: str,
+    params: dict[str, Any],
+    data: dict[str, str],
+    output: Path | None,
+    timeout_s: float | None,
+    **options: Any,
+) -> None:
+    """Run PROGRAM ('file.py', 'file.py:function' or 'package.module:function') on a gang.
+
+    Prints what it returned on rank 0 as JSON.
+    """
+    from harpy.job_control import check_output, save_results
+    from harpy.session import Session
+
+    options["name"] = options["name"] or "harpy"
+    if output is not None:
+        check_output(output)
+    arrays = {name: load_npy(Path(path)) for name, path in data.items()}
+    with Session(single_run=True, **options) as session:
+        result = session.run(program, params, arrays, timeout_s=timeout_s)
+    if output is not None:
+        for path in save_results(output, result.value, dict(result.arrays)):
+            click.echo(f"wrote {path}", err=True)
+    click.echo(json.dumps(result.value, default=_plain, indent=1))
+
+
+def load_npy(path: Path) -> Any:
+    """An array from a .npy file; ConfigError when there is none or it is something else."""
+    import numpy as np
+
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as exc:
+        raise ConfigError(f"no file {path} (looked in {Path.cwd()})") from exc
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"{path} is not a .npy file: {exc}") from exc
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist()  # ndarrays and NumPy scalars: all that JSON does not know already
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON array on stdout.")
+def jobs(as_json: bool) -> None:
+    """List the jobs started from this machine that still have something somewhere."""
+    from harpy import job_control
+
+    found = [job.to_json() for job in job_control.summaries()]
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    if not found:
+        click.echo("no jobs", err=True)
+    for job in found:
+        age = time.time() - job["created"]
+        click.echo(
+            f"{job['job']}  {job['state']}  {age:.0f} s old  "
+            f"{job['application'] or job['launcher']}  {job['directory']}"
+        )
+
+
+@cli.command()
+@click.argument("job")
+def logs(job: str) -> None:
+    """Print the reports and container logs of JOB (an id, its beginning or an application id)."""
+    from harpy import job_control
+
+    click.echo(job_control.logs(job))
+
+
+@cli.command()
+@click.argument("job")
+def kill(job: str) -> None:
+    """End JOB and remove its directory."""
+    from harpy import job_control
+
+    click.echo(f"killed {job_control.kill(job)}", err=True)
+
+
+@cli.command()
+@click.argument("job")
+@click.option("--output", type=click.Path(path_type=Path), help="Directory; default ./JOB.")
+@click.option("--keep", is_flag=True, help="Leave the job directory.")
+@click.option("--timeout", "timeout_s", default=600.0, show_default=True, help="Seconds to wait.")
+def fetch(job: str, output: Path | None, keep: bool, timeout_s: float) -> None:
+    """Download the results of JOB, whose driver is gone, then remove its directory."""
+    from harpy import job_control, registry
+
+    record = registry.find(job)
+    target = output or Path(record.job_id)
+    for path in job_control.fetch(record.job_id, target, keep=keep, timeout_s=timeout_s):
+        click.echo(path)
+
+
+@cli.command()
+@click.option("--older-than", default=0.0, show_default=True, metavar="HOURS")
+@click.option("--kept", is_flag=True, help="Also directories left on purpose (keep).")
+def clean(older_than: float, kept: bool) -> None:
+    """Remove what ended jobs and dead drivers left behind. Running jobs are left alone."""
+    from harpy import job_control
+
+    for job_id in job_control.clean(older_than_s=3600 * older_than, kept=kept):
+        click.echo(f"removed {job_id}")
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    # The same clean end as Ctrl-C, for a shell's `kill` and a scheduler's stop.
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point of `harpy`: maps every expected error to one message and an exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Exit as exc:
+        sys.exit(exc.exit_code)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(exc.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("harpy: interrupted; the job was ended and its files were removed", err=True)
+        sys.exit(INTERRUPTED)
+    except HarpyError as exc:
+        click.echo(f"harpy: {exc}", err=True)
+        for note in getattr(exc, "__notes__", ()):
+            click.echo(f"  {note}", err=True)
+        sys.exit(exc.exit_code)
+
+
+if __name__ == "__main__":
+    main()
