@@ -13,12 +13,13 @@ import time
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
 from harpy import __version__
-from harpy.errors import ConfigError, HarpyError
+from harpy.cli_options import hadoop_pairs, load_npy, parameters, session_options
+from harpy.errors import HarpyError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -26,7 +27,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 class _Group(click.Group):
     """A group whose members may live in rooms of their own, imported when named."""
 
-    elsewhere = {
+    elsewhere: ClassVar[dict[str, str]] = {
         "cluster": "harpy.cluster.cli:cluster",
         "demo": "harpy.demo.cli:demo",
         "kmeans": "harpy.kmeans_cli:kmeans",
@@ -65,56 +66,6 @@ def cli(verbose: bool) -> None:
     logging.basicConfig(level=level, format="%(levelname)s %(name)s %(message)s")
 
 
-def _hadoop_pairs(
-    ctx: click.Context, option: click.Parameter, values: tuple[str, ...]
-) -> dict[str, str]:
-    pairs = [v.partition("=") for v in values]
-    for value, (key, equals, _) in zip(values, pairs, strict=True):
-        if not key or not equals:
-            raise click.BadParameter(f"expected KEY=VALUE, got {value!r}")
-    return {key: value for key, _, value in pairs}
-
-
-def _parameters(
-    ctx: click.Context, option: click.Parameter, values: tuple[str, ...]
-) -> dict[str, Any]:
-    """NAME=JSON; what is not JSON is taken as a string."""
-    parsed: dict[str, Any] = {}
-    for name, text in _hadoop_pairs(ctx, option, values).items():
-        try:
-            parsed[name] = json.loads(text)
-        except ValueError:
-            parsed[name] = text
-    return parsed
-
-
-def session_options(command: Any) -> Any:
-    """The options every command that opens a session takes."""
-    for option in reversed(
-        [
-            click.option("--n-node", type=click.IntRange(1), default=1, show_default=True),
-            click.option("--n-thread", type=click.IntRange(1), default=1, show_default=True),
-            click.option("--n-mem", type=click.IntRange(1), help="MB of one worker's container."),
-            click.option(
-                "--launcher",
-                type=click.Choice(["auto", "local", "yarn"]),
-                default="auto",
-                show_default=True,
-            ),
-            click.option("--workdir", help="Where the job directory is made."),
-            click.option("--queue", help="YARN queue."),
-            click.option(
-                "-D", "hadoop_conf", multiple=True, metavar="KEY=VALUE", callback=_hadoop_pairs
-            ),
-            click.option("--name", help="Name shown by the cluster."),
-            click.option("--keep", is_flag=True, help="Leave the job directory."),
-            click.option("--progress/--no-progress", default=None, help="On stderr."),
-        ]
-    ):
-        command = option(command)
-    return command
-
-
 @cli.command()
 @click.argument("program")
 @session_options
@@ -123,14 +74,14 @@ def session_options(command: Any) -> Any:
     "params",
     multiple=True,
     metavar="NAME=JSON",
-    callback=_parameters,
+    callback=parameters,
     help="A parameter of the program.",
 )
 @click.option(
     "--data",
     multiple=True,
     metavar="NAME=FILE.npy",
-    callback=_hadoop_pairs,
+    callback=hadoop_pairs,
     help="Rows split over the workers.",
 )
 @click.option("--output", type=click.Path(path_type=Path), help="Directory for the results.")
@@ -160,18 +111,6 @@ def run(
         for path in save_results(output, result.value, dict(result.arrays)):
             click.echo(f"wrote {path}", err=True)
     click.echo(json.dumps(result.value, default=_plain, indent=1))
-
-
-def load_npy(path: Path) -> Any:
-    """An array from a .npy file; ConfigError when there is none or it is something else."""
-    import numpy as np
-
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError as exc:
-        raise ConfigError(f"no file {path} (looked in {Path.cwd()})") from exc
-    except (OSError, ValueError) as exc:
-        raise ConfigError(f"{path} is not a .npy file: {exc}") from exc
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What other shells do with jobs: list, read logs, kill, fetch results, clean after dead drivers."""
+"""What other shells do with jobs: list, logs, kill, fetch results, clean after dead drivers."""
 
 from __future__ import annotations
 
