@@ -43,19 +43,6 @@ class _Group(click.Group):
             return command
         return super().get_command(ctx, name)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as exc:
-            import difflib
-
-            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-            if close:
-                exc.message += f" Did you mean {close[0]!r}?"
-            raise
-
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="harpy")
@@ -198,7 +185,7 @@ def main() -> None:
         exc.show()
         sys.exit(exc.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("harpy: interrupted; the job was ended and its files were removed", err=True)
+        click.echo("harpy: interrupted", err=True)
         sys.exit(INTERRUPTED)
     except HarpyError as exc:
         click.echo(f"harpy: {exc}", err=True)
