@@ -5,6 +5,7 @@ Sub-commands are imported when they are called, so that `harpy --help` is quick.
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
 import signal
@@ -42,6 +43,18 @@ class _Group(click.Group):
             command: click.Command = getattr(import_module(module), attribute)
             return command
         return super().get_command(ctx, name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as exc:
+            # click itself suggests registered commands only.
+            close = difflib.get_close_matches(args[0], self.elsewhere, n=1)
+            if close:
+                exc.message += f" Did you mean {close[0]!r}?"
+            raise
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
