@@ -1,0 +1,1 @@
+"""Native code: each room is C++ with a thin Cython face."""
