@@ -1,4 +1,4 @@
-"""Programs travel as source or as a module's name; what cannot travel is refused before any work."""
+"""Programs travel as source or as a module's name; the rest is refused before any work."""
 
 from pathlib import Path
 

@@ -55,7 +55,7 @@ def harpy_command(*arguments, **env):
 def test_help_lists_every_command():
     out = harpy_command("--help")
     assert out.returncode == 0
-    for name in "clean cluster demo fetch jobs kill kmeans logs run".split():
+    for name in ["clean", "cluster", "demo", "fetch", "jobs", "kill", "kmeans", "logs", "run"]:
         assert f"\n  {name}" in out.stdout
 
 

@@ -39,7 +39,7 @@ def test_unknown_and_ambiguous_ids_name_the_candidates():
     registry.record(job("km-2"))
     with pytest.raises(JobNotFound, match="km-1, km-2"):
         registry.find("km")
-    with pytest.raises(JobNotFound, match="no job 'x'.*km-1, km-2"):
+    with pytest.raises(JobNotFound, match=r"no job 'x'.*km-1, km-2"):
         registry.find("x")
 
 
