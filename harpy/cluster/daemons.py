@@ -1,0 +1,221 @@
+"""The cluster's daemons as processes: started, recognised for sure, and stopped until gone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from harpy.cluster.places import Layout
+from harpy.cluster.spec import Process, write_atomically
+from harpy.errors import ClusterError
+
+# Hadoop on Java 17 reflects into these.
+OPENINGS = (
+    "--add-opens=java.base/java.lang=ALL-UNNAMED",
+    "--add-exports=java.base/sun.net.dns=ALL-UNNAMED",
+    "--add-exports=java.base/sun.net.util=ALL-UNNAMED",
+)
+# Daemons of one machine's cluster do little: start fast, stay small.
+JVM_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xss512k", "-XX:-UsePerfData")
+
+TERM_S = 10.0  # a daemon that has not ended itself by then is killed
+KILL_S = 10.0  # the kernel's time to reap a killed one
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """How one daemon is started."""
+
+    name: str
+    main_class: str
+    heap_mb: int
+    hadoop_user: str | None = None  # who it is to HDFS; None: the unix user
+
+
+NAMENODE = Daemon(
+    "namenode",
+    "org.apache.hadoop.hdfs.server.namenode.NameNode",
+    256,
+    # Its user is HDFS's superuser: nobody's unix name, so that neither the node managers'
+    # containers nor drivers can write where they should not.
+    hadoop_user="hdfs",
+)
+DATANODE = Daemon("datanode", "org.apache.hadoop.hdfs.server.datanode.DataNode", 256)
+RESOURCEMANAGER = Daemon(
+    "resourcemanager",
+    "org.apache.hadoop.yarn.server.resourcemanager.ResourceManager",
+    384,
+    hadoop_user="yarn",
+)
+HISTORYSERVER = Daemon(
+    "historyserver",
+    "org.apache.hadoop.mapreduce.v2.hs.JobHistoryServer",
+    256,
+    hadoop_user="mapred",
+)
+
+
+def nodemanager(node: int) -> Daemon:
+    main_class = "org.apache.hadoop.yarn.server.nodemanager.NodeManager"
+    return Daemon(f"nm{node}", main_class, 256)
+
+
+def conf_dir(layout: Layout, daemon: str) -> Path:
+    """Return the configuration a daemon reads: node managers have their own."""
+    return layout.node_conf(int(daemon[2:])) if daemon.startswith("nm") else layout.conf
+
+
+def java_command(
+    java_home: Path, lib: Path, conf: Path, heap_mb: int, extra: Sequence[str] = ()
+) -> list[str]:
+    """Return the start of a java command line for a Hadoop class, up to the class's name."""
+    return [
+        str(java_home / "bin" / "java"),
+        *OPENINGS,
+        *JVM_OPTIONS,
+        f"-Xmx{heap_mb}m",
+        *extra,
+        "-cp",
+        f"{lib}/*:{conf}",
+    ]
+
+
+def environment(java_home: Path, home: Path, conf: Path) -> dict[str, str]:
+    """Return the environment of daemons and, through the node managers, of all containers."""
+    # The caller's own Hadoop settings must not reach this cluster.
+    mine = {k: v for k, v in os.environ.items() if not k.startswith(("HADOOP_", "YARN_"))}
+    mine.update(JAVA_HOME=str(java_home), HADOOP_HOME=str(home), HADOOP_CONF_DIR=str(conf))
+    return mine
+
+
+def spawn(
+    layout: Layout, daemon: Daemon, java_home: Path, lib: Path, arguments: Sequence[str] = ()
+) -> tuple[subprocess.Popen[bytes], Process]:
+    """Start a daemon in a session of its own, logging to logs/<name>.log, and note its pid."""
+    conf = conf_dir(layout, daemon.name)
+    # `mark` finds processes whose starter was killed before it could write the pid file.
+    extra = [mark(layout), f"-Dhadoop.log.dir={layout.logs}", f"-Dyarn.log.dir={layout.logs}"]
+    command = java_command(java_home, lib, conf, daemon.heap_mb, extra)
+    env = environment(java_home, layout.home, conf)
+    if daemon.hadoop_user:
+        env["HADOOP_USER_NAME"] = daemon.hadoop_user
+    with layout.log(daemon.name).open("wb") as log:
+        process = subprocess.Popen(
+            [*command, daemon.main_class, *arguments],
+            env=env,
+            cwd=layout.home,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    known = Process(daemon.name, process.pid, psutil.Process(process.pid).create_time())
+    write_atomically(layout.pids / daemon.name, f"{known.pid} {known.started!r}\n")
+    return process, known
+
+
+def mark(layout: Layout) -> str:
+    """Return the argument by which a daemon's command line shows whose it is."""
+    return f"-Dharpy.cluster.home={layout.home}"
+
+
+def alive(process: Process) -> bool:
+    """Whether this very process runs: a recycled pid has another start time."""
+    try:
+        found = psutil.Process(process.pid)
+        return (
+            abs(found.create_time() - process.started) < 0.1
+            and found.status() != psutil.STATUS_ZOMBIE
+        )
+    except psutil.NoSuchProcess:
+        return False
+
+
+def recorded(layout: Layout) -> list[Process]:
+    """Return the daemons whose pid files are there, alive or not."""
+    found = []
+    for file in sorted(layout.pids.glob("*")) if layout.pids.is_dir() else ():
+        words = file.read_text().split()
+        if len(words) == 2 and not file.name.startswith("."):
+            found.append(Process(file.name, int(words[0]), float(words[1])))
+    return found
+
+
+def leftovers(layout: Layout) -> list[psutil.Process]:
+    """Return this cluster's live processes, recorded or not: daemons and what runs in containers.
+
+    A daemon carries its mark on the command line; everything in a container has LOCAL_DIRS in
+    its environment, below the cluster's own directory.
+    """
+    wanted, below = mark(layout), f"{layout.work}/"
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if wanted in process.cmdline() or (
+                process.environ().get("LOCAL_DIRS", "").startswith(below)
+            ):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue  # ended meanwhile, or another user's: not ours
+    return found
+
+
+def stop(layout: Layout) -> None:
+    """End every process of this cluster and return when all are gone.
+
+    Raises
+    ------
+    ClusterError
+        Something outlived SIGKILL; names it.
+    """
+    everything = leftovers(layout)
+    for process in everything:
+        _signal(process, kill=False)
+    _, left = psutil.wait_procs(everything, timeout=TERM_S)
+    # Containers a node manager started in its last moments are found only now.
+    left = [*left, *leftovers(layout)]
+    for process in left:
+        _signal(process, kill=True)
+    _, left = psutil.wait_procs(left, timeout=KILL_S)
+    if left:
+        names = ", ".join(str(p.pid) for p in left)
+        raise ClusterError(f"processes {names} of the cluster in {layout.home} outlived SIGKILL")
+    for known in recorded(layout):
+        (layout.pids / known.name).unlink(missing_ok=True)
+
+
+def _signal(process: psutil.Process, *, kill: bool) -> None:
+    try:
+        process.kill() if kill else process.terminate()
+    except psutil.NoSuchProcess:
+        return
+    except psutil.AccessDenied as exc:
+        raise ClusterError(
+            f"process {process.pid} of the cluster belongs to another user: stop it as that user"
+        ) from exc
+
+
+def log_tail(layout: Layout, daemon: str, lines: int = 20) -> str:
+    """Return the end of a daemon's log, indented, or why there is none."""
+    path = layout.log(daemon)
+    if not path.is_file():
+        return f"  (no log at {path})"
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 64_000))
+        text = file.read().decode(errors="replace")
+    return "\n".join(f"  {line}" for line in text.splitlines()[-lines:])
+
+
+def report_of_death(layout: Layout, names: Sequence[str]) -> str:
+    """Return which daemons are dead, each with the end of its log."""
+    parts = [
+        f"{name} of the cluster in {layout.home} is dead; the end of {layout.log(name)}:\n"
+        f"{log_tail(layout, name)}"
+        for name in names
+    ]
+    return "\n".join(parts)

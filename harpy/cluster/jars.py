@@ -1,0 +1,141 @@
+"""Fetches Hadoop's jars with Maven, once per machine user, and publishes them in one rename."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+from harpy.cluster.places import HADOOP_VERSION, SYSTEM_CACHE, cache_dir
+from harpy.errors import ClusterError, DiskFull
+
+Report = Callable[[str], None]
+
+NEEDED_MB = 400  # Maven's own copy and ours, 102 MB each, while both are written
+LISTING = "jars.txt"  # name and size of each jar, written before the rename that publishes them
+
+
+def hadoop_lib(report: Report) -> Path:
+    """Return the directory of Hadoop's jars, fetching them first if need be.
+
+    What root has fetched for the whole machine is used by everybody.
+
+    Raises
+    ------
+    ClusterError
+        Maven is missing, cannot reach its repository, or failed.
+    DiskFull
+        There is no room for 100 MB of jars.
+    """
+    name = f"hadoop-{HADOOP_VERSION}"
+    for cache in (cache_dir(), SYSTEM_CACHE):
+        if _complete(cache / name):
+            return cache / name / "lib"
+    cache = cache_dir()
+    cache.mkdir(parents=True, exist_ok=True)
+    with _lock(cache / f".{name}.lock", report):
+        if not _complete(cache / name):  # somebody else may have fetched them meanwhile
+            _fetch(cache, name, report)
+    return cache / name / "lib"
+
+
+def _complete(directory: Path) -> bool:
+    """Whether every jar that was published is still there in full (cleaners of caches exist)."""
+    listing = directory / LISTING
+    try:
+        wanted = dict(line.rsplit(" ", 1) for line in listing.read_text().splitlines())
+        return all(
+            (directory / "lib" / jar).stat().st_size == int(size) for jar, size in wanted.items()
+        )
+    except OSError:
+        return False
+
+
+@contextmanager
+def _lock(path: Path, report: Report) -> Iterator[None]:
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report("waiting for another harpy that fetches Hadoop's jars")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch(cache: Path, name: str, report: Report) -> None:
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise ClusterError(
+            f"fetching Hadoop {HADOOP_VERSION} needs Maven, and there is no 'mvn' on PATH.\n"
+            "  Debian/Ubuntu: apt-get install maven"
+        )
+    free_mb = shutil.disk_usage(cache).free >> 20
+    if free_mb < NEEDED_MB:
+        raise DiskFull(
+            f"fetching Hadoop's jars into {cache} needs {NEEDED_MB} MB, {free_mb} MB are free.\n"
+            "  make room, or set HARPY_CACHE to a directory on another disk",
+            path=str(cache),
+        )
+    report(f"fetching Hadoop {HADOOP_VERSION} from Maven Central into {cache} (102 MB, once)")
+    # Beside its final place: only a rename within one file system is atomic.
+    work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=cache))
+    try:
+        pom = work / "pom.xml"
+        pom.write_bytes((resources.files("harpy.cluster") / "hadoop-pom.xml").read_bytes())
+        _run_maven(maven, pom, work / "lib", report)
+        _publish(work, cache / name)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _run_maven(maven: str, pom: Path, lib: Path, report: Report) -> None:
+    command = [maven, "-B", "-f", str(pom), "dependency:copy-dependencies"]
+    command += [f"-DoutputDirectory={lib}", "-DincludeScope=runtime"]
+    downloaded = 0
+    tail: list[str] = []
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                if "Downloaded from" in line and ".jar" in line:
+                    downloaded += 1
+                    if downloaded % 50 == 0:
+                        report(f"  {downloaded} jars so far")
+                tail = [*tail[-40:], line.rstrip()]
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode != 0:
+        causes = [line for line in tail if line.startswith("[ERROR]")] or tail
+        said = "\n".join(f"  {line}" for line in causes[:6])
+        raise ClusterError(
+            f"Maven could not fetch Hadoop {HADOOP_VERSION} (exit {process.returncode}):\n{said}\n"
+            "  likely: no connection to Maven Central; behind a proxy or with a mirror, "
+            "set it in ~/.m2/settings.xml"
+        )
+
+
+def _publish(work: Path, final: Path) -> None:
+    jars = sorted((work / "lib").glob("*.jar"))
+    # No blanks in a version of the listing's format: a name, one blank, its size in bytes.
+    (work / LISTING).write_text("".join(f"{j.name} {j.stat().st_size}\n" for j in jars))
+    # Containers of other users read them, whatever this user's umask.
+    for path in (work, work / "lib"):
+        path.chmod(0o755)
+    for jar in [*jars, work / LISTING]:
+        jar.chmod(0o644)
+    if final.exists():
+        shutil.rmtree(final)
+    work.rename(final)

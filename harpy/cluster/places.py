@@ -1,0 +1,101 @@
+"""Where the embedded cluster lives on this machine: the jar cache and the state directory."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+HADOOP_VERSION = "3.5.0"
+STATE_FILE = "cluster.json"
+
+# Root's own cache and state lie below /root, which is closed to everybody else; a cluster started
+# by root is there for all users of the machine, so its files lie where they can be read.
+SYSTEM_CACHE = Path("/var/cache/harpy")
+SYSTEM_HOME = Path("/var/lib/harpy/cluster")
+
+
+def cache_dir() -> Path:
+    """Return where this user keeps fetched jars: HARPY_CACHE, or the platform's cache."""
+    given = os.environ.get("HARPY_CACHE")
+    if given:
+        return Path(given).absolute()
+    if os.geteuid() == 0:
+        return SYSTEM_CACHE
+    return Path(platformdirs.user_cache_dir("harpy"))
+
+
+def own_home() -> Path:
+    """Return where this user's cluster lives: HARPY_CLUSTER_HOME, or the platform's state."""
+    given = os.environ.get("HARPY_CLUSTER_HOME")
+    if given:
+        return Path(given).absolute()
+    if os.geteuid() == 0:
+        return SYSTEM_HOME
+    return Path(platformdirs.user_state_dir("harpy")) / "cluster"
+
+
+def find_home(given: Path | None = None) -> Path:
+    """Return the cluster to talk to: the given one, this user's own, else the one root started."""
+    if given is not None:
+        return given.absolute()
+    own = own_home()
+    if not (own / STATE_FILE).exists() and (SYSTEM_HOME / STATE_FILE).exists():
+        return SYSTEM_HOME
+    return own
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Every path below a cluster's state directory."""
+
+    home: Path
+
+    @property
+    def state(self) -> Path:
+        return self.home / STATE_FILE
+
+    @property
+    def lock(self) -> Path:
+        return self.home / "lock"
+
+    @property
+    def conf(self) -> Path:
+        """What clients and all daemons but the node managers read."""
+        return self.home / "conf"
+
+    @property
+    def bin(self) -> Path:
+        return self.home / "bin"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def pids(self) -> Path:
+        return self.home / "pids"
+
+    @property
+    def hdfs(self) -> Path:
+        """The file system's own data: what `down` keeps unless told to delete it."""
+        return self.home / "hdfs"
+
+    @property
+    def work(self) -> Path:
+        """The resource manager's store, container directories: worthless once it is down."""
+        return self.home / "work"
+
+    def node_conf(self, node: int) -> Path:
+        return self.home / f"nm{node}" / "conf"
+
+    def node_local(self, node: int) -> Path:
+        return self.work / f"nm{node}-local"
+
+    def node_logs(self, node: int) -> Path:
+        return self.work / f"nm{node}-logs"
+
+    def log(self, daemon: str) -> Path:
+        return self.logs / f"{daemon}.log"
