@@ -1,0 +1,28 @@
+"""File systems, the job directory, staging of row shards and saved values.
+
+Nothing heavy is imported until used: workers import this room.
+"""
+
+from harpy.storage.filesystem import Entry, FileSystem, Writer, filesystem, join
+from harpy.storage.job_directory import JobDirectory, Rank0Address, RunDirectory
+from harpy.storage.staging import StagedArray, content_hash, open_staged, stage_array
+from harpy.storage.values import read_array_parts, read_value, write_array_part, write_value
+
+__all__ = [
+    "Entry",
+    "FileSystem",
+    "JobDirectory",
+    "Rank0Address",
+    "RunDirectory",
+    "StagedArray",
+    "Writer",
+    "content_hash",
+    "filesystem",
+    "join",
+    "open_staged",
+    "read_array_parts",
+    "read_value",
+    "stage_array",
+    "write_array_part",
+    "write_value",
+]

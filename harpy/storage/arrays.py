@@ -1,0 +1,95 @@
+"""Arrays as files: raw rows for staging, `.npy` for outputs; never pickled, never copied whole."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+from harpy.errors import DataError
+from harpy.storage.filesystem import FileSystem
+
+BLOCK_BYTES = 8 << 20  # rows are copied, hashed and written in blocks of about this size
+_HEADER_GUESS = 4096
+
+
+def little_endian(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype as written to files."""
+    return dtype.newbyteorder("<")
+
+
+def row_blocks(X: np.ndarray) -> Iterator[np.ndarray]:
+    """Consecutive blocks of rows, C-contiguous and little-endian; only strided input is copied.
+
+    The block borders depend on shape and dtype alone.
+    """
+    dtype = little_endian(X.dtype)
+    row_bytes = max(1, math.prod(X.shape[1:]) * dtype.itemsize)
+    step = max(1, BLOCK_BYTES // row_bytes)
+    for start in range(0, len(X), step):
+        yield np.ascontiguousarray(X[start : start + step], dtype=dtype)
+
+
+def write_npy(fs: FileSystem, path: str, array: np.ndarray) -> None:
+    """Write `array` as a `.npy` file in C order, atomically."""
+    dtype = little_endian(array.dtype)
+    if dtype.hasobject:
+        raise DataError(f"cannot write {path}: an array of Python objects; convert it to numbers")
+    header = io.BytesIO()
+    npy.write_array_header_1_0(
+        header,
+        {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": array.shape},
+    )
+
+    def chunks() -> Iterator[Any]:
+        yield header.getvalue()
+        if array.ndim == 0:
+            yield np.ascontiguousarray(array, dtype=dtype)
+        else:
+            yield from row_blocks(array)
+
+    fs.write_chunks(path, chunks, overwrite=True)
+
+
+class NpyFile:
+    """The header of a `.npy` file that was checked against the file's length."""
+
+    def __init__(self, fs: FileSystem, path: str) -> None:
+        self._fs, self.path = fs, path
+        length = fs.stat(path).length
+        self.shape, self.dtype, self._offset = self._read_header(length)
+        self.nbytes = math.prod(self.shape) * self.dtype.itemsize
+        if length != self._offset + self.nbytes:
+            raise DataError(
+                f"{path} should hold {self.dtype} {self.shape}, which is "
+                f"{self._offset + self.nbytes} bytes, but has {length}"
+            )
+
+    def _read_header(self, length: int) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+        start = bytearray(min(length, _HEADER_GUESS))
+        if start:
+            self._fs.read_into(self.path, 0, memoryview(start))
+        file = io.BytesIO(start)
+        try:
+            if npy.read_magic(file) != (1, 0):
+                raise ValueError("expected format 1.0")
+            shape, fortran_order, dtype = npy.read_array_header_1_0(file)
+            if fortran_order or dtype.hasobject:
+                raise ValueError("expected C order and no objects")
+        except ValueError as exc:
+            raise DataError(f"{self.path} is not an array written by harpy: {exc}") from exc
+        return shape, dtype, file.tell()
+
+    def read_into(self, out: np.ndarray) -> None:
+        """Fill the C-contiguous `out` with the array's bytes."""
+        if self.nbytes:
+            self._fs.read_into(self.path, self._offset, out.reshape(-1).data)
+
+    def read(self) -> np.ndarray:
+        out = np.empty(self.shape, self.dtype)
+        self.read_into(out)
+        return out

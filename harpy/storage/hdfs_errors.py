@@ -1,0 +1,164 @@
+"""The one place where hdfs-native's exceptions become harpy's errors.
+
+hdfs-native 0.14 raises builtins for a few cases and otherwise RuntimeError whose text is the debug
+form of its Rust error, e.g. `RPCError("org.apache.hadoop.…Exception", "message\\n\\tat …")`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from harpy.errors import (
+    DiskFull,
+    FileSystemUnreachable,
+    PathExists,
+    PathNotFound,
+    QuotaError,
+    SafeModeError,
+    StorageError,
+    StoragePermissionError,
+)
+
+_REMOTE = re.compile(r'(?:Fatal)?RPCError\("(?P<name>[\w.$]+)", "(?P<text>.*)"\)', re.DOTALL)
+_VARIANT = re.compile(r'(?P<name>\w+)\((?:"(?P<text>.*)"|.*)\)', re.DOTALL)
+
+# Short names of Hadoop's exceptions, whose first line then goes into the message.
+_BY_REMOTE_CLASS: dict[str, type[StorageError]] = {
+    "AccessControlException": StoragePermissionError,
+    "AuthorizationException": StoragePermissionError,
+    "InvalidToken": StoragePermissionError,
+    "SafeModeException": SafeModeError,
+    "NSQuotaExceededException": QuotaError,
+    "DSQuotaExceededException": QuotaError,
+    "QuotaByStorageTypeExceededException": QuotaError,
+    "QuotaExceededException": QuotaError,
+    "FileNotFoundException": PathNotFound,
+    "ParentNotDirectoryException": PathNotFound,
+    "FileAlreadyExistsException": PathExists,
+    "AlreadyBeingCreatedException": PathExists,
+    "PathIsNotEmptyDirectoryException": PathExists,
+    "StandbyException": FileSystemUnreachable,
+    "RetriableException": FileSystemUnreachable,
+    "ObserverRetryOnActiveException": FileSystemUnreachable,
+}
+
+# Words of the operating system and of hdfs-native's connection code in a plain OSError.
+_UNREACHABLE = (
+    "connection refused",
+    "connection reset",
+    "connection aborted",
+    "broken pipe",
+    "not connected",
+    "network is unreachable",
+    "no route to host",
+    "timed out",
+    "failed to lookup address",
+    "rpc listener disconnected",
+    "early eof",
+    "unexpected end of file",
+)
+
+_ADVICE: dict[type[StorageError], str] = {
+    SafeModeError: "wait until it leaves safe mode, or: hdfs dfsadmin -safemode get",
+    QuotaError: "remove files there, or ask for more: hdfs dfs -count -q -h -v <directory>",
+    DiskFull: "free space on the DataNodes: hdfs dfsadmin -report",
+    FileSystemUnreachable: "is HDFS up? harpy cluster status, or: hdfs dfsadmin -report",
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A mapped error, and whether trying again soon may help."""
+
+    error: StorageError
+    transient: bool
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What was being done when hdfs-native raised."""
+
+    verb: str  # "read", "make directory", …
+    url: str
+    address: str  # hdfs://host:port
+    user: str
+
+    def failed(self, kind: type[StorageError], reason: str, advice: str = "") -> StorageError:
+        """The error of this operation in harpy's words."""
+        message = f"cannot {self.verb} {self.url} as user {self.user}: {reason}"
+        advice = advice or _ADVICE.get(kind, "")
+        return kind(f"{message}\n  {advice}" if advice else message, path=self.url)
+
+
+def map_hdfs_error(exc: BaseException, operation: Operation) -> Failure:
+    """Translate whatever hdfs-native raised during `operation`."""
+    text = _first_line(str(exc))
+    if isinstance(exc, FileNotFoundError):
+        return Failure(operation.failed(PathNotFound, _or(text, "no such file")), False)
+    if isinstance(exc, FileExistsError):
+        return Failure(operation.failed(PathExists, _or(text, "it exists already")), False)
+    if remote := _REMOTE.search(str(exc)):
+        name = remote["name"].rpartition(".")[2].rpartition("$")[2]
+        return _remote_failure(name, _first_line(_unescape(remote["text"])), operation)
+    if isinstance(exc, OSError) and any(word in text.lower() for word in _UNREACHABLE):
+        return _unreachable(operation, text)
+    if variant := _VARIANT.fullmatch(str(exc)):
+        return _client_failure(variant, operation)
+    return Failure(operation.failed(StorageError, _or(text, type(exc).__name__)), False)
+
+
+def _remote_failure(name: str, text: str, operation: Operation) -> Failure:
+    """Hadoop answered with an exception of class `name`."""
+    if "SafeModeException" in text:  # wrapped in a RetriableException
+        name = "SafeModeException"
+    kind = _BY_REMOTE_CLASS.get(name)
+    if kind is FileSystemUnreachable:
+        return _unreachable(operation, f"{name}: {text}")
+    if kind is SafeModeError:
+        # After a start the NameNode leaves by itself once it knows enough blocks.
+        automatic = "turned off automatically" in text or "not reached the threshold" in text
+        return Failure(operation.failed(SafeModeError, text), automatic)
+    if kind is not None:
+        return Failure(operation.failed(kind, text), False)
+    if "could only be written to" in text:
+        if "There are 0 datanode(s) running" in text:
+            return Failure(operation.failed(FileSystemUnreachable, f"no DataNode: {text}"), True)
+        return Failure(operation.failed(DiskFull, text), False)
+    if name == "LeaseExpiredException":
+        advice = "another writer took or removed the file"
+        return Failure(operation.failed(StorageError, text, advice), False)
+    return Failure(operation.failed(StorageError, f"{name}: {text}"), False)
+
+
+def _client_failure(variant: re.Match[str], operation: Operation) -> Failure:
+    """hdfs-native itself gave up, without an answer from Hadoop."""
+    name, text = variant["name"], _first_line(_unescape(variant["text"] or variant[0]))
+    if name in ("SASLError", "GSSAPIError", "NoSASLMechanism"):
+        advice = "a Kerberos ticket may be missing: klist, kinit"
+        return Failure(operation.failed(StoragePermissionError, f"{name}: {text}", advice), False)
+    if name in ("DataTransferError", "BlocksNotFound"):
+        return Failure(operation.failed(FileSystemUnreachable, f"a DataNode failed: {text}"), True)
+    return Failure(operation.failed(StorageError, f"{name}: {text}"), False)
+
+
+def _unreachable(operation: Operation, text: str) -> Failure:
+    return Failure(
+        operation.failed(
+            FileSystemUnreachable, f"the NameNode at {operation.address} does not answer ({text})"
+        ),
+        True,
+    )
+
+
+def _unescape(text: str) -> str:
+    return text.replace("\\n", "\n").replace("\\t", "\t").replace('\\"', '"').replace("\\'", "'")
+
+
+def _first_line(text: str) -> str:
+    """Hadoop's message without the Java stack trace."""
+    return re.split(r"\n\s*at ", text, maxsplit=1)[0].strip()
+
+
+def _or(text: str, default: str) -> str:
+    return text or default

@@ -1,0 +1,263 @@
+"""The job directory: every path in it is spelled here, and its files are written and read here.
+
+docs/architecture.md shows it as a tree. What the values mean is left to driver and workers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harpy.errors import DataError, PathExists, PathNotFound, StoragePermissionError
+from harpy.storage.filesystem import FileSystem, join
+from harpy.storage.values import read_array_parts, read_value, write_array_part, write_value
+
+VERSION = 1
+JOB_KEYS = frozenset(
+    {
+        "version",
+        "job_id",
+        "owner",
+        "created",
+        "launcher",
+        "n_node",
+        "n_thread",
+        "keep_open",
+        "first_run",
+        "deadlines",
+    }
+)
+# Attempt, address and port stand in the *name* of an empty file: HDFS needs half a second to close
+# a file with content, and the whole gang waits for this one. ":" is not allowed in HDFS.
+_RANK0 = re.compile(r"rank0-(\d{10})@([0-9a-fA-F._]+)@(\d{1,5})")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, order=True)
+class Rank0Address:
+    """Where an attempt of rank 0 listens."""
+
+    attempt: int
+    address: str  # numeric
+    port: int
+
+
+class JobDirectory:
+    """`<workdir>/<job id>/` on a file system.
+
+    Parameters
+    ----------
+    fs : FileSystem
+    url : str
+        Of the directory itself; its last component is the job id.
+    """
+
+    def __init__(self, fs: FileSystem, url: str) -> None:
+        self.fs = fs
+        self.url = fs.qualify(url)
+        self.job_id = self.url.rpartition("/")[2]
+        self.job_json = join(self.url, "job.json")
+        self.gang = join(self.url, "gang")
+
+    def program(self, digest: str) -> str:
+        return join(self.url, "programs", f"{digest}.py")
+
+    def data(self, digest: str) -> str:
+        return join(self.url, "data", digest)
+
+    def rank0_file(self, attempt: int, address: str, port: int) -> str:
+        return join(self.gang, f"rank0-{attempt:010d}@{address.replace(':', '_')}@{port}")
+
+    def run(self, number: int) -> RunDirectory:
+        return RunDirectory(self.fs, join(self.url, "runs", f"{number:04d}"), number)
+
+    def create(self) -> None:
+        """Make the directory (0700) and what lies above it.
+
+        Raises
+        ------
+        StoragePermissionError
+            The work directory is not writable: says which, who we are, and what to do.
+        PathExists
+            A job of this id has one already.
+        """
+        workdir = self.url.rpartition("/")[0]
+        try:
+            self.fs.mkdirs(workdir)
+            if self.fs.exists(self.url):
+                raise PathExists(f"job directory {self.url} exists already", path=self.url)
+            self.fs.mkdirs(self.url, 0o700)
+            for folder in (self.gang, join(self.url, "runs")):
+                self.fs.mkdirs(folder, 0o700)
+        except StoragePermissionError as exc:
+            raise StoragePermissionError(
+                f"work directory {workdir} is not writable: {exc}\n"
+                f"  choose another, e.g. workdir={join(self.fs.home(), 'harpy-work')!r}, "
+                "or ask its owner for write permission",
+                path=workdir,
+            ) from exc
+
+    def remove(self) -> bool:
+        """Remove it with all that is in it; False when it was not there."""
+        return self.fs.delete(self.url, recursive=True)
+
+    def write_job(self, job: Mapping[str, Any]) -> None:
+        """Write job.json; its keys are JOB_KEYS."""
+        _check_keys(job, "job.json", JOB_KEYS)
+        write_json(self.fs, self.job_json, job)
+
+    def read_job(self) -> dict[str, Any]:
+        """What write_job wrote; DataError for another version or unknown keys."""
+        job = read_json(self.fs, self.job_json)
+        if job.get("version") != VERSION:
+            raise DataError(
+                f"{self.job_json} has version {job.get('version')!r}, this harpy reads {VERSION}; "
+                "driver and workers must run the same harpy"
+            )
+        _check_keys(job, self.job_json, JOB_KEYS)
+        return job
+
+    def publish_rank0(self, attempt: int, address: str, port: int) -> None:
+        """Say where the hub of this attempt of rank 0 listens; never overwrites."""
+        for known in self.rank0_addresses():
+            if known.attempt == attempt:
+                path = self.rank0_file(attempt, known.address, known.port)
+                raise PathExists(f"attempt {attempt} of rank 0 is published: {path}", path=path)
+        self.fs.write_bytes(self.rank0_file(attempt, address, port), b"")
+
+    def rank0_addresses(self) -> list[Rank0Address]:
+        """All published attempts of rank 0, the highest first; empty before there is one."""
+        try:
+            entries = self.fs.list(self.gang)
+        except PathNotFound:
+            return []
+        found = [match for entry in entries if (match := _RANK0.fullmatch(entry.name))]
+        return sorted(
+            (Rank0Address(int(m[1]), m[2].replace("_", ":"), int(m[3])) for m in found),
+            reverse=True,
+        )
+
+    def runs(self) -> list[int]:
+        """The numbers of the runs that left anything, ascending."""
+        try:
+            entries = self.fs.list(join(self.url, "runs"))
+        except PathNotFound:
+            return []
+        return [int(entry.name) for entry in entries if entry.name.isdigit()]
+
+    def finished_runs(self) -> list[int]:
+        """The numbers of the runs that ended well, ascending."""
+        return [number for number in self.runs() if self.run(number).finished()]
+
+    def reports(self) -> list[dict[str, Any]]:
+        """The reports of all ranks of all runs."""
+        return [report for number in self.runs() for report in self.run(number).read_reports()]
+
+
+class RunDirectory:
+    """`runs/<number>/` of a job directory."""
+
+    def __init__(self, fs: FileSystem, url: str, number: int) -> None:
+        self.fs, self.url, self.number = fs, url, number
+        self.run_json = join(url, "run.json")
+        self.params = join(url, "params.json")
+        self.checkpoint = join(url, "checkpoint")
+        self.outputs = join(url, "output")
+        self.result = join(url, "result.json")
+        self.reports = join(url, "reports")
+        self.success = join(url, "_SUCCESS")
+
+    def output(self, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise DataError(f"an output's name is letters, digits, '_', '.', '-'; got {name!r}")
+        return join(self.outputs, name)
+
+    def output_part(self, name: str, rank: int) -> str:
+        return join(self.output(name), f"part-{rank:05d}.npy")
+
+    def report(self, rank: int) -> str:
+        return join(self.reports, f"rank-{rank:04d}.json")
+
+    def write_run(self, run: Mapping[str, Any]) -> None:
+        write_json(self.fs, self.run_json, run)
+
+    def read_run(self) -> dict[str, Any]:
+        return read_json(self.fs, self.run_json)
+
+    def write_params(self, params: Mapping[str, Any]) -> None:
+        write_value(self.fs, self.params, params)
+
+    def read_params(self) -> dict[str, Any]:
+        params = read_value(self.fs, self.params)
+        if not isinstance(params, dict):
+            raise DataError(f"{self.params} should hold a dict, got {type(params).__name__}")
+        return params
+
+    def save_array(self, name: str, rank: int, array: np.ndarray) -> None:
+        """Write this rank's rows of the output `name`."""
+        write_array_part(self.fs, self.output_part(name, rank), array)
+
+    def write_result(self, value: Any) -> None:
+        """Write what the program returned on rank 0."""
+        write_value(self.fs, self.result, value)
+
+    def mark_success(self) -> None:
+        """Say that all is written; the last thing that happens to a run."""
+        self.fs.write_bytes(self.success, b"", overwrite=True)
+
+    def finished(self) -> bool:
+        return self.fs.exists(self.success)
+
+    def read_results(self) -> tuple[Any, dict[str, np.ndarray]]:
+        """What rank 0 returned, and the saved arrays by name.
+
+        Raises
+        ------
+        DataError
+            The run has not ended well.
+        """
+        if not self.finished():
+            raise DataError(f"{self.url} is not complete: {self.success} is not there")
+        names: list[str] = []
+        with suppress(PathNotFound):  # the program saved nothing
+            names = [entry.name for entry in self.fs.list(self.outputs) if entry.is_dir]
+        arrays = {name: read_array_parts(self.fs, self.output(name)) for name in names}
+        return read_value(self.fs, self.result), arrays
+
+    def write_report(self, rank: int, report: Mapping[str, Any]) -> None:
+        write_json(self.fs, self.report(rank), report)
+
+    def read_reports(self) -> list[dict[str, Any]]:
+        """The reports that are there, in rank order."""
+        try:
+            entries = self.fs.list(self.reports)
+        except PathNotFound:
+            return []
+        names = [entry.name for entry in entries if re.fullmatch(r"rank-\d+\.json", entry.name)]
+        return [read_json(self.fs, join(self.reports, name)) for name in names]
+
+
+def write_json(fs: FileSystem, path: str, document: Mapping[str, Any]) -> None:
+    fs.write_bytes(path, json.dumps(dict(document), indent=1).encode(), overwrite=True)
+
+
+def read_json(fs: FileSystem, path: str) -> dict[str, Any]:
+    try:
+        document = json.loads(fs.read_bytes(path))
+    except ValueError as exc:
+        raise DataError(f"{path} is not JSON: {exc}") from exc
+    if not isinstance(document, dict):
+        raise DataError(f"{path} should hold a JSON object, got {type(document).__name__}")
+    return document
+
+
+def _check_keys(document: Mapping[str, Any], where: str, keys: frozenset[str]) -> None:
+    unknown, missing = sorted(set(document) - keys), sorted(keys - set(document))
+    if unknown or missing:
+        raise DataError(f"{where}: unknown keys {unknown}, missing keys {missing}")

@@ -1,0 +1,308 @@
+"""Rows on their way from the driver to the workers: written as raw shards, read back by row range.
+
+A staged array is a directory: `part-00000` … hold rows in little-endian C order, `manifest.json`,
+written last, says how many. Who reads which rows is left to the reader.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harpy.errors import DataError, HarpyError, PathNotFound, StorageError
+from harpy.storage.arrays import little_endian, row_blocks
+from harpy.storage.filesystem import FileSystem, join
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+_WRITERS = 4  # one HDFS stream writes about 200 MB/s; more than a few only queue on the disk
+_FIRST_POLL_S, _LONGEST_POLL_S = 0.02, 0.5
+
+
+def content_hash(X: np.ndarray) -> str:
+    """A name for the content of an array: dtype, shape and values, in 40 hex digits.
+
+    SHA-256 over the digests of fixed blocks of rows, so that cores can share the work.
+    """
+    total = hashlib.sha256(f"{little_endian(X.dtype).str} {X.shape}".encode())
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "harpy-hash") as pool:
+        for digest in _map_in_order(pool, _digest, row_blocks(X)):
+            total.update(digest)
+    return total.hexdigest()[:40]
+
+
+def _digest(block: np.ndarray) -> bytes:
+    return hashlib.sha256(block.reshape(-1).view(np.uint8).data).digest()
+
+
+def _map_in_order(
+    pool: ThreadPoolExecutor,
+    function: Callable[[np.ndarray], bytes],
+    blocks: Iterator[np.ndarray],
+) -> Iterator[bytes]:
+    """Like pool.map, but takes only a few blocks ahead: they may be copies."""
+    pending = []
+    for block in blocks:
+        pending.append(pool.submit(function, block))
+        if len(pending) >= 16:
+            yield pending.pop(0).result()
+    for future in pending:
+        yield future.result()
+
+
+def stage_array(
+    fs: FileSystem,
+    directory: str,
+    X: np.ndarray,
+    n_parts: int = 1,
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Write the rows of `X` as shards into `directory`; one already staged is left as it is.
+
+    Parameters
+    ----------
+    fs : FileSystem
+    directory : str
+        Made when needed. When staging fails, what was written is removed.
+    X : ndarray of shape (n_rows, n_columns), real
+        Any strides; only blocks of it are copied.
+    n_parts : int
+        Number of shards, written in parallel. Readers are not bound to their borders.
+    progress : callable, optional
+        Called with the fraction done, from several threads.
+
+    Raises
+    ------
+    DataError
+        X is not a real 2-d array.
+    StorageError
+    """
+    _check_array(X)
+    if fs.exists(join(directory, MANIFEST)):
+        return
+    n_parts = max(1, min(n_parts, len(X)))
+    borders = [len(X) * part // n_parts for part in range(n_parts + 1)]
+    parts = [
+        _Part(f"part-{part:05d}", start, stop)
+        for part, (start, stop) in enumerate(itertools.pairwise(borders))
+    ]
+    fs.mkdirs(directory, 0o700)
+    try:
+        _write_parts(fs, directory, X, parts, _Count(X.nbytes, progress))
+        manifest = {
+            "format": FORMAT,
+            "dtype": little_endian(X.dtype).str,
+            "shape": list(X.shape),
+            "parts": [{"name": part.name, "rows": part.stop - part.start} for part in parts],
+        }
+        fs.write_bytes(join(directory, MANIFEST), json.dumps(manifest).encode(), overwrite=True)
+    except BaseException as exc:
+        try:
+            fs.delete(directory, recursive=True)
+        except StorageError as problem:
+            exc.add_note(f"and {directory} could not be removed: {problem}")
+        raise
+
+
+def _check_array(X: np.ndarray) -> None:
+    if not isinstance(X, np.ndarray) or X.ndim != 2:
+        raise DataError(
+            f"expected a 2-d numpy array, got {type(X).__name__} "
+            f"of shape {getattr(X, 'shape', 'unknown')}"
+        )
+    # longdouble differs between machines.
+    if X.dtype.kind not in "biuf" or X.dtype.itemsize > 8:
+        raise DataError(f"expected real numbers of at most 8 bytes, got dtype {X.dtype}")
+
+
+@dataclass(frozen=True)
+class _Part:
+    name: str
+    start: int  # first row
+    stop: int  # one past the last
+
+
+class _Count:
+    """Bytes done, reported as a fraction; shared by the writing threads."""
+
+    def __init__(self, total: int, report: Callable[[float], None] | None) -> None:
+        self._total, self._report, self._done = max(1, total), report, 0
+        self._lock = threading.Lock()
+        self.cancelled = False
+
+    def add(self, n_bytes: int) -> None:
+        with self._lock:
+            self._done += n_bytes
+            if self._report is not None:
+                self._report(min(1.0, self._done / self._total))
+
+
+def _write_parts(
+    fs: FileSystem, directory: str, X: np.ndarray, parts: list[_Part], count: _Count
+) -> None:
+    def write(part: _Part) -> None:
+        def chunks() -> Iterator[np.ndarray]:
+            for block in row_blocks(X[part.start : part.stop]):
+                if count.cancelled:
+                    raise DataError("staging was given up because another part failed")
+                yield block
+                count.add(block.nbytes)
+
+        fs.write_chunks(join(directory, part.name), chunks, overwrite=True)
+
+    with ThreadPoolExecutor(min(_WRITERS, len(parts)), "harpy-stage") as pool:
+        futures = [pool.submit(write, part) for part in parts]
+        try:
+            # The first to fail is the cause; the others are told to stop.
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        except BaseException:
+            count.cancelled = True
+            raise
+        finally:
+            for future in futures:
+                future.cancel()
+        failed = next((future for future in done if future.exception()), None)
+        if failed is not None:
+            count.cancelled = True
+            failed.result()
+
+
+class StagedArray:
+    """A complete staged array, open for reading.
+
+    Attributes
+    ----------
+    shape : tuple of int, (n_rows, n_columns)
+    dtype : dtype
+    """
+
+    def __init__(self, fs: FileSystem, directory: str, manifest: dict[str, Any]) -> None:
+        self._fs, self.directory = fs, directory
+        try:
+            if manifest["format"] != FORMAT:
+                raise ValueError(f"format {manifest['format']}, this harpy reads {FORMAT}")
+            n_rows, n_columns = (int(n) for n in manifest["shape"])
+            self.shape = (n_rows, n_columns)
+            self.dtype = np.dtype(manifest["dtype"])
+            self._parts = self._locate(manifest["parts"])
+        except (KeyError, TypeError, ValueError) as exc:
+            path = join(directory, MANIFEST)
+            raise DataError(f"{path} is not a manifest of this harpy: {exc!r}") from exc
+
+    def _locate(self, parts: list[dict[str, Any]]) -> list[_Part]:
+        located, row = [], 0
+        for part in parts:
+            located.append(_Part(str(part["name"]), row, row + int(part["rows"])))
+            row = located[-1].stop
+        if row != self.shape[0]:
+            raise ValueError(f"its parts hold {row} rows, its shape says {self.shape[0]}")
+        return located
+
+    @property
+    def n_rows(self) -> int:
+        return self.shape[0]
+
+    def read_rows(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
+        """Rows `start` to `stop` (exclusive), streamed straight into the result.
+
+        Parameters
+        ----------
+        out : ndarray of shape (stop - start, n_columns), C-contiguous, of this dtype, optional
+            Filled and returned instead of a new array.
+
+        Raises
+        ------
+        DataError
+            A part's size is not what the manifest says.
+        StorageError
+        """
+        if not 0 <= start <= stop <= self.n_rows:
+            raise DataError(f"rows {start}:{stop} do not lie within {self.n_rows} rows")
+        shape = (stop - start, self.shape[1])
+        if out is None:
+            out = np.empty(shape, self.dtype)
+        elif out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous:
+            raise DataError(
+                f"out must be C-contiguous {self.dtype} {shape}, got {out.dtype} {out.shape}"
+            )
+        for part in self._parts:
+            first, last = max(start, part.start), min(stop, part.stop)
+            if first < last:
+                self._read_part(part, first - part.start, out[first - start : last - start])
+        return out
+
+    def _read_part(self, part: _Part, skip: int, rows: np.ndarray) -> None:
+        """Fill `rows` with the rows of a part from its row `skip` on."""
+        path = join(self.directory, part.name)
+        row_bytes = self.shape[1] * self.dtype.itemsize
+        expected = (part.stop - part.start) * row_bytes
+        length = self._fs.stat(path).length
+        if length != expected:
+            raise DataError(
+                f"shard {path} should hold {part.stop - part.start} rows, {expected} bytes, "
+                f"but has {length}.\n  It was changed after staging; stage the data again."
+            )
+        if rows.nbytes:
+            self._fs.read_into(path, skip * row_bytes, rows.data)
+
+
+def open_staged(
+    fs: FileSystem,
+    directory: str,
+    timeout_s: float,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> StagedArray:
+    """Open a staged array, waiting until its manifest is there.
+
+    Parameters
+    ----------
+    timeout_s : float
+        How long the writer may still need (Deadlines.stage_s).
+    cancelled : callable
+        Asked between looks; DataError when it says yes.
+
+    Raises
+    ------
+    DataError
+        The manifest did not appear in time; the message says what is there.
+    """
+    path = join(directory, MANIFEST)
+    end = time.monotonic() + timeout_s
+    pause = _FIRST_POLL_S
+    while True:
+        try:
+            return StagedArray(fs, directory, json.loads(fs.read_bytes(path)))
+        except PathNotFound as exc:
+            if cancelled():
+                raise DataError(f"gave up waiting for {path}: the run was aborted") from exc
+            if time.monotonic() + pause > end:
+                raise DataError(_missing(fs, directory, timeout_s)) from exc
+        except json.JSONDecodeError as exc:
+            raise DataError(f"{path} is not JSON: {exc}") from exc
+        time.sleep(pause)
+        pause = min(1.5 * pause, _LONGEST_POLL_S)
+
+
+def _missing(fs: FileSystem, directory: str, timeout_s: float) -> str:
+    try:
+        entries = fs.list(directory)
+    except HarpyError as exc:
+        there = f"the directory could not be listed: {exc}"
+    else:
+        size = math.fsum(entry.length for entry in entries)
+        there = f"there are {len(entries)} files, {size:.0f} bytes"
+    return (
+        f"{join(directory, MANIFEST)} did not appear within {timeout_s:g} s (HARPY_STAGE_S): "
+        f"{there}.\n  The driver that stages the data is slow or gone; look at its output."
+    )
