@@ -16,6 +16,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
+ROOMS = ("kmeans", "collective")  # native rooms below kernels/
 JAVA_SOURCES = "harpy/launch/java"
 JAR = "harpy/launch/harpy-launcher.jar"
 # The oldest Hadoop whose client interface the launcher is compiled against, and the oldest Java
@@ -88,7 +89,7 @@ class BuildNative(build_ext):
 
 setup(
     ext_modules=cythonize(
-        [extension("kmeans"), extension("collective")],
+        [extension(name) for name in ROOMS if (ROOT / f"kernels/{name}/_{name}.pyx").exists()],
         language_level=3,
         compiler_directives={"boundscheck": False, "wraparound": False, "embedsignature": True},
     ),

@@ -1,1 +1,1 @@
-"""Native code: each room is C++ with a thin Cython face."""
+"""Native kernels: `kmeans` (numerics of one worker) and `collective` (bytes between workers)."""

@@ -1,0 +1,56 @@
+"""K-means numerics of one worker: the same bits for every number of threads and instruction set.
+
+docs/numerics.md defines them; what happens between workers is jobs/kmeans.py.
+"""
+
+from harpy.kernels.kmeans._kmeans import (
+    SCALAR_LIMBS,
+    SUM_LIMBS,
+    accumulate,
+    assign,
+    assign_accumulate,
+    center_shift,
+    centers_from_sums,
+    closest_distances,
+    column_ranges,
+    exact_sum,
+    instruction_set,
+    instruction_sets,
+    mean_of_centers,
+    potential_sums,
+    prefix_search,
+    squared_distances,
+    transform,
+)
+from harpy.kernels.kmeans.exact import (
+    column_exponents,
+    exact_value,
+    int_to_limbs,
+    limbs_to_int,
+    overflowing_column,
+)
+
+__all__ = [
+    "SCALAR_LIMBS",
+    "SUM_LIMBS",
+    "accumulate",
+    "assign",
+    "assign_accumulate",
+    "center_shift",
+    "centers_from_sums",
+    "closest_distances",
+    "column_exponents",
+    "column_ranges",
+    "exact_sum",
+    "exact_value",
+    "instruction_set",
+    "instruction_sets",
+    "int_to_limbs",
+    "limbs_to_int",
+    "mean_of_centers",
+    "overflowing_column",
+    "potential_sums",
+    "prefix_search",
+    "squared_distances",
+    "transform",
+]

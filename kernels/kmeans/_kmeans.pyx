@@ -1,0 +1,337 @@
+# distutils: language = c++
+# Checks shapes, picks the instruction set and calls the C++ kernels without the GIL.
+# Names, shapes and meanings are documented in _kmeans.pyi and in kmeans.h.
+
+import os
+
+import numpy as np
+
+from cython cimport floating
+from libc.stdint cimport int32_t, int64_t
+
+from harpy.errors import ConfigError
+
+cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
+    cdef enum class Status(int):
+        ok
+        out_of_memory
+        too_large
+
+    cdef cppclass Matrix[T]:
+        const T* data
+        int64_t n_rows
+        int64_t n_columns
+
+    cdef cppclass LaneKernels:
+        pass
+
+    const LaneKernels* find_lane_kernels(const char* name)
+    const char* lane_kernels_name(const LaneKernels* lanes)
+    const LaneKernels* best_lane_kernels()
+
+    Status column_ranges_ "harpy::kmeans::column_ranges"[T](
+        Matrix[T] x, int n_thread, double* absmax, int64_t* first_bad)
+    Status assign_ "harpy::kmeans::assign"[T](
+        const LaneKernels* lanes, Matrix[T] x, Matrix[T] centers, const T* offset,
+        const int32_t* exponents, int n_thread, int32_t* labels, int64_t* n_changed,
+        int64_t* limbs, int64_t* counts)
+    Status accumulate_ "harpy::kmeans::accumulate"[T](
+        const LaneKernels* lanes, Matrix[T] x, const int32_t* labels, int64_t n_clusters,
+        const int32_t* exponents, int n_thread, int64_t* limbs, int64_t* counts)
+    Status centers_from_sums_ "harpy::kmeans::centers_from_sums"[T](
+        const int64_t* limbs, const int64_t* counts, const int32_t* exponents,
+        int64_t n_clusters, int64_t n_columns, T* centers)
+    void mean_of_centers_ "harpy::kmeans::mean_of_centers"[T](Matrix[T] centers, T* mean)
+    double center_shift_ "harpy::kmeans::center_shift"[T](Matrix[T] before, Matrix[T] after)
+    Status squared_distances_ "harpy::kmeans::squared_distances"[T](
+        const LaneKernels* lanes, Matrix[T] x, Matrix[double] centers, const int32_t* labels,
+        int n_thread, double* out)
+    Status closest_distances_ "harpy::kmeans::closest_distances"[T](
+        const LaneKernels* lanes, Matrix[T] x, Matrix[double] candidates, const double* closest,
+        int n_thread, double* out)
+    Status transform_ "harpy::kmeans::transform"[T](
+        const LaneKernels* lanes, Matrix[T] x, Matrix[double] centers, int n_thread, T* out)
+    Status potential_sums_ "harpy::kmeans::potential_sums"(
+        Matrix[double] potentials, int exponent, int n_thread, int64_t* limbs)
+    Status prefix_search_ "harpy::kmeans::prefix_search"(
+        const double* potentials, int64_t n_values, int exponent, const int64_t* target_limbs,
+        int64_t n_targets, int64_t* found)
+    Status exact_sum_ "harpy::kmeans::exact_sum"(
+        const double* values, int64_t n_values, int n_thread, int64_t* limbs)
+
+SUM_LIMBS = 3
+SCALAR_LIMBS = 68
+_ISA_NAMES = ("avx512", "avx2", "scalar")
+
+
+cdef const LaneKernels* _lanes() except NULL:
+    chosen = os.environ.get("HARPY_ISA")
+    if not chosen:
+        return best_lane_kernels()
+    cdef bytes name = chosen.encode()
+    cdef const LaneKernels* lanes = find_lane_kernels(name)
+    if lanes is NULL:
+        raise ConfigError(
+            f"HARPY_ISA={chosen}: this processor has {', '.join(instruction_sets())}; "
+            "unset HARPY_ISA to use the best of them"
+        )
+    return lanes
+
+
+def instruction_sets():
+    return tuple(name for name in _ISA_NAMES if find_lane_kernels(name.encode()) is not NULL)
+
+
+def instruction_set():
+    return lane_kernels_name(_lanes()).decode()
+
+
+cdef int _check(Status status, str what) except -1:
+    if status == Status.out_of_memory:
+        raise MemoryError(f"not enough memory for {what}")
+    if status == Status.too_large:
+        raise OverflowError(f"too many clusters times columns for {what}")
+    return 0
+
+
+cdef int _threads(object n_thread) except -1:
+    cdef int n = n_thread
+    if n < 1:
+        raise ValueError(f"n_thread must be at least 1, got {n_thread}")
+    return n
+
+
+cdef int _equal(str what, Py_ssize_t expected, Py_ssize_t got) except -1:
+    if expected != got:
+        raise ValueError(f"{what} must be {expected}, got {got}")
+    return 0
+
+
+cdef int _labels_in_range(const int32_t[::1] labels, Py_ssize_t n_clusters) except -1:
+    if labels.shape[0] == 0:
+        return 0
+    values = np.asarray(labels)
+    low, high = values.min(), values.max()
+    if low < 0 or high >= n_clusters:
+        raise ValueError(f"labels must lie in [0, {n_clusters}), got [{low}, {high}]")
+    return 0
+
+
+cdef inline Matrix[floating] _matrix(const floating[:, ::1] array) noexcept nogil:
+    cdef Matrix[floating] matrix
+    matrix.data = &array[0, 0]
+    matrix.n_rows = array.shape[0]
+    matrix.n_columns = array.shape[1]
+    return matrix
+
+
+def column_ranges(const floating[:, ::1] X not None, n_thread=1):
+    cdef int threads = _threads(n_thread)
+    absmax = np.zeros(X.shape[1])
+    cdef double[::1] absmax_view = absmax
+    cdef int64_t first_bad = -1
+    cdef Status status
+    if X.shape[1] == 0:
+        return absmax, None
+    with nogil:
+        status = column_ranges_(_matrix(X), threads, &absmax_view[0], &first_bad)
+    _check(status, "column_ranges")
+    return absmax, None if first_bad < 0 else divmod(first_bad, X.shape[1])
+
+
+def assign(const floating[:, ::1] X not None, const floating[:, ::1] centers not None,
+           const floating[::1] offset not None, int32_t[::1] labels not None, n_thread=1):
+    cdef int threads = _threads(n_thread)
+    _check_assign_shapes(X.shape[0], X.shape[1], centers.shape[0], centers.shape[1],
+                         offset.shape[0], labels.shape[0])
+    cdef const LaneKernels* lanes = _lanes()
+    cdef int64_t n_changed = 0
+    cdef Status status
+    with nogil:
+        status = assign_(lanes, _matrix(X), _matrix(centers), &offset[0], NULL, threads,
+                         &labels[0], &n_changed, NULL, NULL)
+    _check(status, "assign")
+    return n_changed
+
+
+def assign_accumulate(const floating[:, ::1] X not None, const floating[:, ::1] centers not None,
+                      const floating[::1] offset not None, int32_t[::1] labels not None,
+                      const int32_t[::1] exponents not None, n_thread=1):
+    cdef int threads = _threads(n_thread)
+    _check_assign_shapes(X.shape[0], X.shape[1], centers.shape[0], centers.shape[1],
+                         offset.shape[0], labels.shape[0])
+    _equal("number of exponents", X.shape[1], exponents.shape[0])
+    cdef const LaneKernels* lanes = _lanes()
+    limbs = np.zeros((centers.shape[0], X.shape[1], SUM_LIMBS), dtype=np.int64)
+    counts = np.zeros(centers.shape[0], dtype=np.int64)
+    cdef int64_t[:, :, ::1] limbs_view = limbs
+    cdef int64_t[::1] counts_view = counts
+    cdef int64_t n_changed = 0
+    cdef Status status
+    with nogil:
+        status = assign_(lanes, _matrix(X), _matrix(centers), &offset[0], &exponents[0], threads,
+                         &labels[0], &n_changed, &limbs_view[0, 0, 0], &counts_view[0])
+    _check(status, "assign_accumulate")
+    return n_changed, limbs, counts
+
+
+cdef int _check_assign_shapes(Py_ssize_t n_rows, Py_ssize_t n_columns, Py_ssize_t n_clusters,
+                              Py_ssize_t center_columns, Py_ssize_t n_offset,
+                              Py_ssize_t n_labels) except -1:
+    if n_clusters < 1 or n_columns < 1:
+        raise ValueError(f"need at least one center and one column, got {n_clusters}, {n_columns}")
+    _equal("number of columns of centers", n_columns, center_columns)
+    _equal("length of offset", n_columns, n_offset)
+    return _equal("number of labels", n_rows, n_labels)
+
+
+def accumulate(const floating[:, ::1] X not None, const int32_t[::1] labels, n_clusters,
+               const int32_t[::1] exponents not None, n_thread=1):
+    cdef int threads = _threads(n_thread)
+    cdef int64_t k = n_clusters
+    cdef const int32_t* labels_pointer = NULL
+    if k < 1:
+        raise ValueError(f"n_clusters must be at least 1, got {k}")
+    if labels is not None:
+        _equal("number of labels", X.shape[0], labels.shape[0])
+        _labels_in_range(labels, k)
+        labels_pointer = &labels[0]
+    _equal("number of exponents", X.shape[1], exponents.shape[0])
+    cdef const LaneKernels* lanes = _lanes()
+    limbs = np.zeros((k, X.shape[1], SUM_LIMBS), dtype=np.int64)
+    counts = np.zeros(k, dtype=np.int64)
+    cdef int64_t[:, :, ::1] limbs_view = limbs
+    cdef int64_t[::1] counts_view = counts
+    cdef Status status
+    with nogil:
+        status = accumulate_(lanes, _matrix(X), labels_pointer, k, &exponents[0], threads,
+                             &limbs_view[0, 0, 0], &counts_view[0])
+    _check(status, "accumulate")
+    return limbs, counts
+
+
+def centers_from_sums(const int64_t[:, :, ::1] limbs not None, const int64_t[::1] counts not None,
+                      const int32_t[::1] exponents not None, dtype):
+    _equal("number of counts", limbs.shape[0], counts.shape[0])
+    _equal("number of exponents", limbs.shape[1], exponents.shape[0])
+    _equal("number of limbs", SUM_LIMBS, limbs.shape[2])
+    if limbs.shape[0] == 0:
+        raise ValueError("need at least one cluster, got 0")
+    centers = np.zeros((limbs.shape[0], limbs.shape[1]), dtype=dtype)
+    if centers.dtype == np.float32:
+        _fill_centers[float](limbs, counts, exponents, centers)
+    else:
+        _fill_centers[double](limbs, counts, exponents, centers)
+    return centers
+
+
+cdef int _fill_centers(const int64_t[:, :, ::1] limbs, const int64_t[::1] counts,
+                       const int32_t[::1] exponents, floating[:, ::1] centers) except -1:
+    with nogil:
+        centers_from_sums_(&limbs[0, 0, 0], &counts[0], &exponents[0], limbs.shape[0],
+                           limbs.shape[1], &centers[0, 0])
+    return 0
+
+
+def mean_of_centers(const floating[:, ::1] centers not None):
+    if centers.shape[0] == 0:
+        raise ValueError("need at least one center, got 0")
+    cdef floating[::1] mean = np.zeros(centers.shape[1], dtype=np.asarray(centers).dtype)
+    mean_of_centers_(_matrix(centers), &mean[0])
+    return np.asarray(mean)
+
+
+def center_shift(const floating[:, ::1] before not None, const floating[:, ::1] after not None):
+    _equal("number of centers", before.shape[0], after.shape[0])
+    _equal("number of columns", before.shape[1], after.shape[1])
+    return center_shift_(_matrix(before), _matrix(after))
+
+
+def squared_distances(const floating[:, ::1] X not None, centers, const int32_t[::1] labels,
+                      n_thread=1):
+    cdef int threads = _threads(n_thread)
+    cdef const double[:, ::1] centers_view = np.ascontiguousarray(centers, dtype=np.float64)
+    cdef const int32_t* labels_pointer = NULL
+    _equal("number of columns of centers", X.shape[1], centers_view.shape[1])
+    if labels is not None:
+        _equal("number of labels", X.shape[0], labels.shape[0])
+        _labels_in_range(labels, centers_view.shape[0])
+        labels_pointer = &labels[0]
+    else:
+        _equal("number of centers without labels", 1, centers_view.shape[0])
+    cdef const LaneKernels* lanes = _lanes()
+    out = np.empty(X.shape[0])
+    cdef double[::1] out_view = out
+    cdef Status status
+    with nogil:
+        status = squared_distances_(lanes, _matrix(X), _matrix(centers_view), labels_pointer,
+                                    threads, &out_view[0])
+    _check(status, "squared_distances")
+    return out
+
+
+def closest_distances(const floating[:, ::1] X not None, candidates, const double[::1] closest,
+                      n_thread=1):
+    cdef int threads = _threads(n_thread)
+    cdef const double[:, ::1] candidates_view = np.ascontiguousarray(candidates, dtype=np.float64)
+    cdef const double* closest_pointer = NULL
+    _equal("number of columns of candidates", X.shape[1], candidates_view.shape[1])
+    if closest is not None:
+        _equal("number of closest distances", X.shape[0], closest.shape[0])
+        closest_pointer = &closest[0]
+    cdef const LaneKernels* lanes = _lanes()
+    out = np.empty((candidates_view.shape[0], X.shape[0]))
+    cdef double[:, ::1] out_view = out
+    cdef Status status
+    with nogil:
+        status = closest_distances_(lanes, _matrix(X), _matrix(candidates_view), closest_pointer,
+                                    threads, &out_view[0, 0])
+    _check(status, "closest_distances")
+    return out
+
+
+def transform(const floating[:, ::1] X not None, centers, n_thread=1):
+    cdef int threads = _threads(n_thread)
+    cdef const double[:, ::1] centers_view = np.ascontiguousarray(centers, dtype=np.float64)
+    _equal("number of columns of centers", X.shape[1], centers_view.shape[1])
+    cdef const LaneKernels* lanes = _lanes()
+    cdef floating[:, ::1] out = np.empty((X.shape[0], centers_view.shape[0]),
+                                         dtype=np.asarray(X).dtype)
+    cdef Status status
+    with nogil:
+        status = transform_(lanes, _matrix(X), _matrix(centers_view), threads, &out[0, 0])
+    _check(status, "transform")
+    return np.asarray(out)
+
+
+def potential_sums(const double[:, ::1] potentials not None, int exponent, n_thread=1):
+    cdef int threads = _threads(n_thread)
+    limbs = np.zeros((potentials.shape[0], SUM_LIMBS), dtype=np.int64)
+    cdef int64_t[:, ::1] limbs_view = limbs
+    cdef Status status
+    with nogil:
+        status = potential_sums_(_matrix(potentials), exponent, threads, &limbs_view[0, 0])
+    _check(status, "potential_sums")
+    return limbs
+
+
+def prefix_search(const double[::1] potentials not None, int exponent,
+                  const int64_t[:, ::1] targets not None):
+    _equal("number of limbs", SUM_LIMBS, targets.shape[1])
+    found = np.empty(targets.shape[0], dtype=np.int64)
+    cdef int64_t[::1] found_view = found
+    with nogil:
+        prefix_search_(&potentials[0], potentials.shape[0], exponent, &targets[0, 0],
+                       targets.shape[0], &found_view[0])
+    return found
+
+
+def exact_sum(const double[::1] values not None, n_thread=1):
+    cdef int threads = _threads(n_thread)
+    limbs = np.zeros(SCALAR_LIMBS, dtype=np.int64)
+    cdef int64_t[::1] limbs_view = limbs
+    cdef Status status
+    with nogil:
+        status = exact_sum_(&values[0], values.shape[0], threads, &limbs_view[0])
+    _check(status, "exact_sum")
+    return limbs

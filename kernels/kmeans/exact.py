@@ -1,0 +1,66 @@
+"""Python's side of the exact numbers: exponents, limits, and limbs to and from integers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+SUM_LIMB_BITS = 48
+SCALAR_LIMB_BITS = 32
+# Exact scalars are integers in units of the smallest subnormal.
+_SCALAR_UNIT = 1 << 1074
+# Sum over the columns of the squared largest magnitudes. Differences of two values double a
+# magnitude and a score adds three such terms: a sixteenth of float32's range keeps all of them
+# finite. float64 leaves room for inertia, too, a sum over up to 2^60 rows.
+_LARGEST_SQUARES = {
+    np.dtype(np.float32): float(np.finfo(np.float32).max) / 16,
+    np.dtype(np.float64): math.ldexp(1.0, 1024 - 64),
+}
+
+
+def column_exponents(absmax: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Exponent e of each column's largest magnitude, 2^e <= absmax < 2^(e+1); 0 where it is 0."""
+    return np.where(absmax > 0, np.frexp(absmax)[1] - 1, 0).astype(np.int32)
+
+
+def overflowing_column(absmax: NDArray[np.float64], dtype: DTypeLike) -> int | None:
+    """The column to blame when squared distances could overflow `dtype`, or None.
+
+    Refused is a sum of absmax² over the columns above 1/16 of float32's maximum (2.1e37) or above
+    2^960 (9.7e288) in float64; to blame is the column of the largest magnitude.
+    """
+    with np.errstate(over="ignore"):
+        squares = float(np.sum(np.square(absmax)))
+    if squares <= _LARGEST_SQUARES[np.dtype(dtype)]:
+        return None
+    return int(np.argmax(absmax))
+
+
+def limbs_to_int(limbs: NDArray[np.int64]) -> int:
+    """The integer of a sum's limbs (48 bits each, any sign)."""
+    return sum(int(limb) << (SUM_LIMB_BITS * i) for i, limb in enumerate(limbs))
+
+
+def int_to_limbs(values: Sequence[int]) -> NDArray[np.int64]:
+    """Limbs (n, 3) of integers below 2^127."""
+    mask = (1 << SUM_LIMB_BITS) - 1
+    digits = [(v & mask, v >> SUM_LIMB_BITS & mask, v >> 2 * SUM_LIMB_BITS) for v in values]
+    return np.array(digits, dtype=np.int64).reshape(len(digits), 3)
+
+
+def exact_value(limbs: NDArray[np.int64]) -> float:
+    """Round an exact scalar sum once: the float64 that `math.fsum` gives; inf beyond the range.
+
+    Parameters
+    ----------
+    limbs : ndarray of shape (68,), int64
+        From `exact_sum`, or the elementwise sum of several.
+    """
+    total = sum(int(limb) << (SCALAR_LIMB_BITS * i) for i, limb in enumerate(limbs))
+    try:
+        return total / _SCALAR_UNIT  # Python divides integers with one correct rounding
+    except OverflowError:
+        return math.copysign(math.inf, total)

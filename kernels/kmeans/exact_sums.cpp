@@ -1,0 +1,137 @@
+#include "exact_sums.h"
+
+#include <algorithm>
+
+#include "float_environment.h"
+#include "parallel.h"
+
+namespace harpy::kmeans {
+
+namespace {
+
+constexpr std::int64_t kLimbMask = (std::int64_t{1} << 48) - 1;
+
+}  // namespace
+
+void store_limbs(Wide value, std::int64_t* limbs) noexcept {
+    limbs[0] = static_cast<std::int64_t>(value) & kLimbMask;
+    limbs[1] = static_cast<std::int64_t>(value >> 48) & kLimbMask;
+    limbs[2] = static_cast<std::int64_t>(value >> 96);
+}
+
+Wide load_limbs(const std::int64_t* limbs) noexcept {
+    // Unsigned, because limbs of differences carry any sign: the sum is right modulo 2^128.
+    using Unsigned = unsigned __int128;
+    const auto digit = [limbs](int i) { return static_cast<Unsigned>(Wide{limbs[i]}); };
+    return static_cast<Wide>(digit(0) + (digit(1) << 48) + (digit(2) << 96));
+}
+
+ExactSums::ExactSums(std::int64_t n_clusters, std::int64_t n_columns, const std::int32_t* exponents)
+    : n_clusters_(n_clusters),
+      n_columns_(n_columns),
+      magic_high_(n_columns),
+      magic_low_(n_columns),
+      totals_(n_clusters * n_columns),
+      counts_(n_clusters) {
+    scale_high_.reserve(n_columns);
+    scale_low_.reserve(n_columns);
+    for (std::int64_t j = 0; j < n_columns; ++j) {
+        const int high = std::max(exponents[j], kMinExponent) - kWordBits;
+        const int low = high - kWordBits;
+        magic_high_[j] = std::ldexp(1.5, 52 + high);
+        magic_low_[j] = std::ldexp(1.5, 52 + low);
+        scale_high_.emplace_back(-high);
+        scale_low_.emplace_back(-low);
+    }
+}
+
+ExactSums::Part::Part(const ExactSums& sums)
+    : sums_(&sums),
+      high_(sums.n_clusters_ * sums.n_columns_),
+      low_(sums.n_clusters_ * sums.n_columns_),
+      counts_(sums.n_clusters_) {}
+
+void ExactSums::flush(Part& part) noexcept {
+    for (std::int64_t c = 0; c < n_clusters_; ++c) {
+        if (part.counts_[c] == 0) continue;
+        for (std::int64_t j = 0; j < n_columns_; ++j) {
+            const std::int64_t at = c * n_columns_ + j;
+            totals_[at] += Wide{scale_high_[j](part.high_[at])} * (Wide{1} << kWordBits) +
+                           Wide{scale_low_[j](part.low_[at])};
+            part.high_[at] = part.low_[at] = 0.0;
+        }
+        counts_[c] += part.counts_[c];
+        part.counts_[c] = 0;
+    }
+    part.n_pending_ = 0;
+}
+
+void ExactSums::store(std::int64_t* limbs, std::int64_t* counts) const noexcept {
+    for (std::size_t at = 0; at < totals_.size(); ++at) {
+        store_limbs(totals_[at], limbs + kSumLimbs * at);
+    }
+    std::copy(counts_.begin(), counts_.end(), counts);
+}
+
+template <class T>
+Status accumulate(const LaneKernels* lanes, Matrix<T> x, const std::int32_t* labels,
+                  std::int64_t n_clusters, const std::int32_t* exponents, int n_thread,
+                  std::int64_t* limbs, std::int64_t* counts) noexcept {
+    return guarded([&]() -> Status {
+        std::int64_t n_sums;
+        if (!checked_product(n_clusters, x.n_columns, &n_sums)) return Status::too_large;
+        const FloatEnvironment environment;
+        const RowKernels<T>& kernels = row_kernels<T>(*lanes);
+        n_thread = useful_threads(x.n_rows, kBlockRows, n_thread);
+        ExactSums sums(n_clusters, x.n_columns, exponents);
+        std::vector<ExactSums::Part> parts(n_thread, ExactSums::Part(sums));
+        for_row_blocks(
+            x.n_rows, kBlockRows, n_thread,
+            [&](int thread, std::int64_t begin, std::int64_t end) {
+                ExactSums::Part& part = parts[thread];
+                if (part.full_after(end - begin)) {
+#pragma omp critical(harpy_exact_sums)
+                    sums.flush(part);
+                }
+                for (std::int64_t i = begin; i < end; ++i) {
+                    part.add(kernels, x.data + i * x.n_columns, labels == nullptr ? 0 : labels[i]);
+                }
+            });
+        for (ExactSums::Part& part : parts) sums.flush(part);
+        sums.store(limbs, counts);
+        return Status::ok;
+    });
+}
+
+template <class T>
+Status centers_from_sums(const std::int64_t* limbs, const std::int64_t* counts,
+                         const std::int32_t* exponents, std::int64_t n_clusters,
+                         std::int64_t n_columns, T* centers) noexcept {
+    const FloatEnvironment environment;
+    const std::int64_t largest = std::max_element(counts, counts + n_clusters) - counts;
+    for (std::int64_t c = 0; c < n_clusters; ++c) {
+        // scikit-learn's place for a cluster nobody is near to; no rows at all leaves zeros.
+        const std::int64_t from = counts[c] > 0 ? c : largest;
+        const double count = static_cast<double>(std::max<std::int64_t>(counts[from], 1));
+        for (std::int64_t j = 0; j < n_columns; ++j) {
+            const int exponent = std::max(exponents[j], kMinExponent) - 2 * kWordBits;
+            const Wide total = load_limbs(limbs + kSumLimbs * (from * n_columns + j));
+            const double sum = std::ldexp(static_cast<double>(total), exponent);
+            centers[c * n_columns + j] = static_cast<T>(sum / count);
+        }
+    }
+    return Status::ok;
+}
+
+#define HARPY_INSTANTIATE(T)                                                                       \
+    template Status accumulate<T>(const LaneKernels*, Matrix<T>, const std::int32_t*,              \
+                                  std::int64_t, const std::int32_t*, int, std::int64_t*,           \
+                                  std::int64_t*) noexcept;                                         \
+    template Status centers_from_sums<T>(const std::int64_t*, const std::int64_t*,                 \
+                                         const std::int32_t*, std::int64_t, std::int64_t,          \
+                                         T*) noexcept;
+HARPY_INSTANTIATE(float)
+HARPY_INSTANTIATE(double)
+#undef HARPY_INSTANTIATE
+
+}  // namespace harpy::kmeans

@@ -1,0 +1,92 @@
+// Public face of the k-means kernels: plain arrays in, a Status out, no exception, no printing.
+// docs/numerics.md defines every number computed here; processes and files are other rooms' work.
+#pragma once
+
+#include <cstdint>
+
+namespace harpy::kmeans {
+
+enum class Status : int { ok = 0, out_of_memory = 1, too_large = 2 };
+
+// A C-contiguous matrix that somebody else owns.
+template <class T>
+struct Matrix {
+    const T* data;
+    std::int64_t n_rows;
+    std::int64_t n_columns;
+};
+
+// One value of a fixed-point sum travels as three digits of 48, 48 and 32 bits (signed on top).
+constexpr int kSumLimbs = 3;
+// Digits of 32 bits that cover every float64 from the smallest subnormal up, and 2^31 times its max.
+constexpr int kScalarLimbs = 68;
+
+struct LaneKernels;  // one instruction set's kernels; see lane_kernels.h
+
+// nullptr when the name is unknown or this processor lacks the instruction set.
+const LaneKernels* find_lane_kernels(const char* name) noexcept;
+const char* lane_kernels_name(const LaneKernels* lanes) noexcept;
+const LaneKernels* best_lane_kernels() noexcept;
+
+// absmax[j] = max |x| of column j over the finite values; first_bad = flat index of the first
+// value that is NaN or infinite, or -1.
+template <class T>
+Status column_ranges(Matrix<T> x, int n_thread, double* absmax, std::int64_t* first_bad) noexcept;
+
+// labels: in the old labels, out the nearest centers; n_changed: how many differ. With `exponents`
+// the rows are also added to limbs (k, d, kSumLimbs) and counts (k) of their new label.
+template <class T>
+Status assign(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T* offset,
+              const std::int32_t* exponents, int n_thread, std::int32_t* labels,
+              std::int64_t* n_changed, std::int64_t* limbs, std::int64_t* counts) noexcept;
+
+// Exact sums of the rows of each label; labels == nullptr puts every row into cluster 0.
+template <class T>
+Status accumulate(const LaneKernels* lanes, Matrix<T> x, const std::int32_t* labels,
+                  std::int64_t n_clusters, const std::int32_t* exponents, int n_thread,
+                  std::int64_t* limbs, std::int64_t* counts) noexcept;
+
+// Mean of each cluster; an empty cluster gets the center of the largest one.
+template <class T>
+Status centers_from_sums(const std::int64_t* limbs, const std::int64_t* counts,
+                         const std::int32_t* exponents, std::int64_t n_clusters,
+                         std::int64_t n_columns, T* centers) noexcept;
+
+// Mean of the centers: float64 sum in index order, rounded once to T.
+template <class T>
+void mean_of_centers(Matrix<T> centers, T* mean) noexcept;
+
+// Sum over the centers, in index order, of the float64 chain of squared differences.
+template <class T>
+double center_shift(Matrix<T> before, Matrix<T> after) noexcept;
+
+// out[i] = squared Euclidean distance of row i to centers[labels[i]] (to centers[0] without labels).
+template <class T>
+Status squared_distances(const LaneKernels* lanes, Matrix<T> x, Matrix<double> centers,
+                         const std::int32_t* labels, int n_thread, double* out) noexcept;
+
+// out[c, i] = min(closest[i], squared distance of row i to candidate c); closest may be nullptr.
+template <class T>
+Status closest_distances(const LaneKernels* lanes, Matrix<T> x, Matrix<double> candidates,
+                         const double* closest, int n_thread, double* out) noexcept;
+
+// out[i, c] = Euclidean distance of row i to center c, rounded once to T.
+template <class T>
+Status transform(const LaneKernels* lanes, Matrix<T> x, Matrix<double> centers, int n_thread,
+                 T* out) noexcept;
+
+// Sums of rows of potentials in units of 2^(exponent - 61), each value truncated to such a unit.
+Status potential_sums(Matrix<double> potentials, int exponent, int n_thread,
+                      std::int64_t* limbs) noexcept;
+
+// For ascending targets (as limbs, in the same units) the first index whose running sum is at least
+// the target; n_values where the sum never gets there.
+Status prefix_search(const double* potentials, std::int64_t n_values, int exponent,
+                     const std::int64_t* target_limbs, std::int64_t n_targets,
+                     std::int64_t* found) noexcept;
+
+// Exact sum of finite values in units of 2^-1074, as kScalarLimbs digits of 32 bits.
+Status exact_sum(const double* values, std::int64_t n_values, int n_thread,
+                 std::int64_t* limbs) noexcept;
+
+}  // namespace harpy::kmeans

@@ -1,0 +1,26 @@
+// The inner loops for AVX2 with FMA: 16 registers of 32 bytes.
+#include <cstdint>
+
+#include "lane_kernels.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+
+#pragma GCC target("avx2,fma")
+#include "lanes.h"
+
+namespace harpy::kmeans {
+
+const LaneKernels* avx2_lane_kernels() noexcept {
+    static constexpr LaneKernels kernels = make_lane_kernels<32, 4>("avx2");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &kernels : nullptr;
+}
+
+}  // namespace harpy::kmeans
+
+#else
+
+namespace harpy::kmeans {
+const LaneKernels* avx2_lane_kernels() noexcept { return nullptr; }
+}  // namespace harpy::kmeans
+
+#endif
