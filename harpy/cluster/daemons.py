@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,10 +129,7 @@ def alive(process: Process) -> bool:
     """Whether this very process runs: a recycled pid has another start time."""
     try:
         found = psutil.Process(process.pid)
-        return (
-            abs(found.create_time() - process.started) < 0.1
-            and found.status() != psutil.STATUS_ZOMBIE
-        )
+        return abs(found.create_time() - process.started) < 0.1 and _running(found)
     except psutil.NoSuchProcess:
         return False
 
@@ -176,17 +174,35 @@ def stop(layout: Layout) -> None:
     everything = leftovers(layout)
     for process in everything:
         _signal(process, kill=False)
-    _, left = psutil.wait_procs(everything, timeout=TERM_S)
-    # Containers a node manager started in its last moments are found only now.
-    left = [*left, *leftovers(layout)]
+    _gone(everything, TERM_S)
+    # Also what a node manager had started in its last moments.
+    left = leftovers(layout)
     for process in left:
         _signal(process, kill=True)
-    _, left = psutil.wait_procs(left, timeout=KILL_S)
+    left = _gone(left, KILL_S)
     if left:
         names = ", ".join(str(p.pid) for p in left)
         raise ClusterError(f"processes {names} of the cluster in {layout.home} outlived SIGKILL")
     for known in recorded(layout):
         (layout.pids / known.name).unlink(missing_ok=True)
+
+
+def _gone(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    """Wait for processes to end, at most timeout_s; return those that have not."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        # A zombie has ended; its parent (perhaps the caller's own process) has not noticed yet.
+        processes = [p for p in processes if _running(p)]
+        if not processes or time.monotonic() > deadline:
+            return processes
+        time.sleep(0.05)
+
+
+def _running(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _signal(process: psutil.Process, *, kill: bool) -> None:

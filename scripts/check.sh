@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Style and types: everything that can be said without running harpy. Changes nothing.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+scripts/setup.sh
+bin=.venv/bin
+failed=0
+check() { # check COMMAND...: go on after a failure, so that one run shows all of them
+  echo "check: $1 ${2:-}"
+  "$@" || failed=1
+}
+mapfile -t native < <(git ls-files 'kernels/*.cpp' 'kernels/*.h' 'tests/native/*.cpp')
+mapfile -t shell < <(git ls-files 'scripts/*.sh' .ci/run)
+check $bin/ruff check .
+check $bin/ruff format --check .
+check $bin/mypy
+[ ${#native[@]} = 0 ] || check $bin/clang-format --dry-run -Werror "${native[@]}"
+for script in "${shell[@]}"; do check bash -n "$script"; done
+exit $failed

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# From a fresh checkout to clustered pictures on a real Hadoop cluster on this machine.
+#   scripts/demo.sh                  scikit-learn's digits
+#   scripts/demo.sh --images DIR     photographs, one folder per class
+# Every option goes to `harpy demo` (see `harpy demo --help`).
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+"$here/scripts/setup.sh"
+export PATH="$here/.venv/bin:$PATH"
+harpy cluster up
+eval "$(harpy cluster env)"
+exec harpy demo "$@"

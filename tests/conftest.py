@@ -1,0 +1,51 @@
+"""What tests of several floors share: a real cluster of their own, and the shared data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from running_cluster import ROOT, RunningCluster, running_cluster
+
+from harpy.cluster.spec import Shape
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[RunningCluster]:
+    """A cluster with the quick profile, one for all tests."""
+    with running_cluster(Shape()) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def stock_cluster() -> Iterator[RunningCluster]:
+    """A cluster with Hadoop's own limits; the tests that use it run last."""
+    with running_cluster(Shape.of(stock=True)) as started:
+        yield started
+
+
+@pytest.fixture
+def on_cluster(cluster: RunningCluster, monkeypatch: pytest.MonkeyPatch) -> RunningCluster:
+    """The cluster, with this very process as its client."""
+    for name in ("HADOOP_HOME", "HADOOP_CONF_DIR", "JAVA_HOME", "PATH"):
+        monkeypatch.setenv(name, cluster.env[name])
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of data that is too big or not free enough for the repository."""
+    folder = Path(os.environ.get("HARPY_SHARED") or ROOT.parent / "shared")
+    if not (folder / "data").is_dir():
+        pytest.skip(f"needs the shared data: no {folder}/data (HARPY_SHARED says where it is)")
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a cluster, and run what needs the stock one last."""
+    for item in items:
+        if {"cluster", "stock_cluster"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("cluster")
+    items.sort(key=lambda item: "stock_cluster" in getattr(item, "fixturenames", ()))
