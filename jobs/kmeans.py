@@ -1,0 +1,237 @@
+"""Lloyd's k-means as a map-collective program: load, seed, loop (assign, allreduce, average).
+
+docs/numerics.md defines every number here, so that any number of workers and threads gives the same
+bits. Arithmetic is left to harpy.kernels.kmeans, initial centers to kmeans_seeding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harpy.errors import ConfigError, DataError
+from harpy.jobs.kmeans_seeding import SEEDINGS, restore_random_state, seed_centers
+from harpy.jobs.kmeans_shard import Shard, exact_total, load_shard
+from harpy.kernels import kmeans as kernels
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What `main` reads from ctx.params; scikit-learn's names and meanings.
+
+    Attributes
+    ----------
+    init : {"random", "k-means++"} or ndarray of shape (n_init, n_clusters, n_columns)
+    random_state : int, None or the dict of `RandomState.get_state(legacy=False)`
+    """
+
+    n_clusters: int
+    max_iter: int = 300
+    tol: float = 1e-4
+    init: str | np.ndarray = "random"
+    n_init: int = 1
+    random_state: Any = None
+
+    @classmethod
+    def from_mapping(cls, params: Mapping[str, Any]) -> Parameters:
+        unknown = set(params) - set(cls.__dataclass_fields__)
+        if unknown or "n_clusters" not in params:
+            raise ConfigError(
+                f"kmeans takes {', '.join(cls.__dataclass_fields__)} and needs n_clusters; "
+                f"got {', '.join(sorted(params)) or 'nothing'}"
+            )
+        return cls(**params)
+
+    def __post_init__(self) -> None:
+        if self.n_clusters < 1 or self.max_iter < 1 or self.n_init < 1 or self.tol < 0:
+            raise ConfigError(
+                "n_clusters, max_iter and n_init must be at least 1 and tol at least 0, got "
+                f"{self.n_clusters}, {self.max_iter}, {self.n_init}, {self.tol}"
+            )
+        if isinstance(self.init, str) and self.init not in SEEDINGS:
+            raise ConfigError(
+                f"init must be {' or '.join(SEEDINGS)} or an array, got {self.init!r}"
+            )
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """One run's result: what all workers agree on, and the labels of this worker's rows."""
+
+    centers: np.ndarray
+    labels: np.ndarray
+    inertia: float
+    n_iter: int
+
+
+def main(ctx: Any) -> dict[str, Any]:
+    """Cluster the rows of ctx.data["X"]; save "labels" (int32, this worker's rows).
+
+    Parameters
+    ----------
+    ctx : harpy.Context
+        With `params` as in `Parameters` and `data["X"]` of shape (n_rows, n_columns), float32 or
+        float64.
+
+    Returns
+    -------
+    dict
+        cluster_centers: ndarray (n_clusters, n_columns) of X's dtype; inertia: float; n_iter: int;
+        n_distinct: int, clusters that have rows; random_state: the generator's state afterwards.
+
+    Raises
+    ------
+    DataError
+        A value is not finite or its square would overflow, or there are fewer rows than clusters.
+
+    References
+    ----------
+    S. Lloyd, "Least squares quantization in PCM", IEEE Trans. Inf. Theory 28 (1982).
+    """
+    params = Parameters.from_mapping(ctx.params)
+    random = restore_random_state(params.random_state)
+    shard = load_shard(ctx, params.init if isinstance(params.init, np.ndarray) else None)
+    if shard.n_rows < params.n_clusters:
+        raise DataError(f"n_samples={shard.n_rows} should be >= n_clusters={params.n_clusters}.")
+    best: Clustering | None = None
+    for run in range(params.n_init):
+        centers = initial_centers(shard, params, run, random)
+        found = lloyd(shard, centers, params, run)
+        if best is None or (
+            found.inertia < best.inertia
+            and not same_clustering(shard, found.labels, best.labels, params.n_clusters)
+        ):
+            best = found
+    assert best is not None
+    ctx.save("labels", best.labels)
+    sizes = ctx.comm.allreduce(np.bincount(best.labels, minlength=params.n_clusters))
+    return {
+        "cluster_centers": best.centers,
+        "inertia": best.inertia,
+        "n_iter": best.n_iter,
+        "n_distinct": int(np.count_nonzero(sizes)),
+        "random_state": random.get_state(legacy=False),
+    }
+
+
+def initial_centers(
+    shard: Shard, params: Parameters, run: int, random: np.random.RandomState
+) -> np.ndarray:
+    """Centers of shape (n_clusters, n_columns) to start the given run from."""
+    if isinstance(params.init, str):
+        return seed_centers(shard, params.init, params.n_clusters, random)
+    given = params.init if params.init.ndim == 3 else params.init[np.newaxis]
+    expected = (params.n_init, params.n_clusters, shard.X.shape[1])
+    if given.shape != expected:
+        raise ConfigError(f"init must be of shape {expected}, got {params.init.shape}")
+    return np.ascontiguousarray(given[run], dtype=shard.X.dtype)
+
+
+def lloyd(shard: Shard, centers: np.ndarray, params: Parameters, run: int) -> Clustering:
+    """Assign and average until no label changes, the centers rest, or max_iter."""
+    tolerance = params.tol * shard.mean_variance
+    labels = np.full(len(shard.X), -1, dtype=np.int32)
+    for n_iter in range(1, params.max_iter + 1):
+        n_changed, sums, counts = assign_and_sum(shard, centers, labels)
+        if not counts.all():
+            relocate_empty(shard, centers, labels, sums, counts)
+        previous = centers
+        centers = kernels.centers_from_sums(sums, counts, shard.exponents, shard.X.dtype)
+        shift = kernels.center_shift(previous, centers)
+        shard.ctx.progress(
+            (run + n_iter / params.max_iter) / params.n_init,
+            iteration=n_iter,
+            inertia=shard.estimate_inertia(centers, counts),
+            changed=n_changed,
+        )
+        if n_changed == 0 or shift <= tolerance:
+            break
+    return finish(shard, centers, labels, n_iter)
+
+
+def assign_and_sum(
+    shard: Shard, centers: np.ndarray, labels: np.ndarray
+) -> tuple[int, np.ndarray, np.ndarray]:
+    """E-step on my rows and the sums of the M-step over all rows, in one collective.
+
+    Returns
+    -------
+    n_changed : int
+        Rows of all workers whose label changed; `labels` holds the new ones of mine.
+    sums : ndarray of shape (n_clusters, n_columns, 3), int64
+        Exact sums as limbs.
+    counts : ndarray of shape (n_clusters,), int64
+    """
+    n_changed, sums, counts = kernels.assign_accumulate(
+        shard.X, centers, shard.offset, labels, shard.exponents, shard.ctx.n_thread
+    )
+    mine = np.concatenate([[n_changed], counts, sums.ravel()])
+    total = shard.ctx.comm.allreduce(mine)
+    n_clusters = len(counts)
+    return int(total[0]), total[1 + n_clusters :].reshape(sums.shape), total[1 : 1 + n_clusters]
+
+
+def relocate_empty(
+    shard: Shard,
+    centers: np.ndarray,
+    labels: np.ndarray,
+    sums: np.ndarray,
+    counts: np.ndarray,
+) -> None:
+    """Move the rows farthest from their centers into the empty clusters: scikit-learn's rule.
+
+    Distances are those of all workers' rows to the centers they were assigned to; of equal ones the
+    lower global row comes first. Changes `sums` and `counts` in place, as on every worker.
+    """
+    empty = np.flatnonzero(counts == 0)
+    distances = kernels.squared_distances(shard.X, centers, labels, shard.ctx.n_thread)
+    mine = farthest(distances, np.arange(len(distances)), len(empty))
+    gather = shard.ctx.comm.allgather
+    far_distances = np.concatenate(gather(distances[mine]))
+    far_rows = np.concatenate(gather(mine + shard.start))
+    far_labels = np.concatenate(gather(labels[mine]))
+    far_values = np.concatenate(gather(np.ascontiguousarray(shard.X[mine])))
+    chosen = farthest(far_distances, far_rows, len(empty))
+    if far_distances[chosen[0]] == 0:
+        return  # more clusters than distinct rows: nothing to gain
+    values = np.ascontiguousarray(far_values.reshape(-1, shard.X.shape[1])[chosen])
+    own_cluster = np.arange(len(chosen), dtype=np.int32)
+    moved, _ = kernels.accumulate(values, own_cluster, len(chosen), shard.exponents)
+    for i, cluster in enumerate(empty):
+        left = far_labels[chosen[i]]
+        sums[left] -= moved[i]
+        counts[left] -= 1
+        sums[cluster] = moved[i]
+        counts[cluster] = 1
+
+
+def farthest(distances: np.ndarray, rows: np.ndarray, n_wanted: int) -> np.ndarray:
+    """Positions of the n_wanted largest distances in descending order, ties by lower row."""
+    candidates = np.arange(len(distances))
+    if len(distances) > n_wanted:
+        least = np.partition(distances, -n_wanted)[-n_wanted]
+        candidates = np.flatnonzero(distances >= least)
+    order = np.lexsort((rows[candidates], -distances[candidates]))
+    return candidates[order[:n_wanted]]
+
+
+def finish(shard: Shard, centers: np.ndarray, labels: np.ndarray, n_iter: int) -> Clustering:
+    """Labels and inertia of the final centers, by the score that `predict` uses, too."""
+    n_thread = shard.ctx.n_thread
+    kernels.assign(shard.X, centers, kernels.mean_of_centers(centers), labels, n_thread)
+    distances = kernels.squared_distances(shard.X, centers, labels, n_thread)
+    return Clustering(centers, labels, exact_total(shard.ctx, distances), n_iter)
+
+
+def same_clustering(shard: Shard, a: np.ndarray, b: np.ndarray, n_clusters: int) -> bool:
+    """Whether each cluster of `a` lies within one cluster of `b`, over the rows of all workers."""
+    lowest = np.full(n_clusters, n_clusters, dtype=np.int64)
+    highest = np.full(n_clusters, -1, dtype=np.int64)
+    np.minimum.at(lowest, a, b)
+    np.maximum.at(highest, a, b)
+    lowest = shard.ctx.comm.allreduce(lowest, op="min")
+    highest = shard.ctx.comm.allreduce(highest, op="max")
+    return bool(np.all((lowest == highest) | (highest == -1)))

@@ -1,0 +1,133 @@
+"""Initial centers: rows at random, or greedy k-means++. Draws address global rows.
+
+All workers hold the same RandomState and draw in step. Given the state scikit-learn's KMeans starts
+from, the same rows are drawn, up to its own rounding of cumulative probabilities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from harpy.errors import ConfigError
+from harpy.jobs.kmeans_shard import Shard
+from harpy.kernels import kmeans as kernels
+
+SEEDINGS = ("random", "k-means++")
+# A legacy RandomState draws doubles that are multiples of this.
+_DRAW_BITS = 53
+
+
+def restore_random_state(state: Any) -> np.random.RandomState:
+    """A RandomState from a seed, None, or the dict of `RandomState.get_state(legacy=False)`."""
+    if not isinstance(state, Mapping):
+        return np.random.RandomState(state)
+    kind = getattr(np.random, str(state.get("bit_generator")), None)
+    if not (isinstance(kind, type) and issubclass(kind, np.random.BitGenerator)):
+        raise ConfigError(f"random_state names no bit generator: {state.get('bit_generator')!r}")
+    random = np.random.RandomState(kind())
+    random.set_state(dict(state))
+    return random
+
+
+def seed_centers(
+    shard: Shard, init: str, n_clusters: int, random: np.random.RandomState
+) -> np.ndarray:
+    """Rows of X as centers of shape (n_clusters, n_columns), the same on every worker."""
+    if init == "random":
+        return fetch_rows(shard, draw_distinct(random, shard.n_rows, n_clusters))
+    return plus_plus(shard, n_clusters, random)
+
+
+def draw_distinct(random: np.random.RandomState, n_rows: int, size: int) -> list[int]:
+    """What `random.choice(n_rows, size, replace=False, p=uniform)` draws, without its O(n_rows).
+
+    Like there, all missing rows are drawn at once among those not yet taken, of equal draws the
+    first counts, and the rest is drawn again.
+    """
+    rows: list[int] = []
+    while len(rows) < size:
+        taken = sorted(rows)
+        for u in random.random_sample(size - len(rows)):
+            row = scaled_floor(u, n_rows - len(taken))
+            for other in taken:  # ascending: the row-th of those that are left
+                row += other <= row
+            if row not in rows:
+                rows.append(row)
+    return rows
+
+
+def plus_plus(shard: Shard, n_clusters: int, random: np.random.RandomState) -> np.ndarray:
+    """Greedy k-means++: of a few rows drawn by their potential the one that lowers the total most.
+
+    A row's potential is its squared distance to the closest center so far.
+
+    References
+    ----------
+    D. Arthur and S. Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
+    """
+    n_thread = shard.ctx.n_thread
+    n_trials = 2 + int(np.log(n_clusters))  # scikit-learn's number
+    centers = np.empty((n_clusters, shard.X.shape[1]), dtype=shard.X.dtype)
+    centers[:1] = fetch_rows(shard, [scaled_floor(random.random_sample(), shard.n_rows)])
+    potential = kernels.closest_distances(shard.X, centers[:1], None, n_thread)[0]
+    for c in range(1, n_clusters):
+        shard.ctx.progress(None, seeding=c)
+        exponent = largest_exponent(shard, potential)
+        drawn = draw_by_potential(shard, potential, exponent, random.uniform(size=n_trials))
+        candidates = fetch_rows(shard, drawn)
+        trials = kernels.closest_distances(shard.X, candidates, potential, n_thread)
+        sums = shard.ctx.comm.allreduce(kernels.potential_sums(trials, exponent, n_thread))
+        totals = [kernels.limbs_to_int(limbs) for limbs in sums]
+        best = totals.index(min(totals))
+        centers[c] = candidates[best]
+        potential = trials[best]
+    return centers
+
+
+def largest_exponent(shard: Shard, potential: np.ndarray) -> int:
+    """Exponent of the largest potential of all workers: the quantum of the exact running sums."""
+    mine = np.array([potential.max(initial=0.0)])
+    return int(kernels.column_exponents(shard.ctx.comm.allreduce(mine, op="max"))[0])
+
+
+def draw_by_potential(
+    shard: Shard, potential: np.ndarray, exponent: int, draws: np.ndarray
+) -> list[int]:
+    """For each u of `draws` the first global row whose running sum of potentials reaches u·total.
+
+    Running sums are exact integers, so that the row does not depend on how rows are sharded.
+    """
+    mine = kernels.potential_sums(potential[np.newaxis], exponent, shard.ctx.n_thread)
+    by_rank = [kernels.limbs_to_int(limbs[0]) for limbs in shard.ctx.comm.allgather(mine)]
+    rank = shard.ctx.rank
+    before, total = sum(by_rank[:rank]), sum(by_rank)
+    targets = [-scaled_floor(u, -total) for u in draws]  # rounded up: running sums are integers
+    found = np.full(len(draws), -1, dtype=np.int64)
+    inside = [
+        i for i in np.argsort(draws, kind="stable") if before < targets[i] <= before + by_rank[rank]
+    ]
+    if inside:
+        limbs = kernels.int_to_limbs([targets[i] - before for i in inside])
+        found[inside] = shard.start + kernels.prefix_search(potential, exponent, limbs)
+    rows = shard.ctx.comm.allreduce(found, op="max")
+    # A target of 0 (all rows are centers already, or u = 0) is reached by the very first row.
+    return [max(int(row), 0) for row in rows]
+
+
+def scaled_floor(u: float, n: int) -> int:
+    """floor(u·n) without rounding, for a draw u in [0, 1)."""
+    return int(u * 2.0**_DRAW_BITS) * n >> _DRAW_BITS
+
+
+def fetch_rows(shard: Shard, rows: Sequence[int]) -> np.ndarray:
+    """Rows of any worker by global number, of shape (len(rows), n_columns), on every worker."""
+    values = np.zeros((len(rows), shard.X.shape[1]))
+    for i, row in enumerate(rows):
+        if shard.start <= row < shard.start + len(shard.X):
+            values[i] = shard.X[row - shard.start]
+    # Only the owner's bits are not zero; as integers they survive the sum, the sign of -0.0 too.
+    bits = shard.ctx.comm.allreduce(values.view(np.int64))
+    return bits.view(np.float64).astype(shard.X.dtype)

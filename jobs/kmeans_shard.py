@@ -1,0 +1,97 @@
+"""This worker's rows with what all workers know of all rows: ranges, mean, variance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harpy.errors import DataError
+from harpy.kernels import kmeans as kernels
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Rows `start`, `start + 1`, … of `n_rows`.
+
+    Attributes
+    ----------
+    X : ndarray of shape (my rows, n_columns), float32 or float64, C-contiguous
+    exponents : ndarray of shape (n_columns,), int32
+        Of each column's largest magnitude over all rows: the quanta of the exact sums.
+    means : ndarray of shape (n_columns,), float64
+    offset : ndarray of shape (n_columns,), X's dtype
+        The means, subtracted before scoring during fit.
+    scatter : float
+        Sum of the squared distances of all rows to their mean.
+    """
+
+    ctx: Any
+    X: np.ndarray
+    start: int
+    n_rows: int
+    exponents: np.ndarray
+    means: np.ndarray
+    offset: np.ndarray
+    scatter: float
+
+    @property
+    def mean_variance(self) -> float:
+        """Mean of the columns' variances, the unit of scikit-learn's `tol`."""
+        return self.scatter / (self.n_rows * self.X.shape[1])
+
+    def estimate_inertia(self, centers: np.ndarray, counts: np.ndarray) -> float:
+        """Inertia about the clusters' means, for progress: no pass over the rows, but rounded."""
+        between = counts @ np.square(centers - self.means).sum(axis=1)
+        return max(self.scatter - float(between), 0.0)
+
+
+def load_shard(ctx: Any, init: np.ndarray | None) -> Shard:
+    """Load my rows and agree with the other workers on ranges and means.
+
+    Raises
+    ------
+    DataError
+        A value of mine is not finite, or squares of all rows (and of `init`) could overflow.
+    """
+    data = ctx.data["X"]
+    X = data.load()
+    start, _ = data.rows
+    n_rows, n_columns = data.shape
+    absmax, bad = kernels.column_ranges(X, ctx.n_thread)
+    if bad is not None:
+        row, column = bad
+        raise DataError(
+            f"X has {X[bad]} at row {start + row}, column {column} (counted from 0): k-means needs "
+            "finite values. Drop such rows or fill them, e.g. with sklearn.impute.SimpleImputer."
+        )
+    absmax = ctx.comm.allreduce(absmax, op="max")
+    refuse_overflow(absmax, X.dtype, "X")
+    if init is not None:
+        largest = np.abs(init.reshape(-1, n_columns)).max(axis=0).astype(np.float64)
+        refuse_overflow(largest, X.dtype, "init")
+    exponents = kernels.column_exponents(absmax)
+    sums, counts = kernels.accumulate(X, None, 1, exponents, ctx.n_thread)
+    sums, counts = ctx.comm.allreduce(sums), ctx.comm.allreduce(counts)
+    means = kernels.centers_from_sums(sums, counts, exponents, np.float64)[0]
+    deviations = kernels.squared_distances(X, means[np.newaxis], None, ctx.n_thread)
+    scatter = exact_total(ctx, deviations)
+    return Shard(ctx, X, start, n_rows, exponents, means, means.astype(X.dtype), scatter)
+
+
+def refuse_overflow(absmax: np.ndarray, dtype: np.dtype, what: str) -> None:
+    """DataError naming the column whose squared values `dtype` cannot hold."""
+    column = kernels.overflowing_column(absmax, dtype)
+    if column is not None:
+        raise DataError(
+            f"column {column} of {what} holds a value of magnitude {absmax[column]:.3g}: squared "
+            f"distances would overflow {np.dtype(dtype).name}. Scale the columns, e.g. with "
+            "sklearn.preprocessing.StandardScaler"
+            + (", or pass float64." if np.dtype(dtype) == np.float32 else ".")
+        )
+
+
+def exact_total(ctx: Any, values: np.ndarray) -> float:
+    """Sum of all workers' float64 values, rounded once."""
+    return kernels.exact_value(ctx.comm.allreduce(kernels.exact_sum(values, ctx.n_thread)))
