@@ -1,0 +1,111 @@
+"""Every setting of the MapReduce job that carries a gang, each beside its reason. Pure."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from harpy.config import Deadlines
+from harpy.launch.base import GangSpec
+
+TAG = "harpy"
+# The application master: a few maps to look after; YARN rounds it up to its minimum allocation.
+MASTER_MEMORY_MB = 512
+MASTER_VCORES = 1
+# The task's JVM only passes lines on. This much of n_mem is its share, the rest is Python's.
+JVM_SHARE_MB = 192
+_TASK_HEAP_MB = 64
+_MASTER_HEAP_MB = 320
+# Quick start beats peak speed: C1 only, serial GC, the JDK's class archive. The reservations are
+# capped because stock clusters count *virtual* memory (2.1 times the container) and a JVM
+# reserves 1 GB of class space and 48 MB of code by default.
+_JVM_FLAGS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto -Xss512k"
+_MASTER_FLAGS = f"{_JVM_FLAGS} -XX:CompressedClassSpaceSize=64m -XX:ReservedCodeCacheSize=48m"
+_TASK_FLAGS = f"{_JVM_FLAGS} -XX:CompressedClassSpaceSize=32m -XX:ReservedCodeCacheSize=32m"
+# One malloc arena per thread reserves 64 MB each.
+_JVM_ENV = "MALLOC_ARENA_MAX=2"
+_POLL_MS = "100"
+
+
+def job_settings(spec: GangSpec, deadlines: Deadlines) -> dict[str, str]:
+    """Return the configuration of the job of `spec`; the user's own settings win."""
+    return {
+        **_gang(spec, deadlines),
+        **_containers(spec),
+        **_speed(),
+        **_failures(spec),
+        **spec.hadoop_conf,
+    }
+
+
+def _gang(spec: GangSpec, deadlines: Deadlines) -> dict[str, str]:
+    settings = {
+        "harpy.python": spec.python,
+        "harpy.n-node": str(spec.grant.n_node),
+        "harpy.n-thread": str(spec.grant.n_thread),
+        "harpy.job-url": spec.job_url,
+        "harpy.silence-ms": str(round(deadlines.silence_s * 1000)),
+        "harpy.hello-ms": str(round(deadlines.rendezvous_s * 1000)),
+        "mapreduce.job.name": spec.name,
+        "mapreduce.job.tags": f"{TAG},{spec.job_id}",
+    }
+    if spec.grant.queue:
+        settings["mapreduce.job.queuename"] = spec.grant.queue
+    place = urlsplit(spec.job_url)
+    if place.scheme not in ("", "file"):
+        # Without it only fs.defaultFS gets a delegation token: there is no output path to tell.
+        settings["mapreduce.job.hdfs-servers"] = f"{place.scheme}://{place.netloc}"
+    settings.update({f"harpy.env.{name}": value for name, value in spec.env.items()})
+    return settings
+
+
+def _containers(spec: GangSpec) -> dict[str, str]:
+    return {
+        "mapreduce.map.memory.mb": str(spec.grant.n_mem),
+        "mapreduce.map.cpu.vcores": str(spec.grant.vcores),
+        "mapreduce.map.java.opts": f"-Xmx{_TASK_HEAP_MB}m {_TASK_FLAGS}",
+        "mapreduce.map.env": _JVM_ENV,
+        "yarn.app.mapreduce.am.resource.mb": str(MASTER_MEMORY_MB),
+        "yarn.app.mapreduce.am.resource.cpu-vcores": str(MASTER_VCORES),
+        "yarn.app.mapreduce.am.command-opts": f"-Xmx{_MASTER_HEAP_MB}m {_MASTER_FLAGS}",
+        "yarn.app.mapreduce.am.env": _JVM_ENV,
+    }
+
+
+def _speed() -> dict[str, str]:
+    return {
+        # Defaults are made for jobs of hours: 1 s between looks, in several places one after another.
+        "mapreduce.client.progressmonitor.pollinterval": _POLL_MS,
+        "mapreduce.client.completion.pollinterval": _POLL_MS,
+        "yarn.client.app-submission.poll-interval": _POLL_MS,
+        "yarn.client.application-client-protocol.poll-interval-ms": _POLL_MS,
+        "yarn.app.mapreduce.am.scheduler.heartbeat.interval-ms": _POLL_MS,
+        # From the child's words to the master's task report.
+        "mapreduce.task.progress-report.interval": "1000",
+        # The default of 10 replicas of a 20 kB jar writes a pipeline across 10 nodes.
+        "mapreduce.client.submit.file.replication": "3",
+        # A worker has no twin: a second copy of a rank would fence the first.
+        "mapreduce.map.speculative": "false",
+        # Uber mode would run the workers one after another inside the master.
+        "mapreduce.job.ubertask.enable": "false",
+        "mapreduce.job.reduces": "0",
+        # All workers must run at once; there is no reduce to start early either.
+        "mapreduce.job.running.map.limit": "0",
+    }
+
+
+def _failures(spec: GangSpec) -> dict[str, str]:
+    return {
+        "mapreduce.map.maxattempts": str(spec.max_attempts),
+        # Blacklisting a node after failures would leave a small cluster without nodes.
+        "yarn.app.mapreduce.am.job.node-blacklisting.enable": "false",
+        # A second master starts all ranks anew: completed ones are not to be kept.
+        "yarn.app.mapreduce.am.job.recovery.enable": "false",
+        # The task's JVM speaks for its worker; only a vanished host is silent this long.
+        "mapreduce.task.timeout": "15000",
+        "mapreduce.task.timeout.check-interval-ms": "1000",
+        # A host that vanished, as the master sees it: 19 s to a replacement instead of minutes.
+        "yarn.client.nodemanager-connect.max-wait-ms": "3000",
+        "yarn.rpc.nm-command-timeout": "3000",
+        "ipc.client.connect.timeout": "2000",
+        "ipc.client.connect.max.retries.on.timeouts": "1",
+    }
