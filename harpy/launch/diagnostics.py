@@ -60,10 +60,9 @@ def _workers_own(told: Mapping[str, Any]) -> AttemptFailure:
 
 
 def _interpreter_missing(told: Mapping[str, Any]) -> AttemptFailure:
-    reason = re.sub(
-        r'^Cannot run program "[^"]*"( \(in directory "[^"]*"\))?: ', "", told["message"]
-    )
-    reason = re.sub(r"^error=\d+, ", "", reason)
+    reason = str(told["message"])
+    for javas in (r'^Cannot run program "[^"]*"( \(in directory "[^"]*"\))?: ', r"^error=\d+, "):
+        reason = re.sub(javas, "", reason)
     return AttemptFailure(
         rank=told["rank"],
         attempt=told["attempt"],
@@ -71,8 +70,8 @@ def _interpreter_missing(told: Mapping[str, Any]) -> AttemptFailure:
         message=(
             f"the workers' Python {told['python']} does not start on node {told['host']} "
             f"for unix user {told['user']}: {reason}.\n"
-            "  It must lie at the same path on every node, and that user must be allowed into every "
-            "folder above it (an environment below a private home is not)."
+            "  It must lie at the same path on every node, and that user must be allowed into "
+            "every folder above it (an environment below a private home is not)."
         ),
         kind="InterpreterMissing",
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harpy.errors import HadoopNotFound, JavaNotFound
 
-# The launcher jar is compiled for Java 8; Hadoop's own classes may need more, which the JVM then says.
+# The launcher jar is compiled for Java 8; if Hadoop's own classes need more, the JVM says so.
 OLDEST_JAVA = 8
 _CLASSPATH_TIMEOUT_S = 20.0
 _JAVA_VERSION_TIMEOUT_S = 20.0
@@ -135,7 +135,7 @@ def _ask_classpath(program: str) -> str:
 
 
 def _expand(entries: list[str]) -> list[str]:
-    """Class path entries as jars: `folder/*` is every jar in it; folders hold settings, not code."""
+    """Entries as jars: `folder/*` is every jar in it; a plain folder holds settings, not code."""
     jars: list[str] = []
     for entry in entries:
         if entry.endswith("/*"):

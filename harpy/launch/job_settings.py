@@ -73,7 +73,7 @@ def _containers(spec: GangSpec) -> dict[str, str]:
 
 def _speed() -> dict[str, str]:
     return {
-        # Defaults are made for jobs of hours: 1 s between looks, in several places one after another.
+        # Defaults are made for jobs of hours: 1 s between looks, in several places in a row.
         "mapreduce.client.progressmonitor.pollinterval": _POLL_MS,
         "mapreduce.client.completion.pollinterval": _POLL_MS,
         "yarn.client.app-submission.poll-interval": _POLL_MS,

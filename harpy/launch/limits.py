@@ -107,9 +107,9 @@ def _capacity_queue(queue: Mapping[str, Any], path: str, *, leaf: bool) -> Queue
     partition = _default_partition(queue)
     guaranteed = _effective(queue, partition, "minEffectiveCapacity", "effectiveMinResource")
     ceiling = _effective(queue, partition, "maxEffectiveCapacity", "effectiveMaxResource")
-    factor = queue.get("userLimitFactor")
-    # -1 stands for "no limit".
-    limited = factor is not None and factor >= 0 and guaranteed is not None
+    # Leaves only; -1 stands for no limit.
+    factor = float(queue.get("userLimitFactor", -1))
+    limited = factor >= 0
     master = queue.get("AMResourceLimit")
     return Queue(
         name=str(queue["queueName"]),
@@ -118,8 +118,8 @@ def _capacity_queue(queue: Mapping[str, Any], path: str, *, leaf: bool) -> Queue
         running=queue.get("state", "RUNNING") == "RUNNING",
         largest=Resource.of(queue["maximumAllocation"]) if "maximumAllocation" in queue else None,
         max_mb=ceiling.memory_mb if ceiling else None,
-        user_max_mb=int(guaranteed.memory_mb * factor) if limited and guaranteed else None,
-        user_limit_factor=float(factor) if limited else None,
+        user_max_mb=int(guaranteed.memory_mb * factor) if guaranteed and limited else None,
+        user_limit_factor=factor if limited else None,
         master_max_mb=Resource.of(master).memory_mb if master else None,
         master_used_mb=Resource.of(queue.get("usedAMResource")).memory_mb,
         used_mb=Resource.of(queue.get("resourcesUsed")).memory_mb,

@@ -1,5 +1,5 @@
 """The submitting JVM as a process: starts it, sends commands, receives events, ends it.
-What commands and events mean is yarn.py's; the other end is java/org/harpy/launch/Submitter.java."""
+What they mean is yarn.py's; the other end is java/org/harpy/launch/Submitter.java."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class YarnLauncher(Launcher):
     conf
         The client's Hadoop configuration.
     deadlines
-        Of these `first_contact_s`, `submit_s`, `kill_s`, `silence_s` and `rendezvous_s` matter here.
+        `first_contact_s`, `submit_s`, `kill_s`, `silence_s` and `rendezvous_s` matter here.
     """
 
     kind = "yarn"
@@ -157,7 +157,7 @@ class YarnLauncher(Launcher):
             self._mark("all_workers")
         self._set(
             progress=facts["progress"],
-            message=facts["status"] or f"{started} of {of} workers running",
+            message=f"{started} of {of} workers running",
         )
 
     def _on_attempt_failed(self, facts: Mapping[str, Any]) -> None:

@@ -117,22 +117,17 @@ final class MasterWatch {
   private void progress() throws IOException, InterruptedException {
     int running = 0;
     float sum = 0;
-    String status = "";
     TaskReport[] reports = job.getTaskReports(TaskType.MAP);
     for (TaskReport report : reports) {
       boolean started = report.getCurrentStatus() != TIPStatus.PENDING;
       running += started ? 1 : 0;
       sum += report.getProgress();
-      if (status.isEmpty() && started) {
-        status = report.getState();
-      }
     }
     Json facts =
         new Json()
             .put("workers_started", running)
             .put("workers", gang.worldSize)
-            .put("progress", reports.length == 0 ? 0 : sum / reports.length)
-            .put("status", status);
+            .put("progress", reports.length == 0 ? 0 : sum / reports.length);
     String text = facts.toString();
     if (!text.equals(lastProgress)) {
       lastProgress = text;
