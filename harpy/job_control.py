@@ -57,9 +57,23 @@ class JobSummary:
 
 
 def summaries() -> Iterator[JobSummary]:
-    """The jobs started from this machine, oldest first."""
+    """The jobs started from this machine, oldest first; one question per cluster."""
+    known: dict[str | None, dict[str, JobState]] = {None: {}}
     for record in registry.all_jobs():
-        yield JobSummary(record, _state(record).value, _finished_runs(record))
+        if record.conf_dir not in known:
+            known[record.conf_dir] = _applications_of(record)
+        if record.launcher == "yarn" and record.application_id:
+            state = known[record.conf_dir].get(record.application_id)
+        else:
+            state = _state(record)
+        yield JobSummary(record, state.value if state else "unknown", _finished_runs(record))
+
+
+def _applications_of(record: JobRecord) -> dict[str, JobState]:
+    """The states of this user's applications on the record's cluster."""
+    from harpy.launch.applications import list_applications
+
+    return {a.application_id: a.state for a in list_applications(_conf(record))}
 
 
 def logs(job_id: str) -> str:
@@ -70,7 +84,7 @@ def logs(job_id: str) -> str:
     for report in directory.reports():
         parts.append(json.dumps(report, indent=1, sort_keys=True))
     if record.application_id:
-        from harpy.launch.yarn import application_logs
+        from harpy.launch.applications import application_logs
 
         parts.append(application_logs(_conf(record), record.application_id))
     if not parts:
@@ -84,9 +98,9 @@ def kill(job_id: str) -> str:
     record = registry.find(job_id)
     alive = record.driver_alive()
     if record.launcher == "yarn" and record.application_id:
-        from harpy.launch.yarn import kill_application
+        from harpy.launch.applications import kill_application
 
-        kill_application(_conf(record), record.application_id)
+        kill_application(_conf(record), record.application_id, "harpy kill")
     elif alive:
         # The workers are the driver's children and there is no cluster to ask.
         os.kill(record.driver_pid, signal.SIGINT)
@@ -192,7 +206,7 @@ def clean(*, older_than_s: float = 0.0, kept: bool = False) -> list[str]:
 
 def _adopt_application(record: JobRecord) -> JobRecord:
     """Find the application of a job whose driver died while it submitted."""
-    from harpy.launch.yarn import list_applications
+    from harpy.launch.applications import list_applications
 
     for application in list_applications(_conf(record)):
         if application.name == record.job_id:
@@ -227,7 +241,7 @@ def _state(record: JobRecord) -> JobState:
     if record.launcher == "yarn":
         if record.application_id is None:
             return JobState.NEW
-        from harpy.launch.yarn import application_state
+        from harpy.launch.applications import application_state
 
         return application_state(_conf(record), record.application_id).state
     if record.driver_alive() and not record.keep:
