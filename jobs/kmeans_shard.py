@@ -80,16 +80,20 @@ def load_shard(ctx: Any, init: np.ndarray | None) -> Shard:
     return Shard(ctx, X, start, n_rows, exponents, means, means.astype(X.dtype), scatter)
 
 
-def refuse_overflow(absmax: np.ndarray, dtype: np.dtype, what: str) -> None:
+def refuse_overflow(
+    absmax: np.ndarray, dtype: np.dtype, what: str, names: np.ndarray | None = None
+) -> None:
     """DataError naming the column whose squared values `dtype` cannot hold."""
     column = kernels.overflowing_column(absmax, dtype)
-    if column is not None:
-        raise DataError(
-            f"column {column} of {what} holds a value of magnitude {absmax[column]:.3g}: squared "
-            f"distances would overflow {np.dtype(dtype).name}. Scale the columns, e.g. with "
-            "sklearn.preprocessing.StandardScaler"
-            + (", or pass float64." if np.dtype(dtype) == np.float32 else ".")
-        )
+    if column is None:
+        return
+    named = f" ({names[column]!r})" if names is not None else ""
+    wider = ", or pass float64." if np.dtype(dtype) == np.float32 else "."
+    raise DataError(
+        f"column {column}{named} of {what} holds a value of magnitude {absmax[column]:.3g}: "
+        f"squared distances would overflow {np.dtype(dtype).name}. Scale the columns, e.g. with "
+        f"sklearn.preprocessing.StandardScaler{wider}"
+    )
 
 
 def exact_total(ctx: Any, values: np.ndarray) -> float:

@@ -1,0 +1,414 @@
+"""DAALKMeans, scikit-learn's KMeans on a gang of workers: parameters, validation, attributes.
+
+Numerics are left to harpy.jobs.kmeans and harpy.kernels, workers to harpy.session.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from inspect import signature
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from harpy.errors import ConfigError
+from harpy.jobs.kmeans_shard import refuse_overflow
+from harpy.kernels import kmeans as kernels
+from harpy.session import RunResult, Session
+
+PROGRAM = "harpy.jobs.kmeans:main"
+# What an untouched `workdir` becomes, below the user's home: nobody may write at HDFS's root.
+DEFAULT_WORKDIR = "kmeans-work"
+# JobInfo.id of a fit that needed no job.
+IN_PROCESS = "in-process"
+_DTYPES = [np.float64, np.float32]
+_AT_LEAST_ONE = Interval(Integral, 1, None, closed="left")
+
+
+class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+    """K-means clustering on Hadoop workers, to be swapped in for `sklearn.cluster.KMeans`.
+
+    The result is bitwise the same for every `n_node`, `n_thread` and instruction set.
+
+    A parameter that equals its default counts as untouched, hence as a wish: `n_thread` and `n_mem`
+    are lowered to what the cluster grants, `workdir` becomes `<home>/kmeans-work`. Any other value
+    is a demand, and an error when it cannot be met.
+
+    Parameters
+    ----------
+    n_clusters : int, default=10
+        Number of clusters and of centers.
+    max_iter : int, default=10
+        Largest number of iterations of one run.
+    init : {"random", "k-means++"}, callable or array-like of shape (n_clusters, n_features), \
+            default="random"
+        Distinct rows at random; greedy k-means++; given centers; or a callable
+        ``init(X, n_clusters, random_state)`` that returns centers, called here in the driver with
+        the validated `X` (not centered, as scikit-learn's would be).
+    n_init : "auto" or int, default=1
+        Number of runs from different initial centers; the one of least inertia is kept. "auto" is 1
+        for k-means++ and arrays, else 10.
+    n_node : int, default=1
+        Number of workers.
+    n_thread : int, default=8
+        Threads of each worker, and of `predict`, `transform` and `score` here.
+    n_mem : int, default=10240
+        Memory of one worker's container in MB.
+    workdir : str, default="/kmeans-work"
+        Directory on the cluster's file system below which the job keeps its files while it runs.
+    tol : float, default=1e-4
+        Relative to the mean variance of the columns: a run ends when the centers' squared shift is
+        not larger, or when no label changed.
+    random_state : int, RandomState instance or None, default=None
+        Of the draws of `init`. The same rows are drawn as by scikit-learn.
+    verbose : int, default=0
+        Above 0 progress is shown even where stderr is no terminal.
+    algorithm : {"lloyd", "elkan"}, default="lloyd"
+        Both find the same clusters; here both are computed by Lloyd's iteration.
+    copy_x : bool, default=True
+        `X` is never modified, whatever is given.
+    launcher : {"auto", "local", "yarn"}, default="auto"
+        "auto" is "yarn" where HADOOP_CONF_DIR or HARPY_LAUNCHER says so, else "local": processes on
+        this machine, and with one worker this very process.
+    queue : str, default=None
+        YARN queue.
+    hadoop_conf : dict of str to str, default=None
+        Hadoop settings on top of the configuration files.
+    session : harpy.Session, default=None
+        Run on the workers of this session, which stays open. `n_node` and what else belongs to the
+        session is then the session's.
+    keep : bool, default=False
+        Leave the job's files in `workdir`.
+    progress : bool, default=None
+        Show progress on stderr; None: when it is a terminal.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features)
+    labels_ : ndarray of shape (n_samples,), int32
+        Equal to ``predict(X)``.
+    inertia_ : float
+        Sum of the squared distances of the rows to their centers, rounded once.
+    n_iter_ : int
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where `X` has column names that are all strings.
+    job_ : harpy.session.JobInfo or None
+        The job that carried the fit; None when it ran inside this process.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from harpy import DAALKMeans
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> model = DAALKMeans(n_clusters=2, random_state=0, launcher="local").fit(X)
+    >>> sorted(model.cluster_centers_.tolist())
+    [[1.0, 2.0], [10.0, 2.0]]
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "n_clusters": [_AT_LEAST_ONE],
+        "max_iter": [_AT_LEAST_ONE],
+        "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
+        "n_init": [StrOptions({"auto"}), _AT_LEAST_ONE],
+        "n_node": [_AT_LEAST_ONE],
+        "n_thread": [_AT_LEAST_ONE],
+        "n_mem": [_AT_LEAST_ONE],
+        "workdir": [str],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "algorithm": [StrOptions({"lloyd", "elkan"})],
+        "copy_x": ["boolean"],
+        "launcher": [StrOptions({"auto", "local", "yarn"})],
+        "queue": [str, None],
+        "hadoop_conf": [Mapping, None],
+        "session": [HasMethods("run"), None],
+        "keep": ["boolean"],
+        "progress": ["boolean", None],
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 10,
+        max_iter: int = 10,
+        init: Any = "random",
+        n_init: Any = 1,
+        n_node: int = 1,
+        n_thread: int = 8,
+        n_mem: int = 10240,
+        workdir: str = "/kmeans-work",
+        *,
+        tol: float = 1e-4,
+        random_state: Any = None,
+        verbose: int = 0,
+        algorithm: str = "lloyd",
+        copy_x: bool = True,
+        launcher: str = "auto",
+        queue: str | None = None,
+        hadoop_conf: Mapping[str, str] | None = None,
+        session: Session | None = None,
+        keep: bool = False,
+        progress: bool | None = None,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.max_iter = max_iter
+        self.init = init
+        self.n_init = n_init
+        self.n_node = n_node
+        self.n_thread = n_thread
+        self.n_mem = n_mem
+        self.workdir = workdir
+        self.tol = tol
+        self.random_state = random_state
+        self.verbose = verbose
+        self.algorithm = algorithm
+        self.copy_x = copy_x
+        self.launcher = launcher
+        self.queue = queue
+        self.hadoop_conf = hadoop_conf
+        self.session = session
+        self.keep = keep
+        self.progress = progress
+
+    @classmethod
+    def from_centers(cls, centers: Any, **parameters: Any) -> DAALKMeans:
+        """A fitted model of known centers (n_clusters, n_features): it can predict, not refit."""
+        centers = check_array(centers, dtype=_DTYPES, order="C", copy=True, input_name="centers")
+        model = cls(n_clusters=len(centers), **parameters)
+        model.cluster_centers_ = centers
+        model.n_features_in_ = centers.shape[1]
+        model._n_features_out = len(centers)
+        return model
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> DAALKMeans:
+        """Find the centers of the rows of `X`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            float32 stays so; anything else becomes float64.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            Parameters or `X` are not valid; before anything is started or written.
+        harpy.errors.HarpyError
+            The cluster, the file system or a worker failed: see harpy.errors.
+        """
+        X = self._validate_training_rows(X)
+        random_state = check_random_state(self.random_state)
+        init = self._prepare_init(X, random_state)
+        params = {
+            "n_clusters": int(self.n_clusters),
+            "max_iter": int(self.max_iter),
+            "tol": float(self.tol),
+            "init": init,
+            "n_init": self._number_of_runs() if isinstance(init, str) else len(init),
+            "random_state": random_state.get_state(legacy=False),
+        }
+        result = self._run(X, params)
+        if isinstance(init, str):
+            random_state.set_state(result.value["random_state"])
+        return self._take(result)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Index of the nearest center of each row of `X`: ndarray (n_samples,) of int32."""
+        return self._labels(*self._rows_and_centers(X))
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Euclidean distance of each row to each center: ndarray (n_samples, n_clusters)."""
+        X, centers = self._rows_and_centers(X)
+        return kernels.transform(X, centers, self._threads_here())
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Opposite of the sum of the squared distances of `X`'s rows to their centers."""
+        X, centers = self._rows_and_centers(X)
+        n_thread = self._threads_here()
+        distances = kernels.squared_distances(X, centers, self._labels(X, centers), n_thread)
+        return -kernels.exact_value(kernels.exact_sum(distances, n_thread))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Live workers cannot be pickled; the model can.
+        return {**super().__getstate__(), "session": None}
+
+    # Steps of fit
+
+    def _validate_training_rows(self, X: Any) -> np.ndarray:
+        X = validate_data(self, X, dtype=_DTYPES, order="C")
+        if X.shape[0] < self.n_clusters:
+            raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}.")
+        self._refuse_overflow(X)
+        if self.algorithm == "elkan" and self.n_clusters == 1:
+            warnings.warn(
+                "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        return X
+
+    def _prepare_init(self, X: np.ndarray, random_state: np.random.RandomState) -> Any:
+        """The name of a seeding, or centers of shape (runs, n_clusters, n_features)."""
+        if isinstance(self.init, str):
+            return self.init
+        if callable(self.init):
+            return np.stack(
+                [
+                    self._checked_centers(
+                        self.init(X, self.n_clusters, random_state=random_state), X
+                    )
+                    for _ in range(self._number_of_runs())
+                ]
+            )
+        if self._number_of_runs() != 1:
+            warnings.warn(
+                "Explicit initial center position passed: performing only one init in "
+                f"{type(self).__name__} instead of n_init={self.n_init}.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        return self._checked_centers(self.init, X)[np.newaxis]
+
+    def _number_of_runs(self) -> int:
+        if self.n_init != "auto":
+            return int(self.n_init)
+        several = callable(self.init) or (isinstance(self.init, str) and self.init == "random")
+        return 10 if several else 1
+
+    def _checked_centers(self, centers: Any, X: np.ndarray) -> np.ndarray:
+        centers = check_array(centers, dtype=X.dtype, order="C", copy=True, input_name="init")
+        expected = (
+            (centers.shape[0], self.n_clusters, "number of clusters"),
+            (centers.shape[1], X.shape[1], "number of features of the data"),
+        )
+        for got, wanted, what in expected:
+            if got != wanted:
+                raise ValueError(
+                    f"The shape of the initial centers {centers.shape} does not match the {what} "
+                    f"{wanted}."
+                )
+        refuse_overflow(np.abs(centers).max(axis=0).astype(np.float64), X.dtype, "init")
+        return centers
+
+    def _run(self, X: np.ndarray, params: dict[str, Any]) -> RunResult:
+        """Run the program on the given session, or on one of our own for this one run."""
+        if self.session is not None:
+            self._refuse_contradictions(self.session)
+            return self.session.run(PROGRAM, params, data={"X": X})
+        untouched = self._untouched()
+        with Session(
+            int(self.n_node),
+            int(self.n_thread),
+            int(self.n_mem),
+            launcher=self.launcher,
+            workdir=None if "workdir" in untouched else self.workdir,
+            default_workdir=DEFAULT_WORKDIR,
+            queue=self.queue,
+            hadoop_conf=self.hadoop_conf,
+            name="kmeans",
+            keep=self.keep,
+            single_run=True,
+            progress=True if self.progress is None and self.verbose else self.progress,
+            wishes=untouched & {"n_thread", "n_mem"},
+        ) as session:
+            return session.run(PROGRAM, params, data={"X": X})
+
+    def _take(self, result: RunResult) -> DAALKMeans:
+        n_distinct = result.value["n_distinct"]
+        if n_distinct < self.n_clusters:
+            warnings.warn(
+                f"Number of distinct clusters ({n_distinct}) found smaller than n_clusters "
+                f"({self.n_clusters}). Possibly due to duplicate points in X.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        self.cluster_centers_ = result.value["cluster_centers"]
+        self._n_features_out = self.cluster_centers_.shape[0]
+        self.labels_ = result.load("labels")
+        self.inertia_ = result.value["inertia"]
+        self.n_iter_ = result.value["n_iter"]
+        self.job_ = None if result.job.id == IN_PROCESS else result.job
+        return self
+
+    # Wishes and demands
+
+    def _untouched(self) -> frozenset[str]:
+        """Names of the parameters that still equal their defaults."""
+        parameters = signature(type(self).__init__).parameters
+        return frozenset(
+            name
+            for name in (
+                "n_node",
+                "n_thread",
+                "n_mem",
+                "workdir",
+                "launcher",
+                "queue",
+                "hadoop_conf",
+            )
+            if getattr(self, name) == parameters[name].default
+        )
+
+    def _refuse_contradictions(self, session: Session) -> None:
+        """A value the user gave is a demand, which an open session may not meet."""
+        untouched = self._untouched()
+        for name in ("n_node", "n_thread", "n_mem"):
+            asked, granted = getattr(self, name), getattr(session.options, name)
+            if name not in untouched and asked != granted:
+                raise ConfigError(
+                    f"{name}={asked} contradicts the given session, which has {name}={granted}: "
+                    f"leave {name} at its default, or open a session with it"
+                )
+        given = [n for n in ("workdir", "launcher", "queue", "hadoop_conf") if n not in untouched]
+        if given:
+            raise ConfigError(
+                f"{', '.join(given)} cannot be chosen for a session that is open already: give it "
+                "to harpy.Session"
+            )
+
+    def _threads_here(self) -> int:
+        if "n_thread" in self._untouched():
+            return min(int(self.n_thread), len(os.sched_getaffinity(0)))
+        return int(self.n_thread)
+
+    # Steps of predict, transform and score
+
+    def _rows_and_centers(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Validated rows and the centers, both of the wider of their dtypes (exactly)."""
+        check_is_fitted(self, "cluster_centers_")
+        X = validate_data(self, X, reset=False, dtype=_DTYPES, order="C")
+        dtype = np.result_type(X, self.cluster_centers_)
+        X = np.ascontiguousarray(X, dtype=dtype)
+        centers = np.ascontiguousarray(self.cluster_centers_, dtype=dtype)
+        self._refuse_overflow(X)
+        return X, centers
+
+    def _labels(self, X: np.ndarray, centers: np.ndarray) -> np.ndarray:
+        labels = np.full(len(X), -1, dtype=np.int32)
+        offset = kernels.mean_of_centers(centers)
+        kernels.assign(X, centers, offset, labels, self._threads_here())
+        return labels
+
+    def _refuse_overflow(self, X: np.ndarray) -> None:
+        absmax, _ = kernels.column_ranges(X, self._threads_here())
+        refuse_overflow(absmax, X.dtype, "X", getattr(self, "feature_names_in_", None))
