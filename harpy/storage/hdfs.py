@@ -24,7 +24,7 @@ from harpy.storage.filesystem import (
     short_read_error,
     temporary_path,
 )
-from harpy.storage.hdfs_errors import Failure, Operation, map_hdfs_error
+from harpy.storage.hdfs_errors import Failure, Operation, datanode_failure, map_hdfs_error
 
 if TYPE_CHECKING:
     import hdfs_native
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SLICE = 4 << 20  # bytes handed to the native writer at once: bounds its copy and the GIL's hold
+_DEFAULT_PORT = 8020  # as Hadoop's own clients take it
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 
 
@@ -60,6 +61,8 @@ class HdfsFileSystem(FileSystem):
         standbys = conf.get(f"dfs.ha.namenodes.{authority}", "").count(",")
         self._conf = conf | {"dfs.client.failover.max.attempts": str(max(1, standbys))}
         self._conf_dir = conf_dir
+        known = ":" in authority or f"dfs.ha.namenodes.{authority}" in conf or scheme == "viewfs"
+        self._address = self.url if known else f"{self.url}:{_DEFAULT_PORT}"
         self._deadlines = deadlines
         self._client: hdfs_native.Client | None = None
         self._contacted = False
@@ -78,6 +81,7 @@ class HdfsFileSystem(FileSystem):
 
         A `function` that takes long calls `watch.progressed()`.
         """
+        operation = Operation(verb, self.qualify(path), self._address, self.user)
         end = time.monotonic() + self._deadlines.storage_s
         pause = _FIRST_PAUSE_S
         while True:
@@ -86,10 +90,10 @@ class HdfsFileSystem(FileSystem):
             except (HarpyError, KeyboardInterrupt, SystemExit):
                 raise
             except BaseException as exc:  # a panic of the native code is no Exception
-                failure = self._failure(exc, self._operation(verb, path))
+                failure = self._failure(exc, operation)
                 patient = failure.transient and self._contacted and not once
                 if not patient or time.monotonic() + pause > end:
-                    raise failure.error from exc
+                    raise self._final(failure, operation) from exc
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
@@ -105,21 +109,27 @@ class HdfsFileSystem(FileSystem):
         if self._client is None:
             import hdfs_native
 
-            self._client = hdfs_native.Client(self.url, self._conf, self._conf_dir)
+            self._client = hdfs_native.Client(self._address, self._conf, self._conf_dir)
         return self._client
-
-    def _operation(self, verb: str, path: str) -> Operation:
-        return Operation(verb, self.qualify(path), self.url, self.user)
 
     def _failure(self, exc: BaseException, operation: Operation) -> Failure:
         if isinstance(exc, Stalled):
             self._client = None  # what hangs must not be met again
-            reason = f"no answer from {self.url} for {exc.seconds:g} s"
+            reason = f"no answer from {self._address} for {exc.seconds:g} s"
             return Failure(operation.failed(FileSystemUnreachable, reason), False)
         failure = map_hdfs_error(exc, operation)
         # An answer that says no is an answer.
         self._contacted |= not isinstance(failure.error, FileSystemUnreachable)
         return failure
+
+    def _final(self, failure: Failure, operation: Operation) -> StorageError:
+        """The error to raise when there is no further try: names who really was away."""
+        if failure.reason and self._contacted:
+            # The same "connection refused" may come from a DataNode.
+            with suppress(Exception):
+                self._attempt(lambda client, _: client.get_file_info("/"))
+                return datanode_failure(operation, failure.reason).error
+        return failure.error
 
     # -- the interface -----------------------------------------------------------------------
 

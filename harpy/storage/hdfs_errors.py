@@ -22,6 +22,7 @@ from harpy.errors import (
 
 _REMOTE = re.compile(r'(?:Fatal)?RPCError\("(?P<name>[\w.$]+)", "(?P<text>.*)"\)', re.DOTALL)
 _VARIANT = re.compile(r'(?P<name>\w+)\((?:"(?P<text>.*)"|.*)\)', re.DOTALL)
+_DATANODE = re.compile(r'ip_addr: "([^"]+)".*?xfer_port: (\d+)')
 
 # Short names of Hadoop's exceptions, whose first line then goes into the message.
 _BY_REMOTE_CLASS: dict[str, type[StorageError]] = {
@@ -61,7 +62,8 @@ _UNREACHABLE = (
 
 _ADVICE: dict[type[StorageError], str] = {
     SafeModeError: "wait until it leaves safe mode, or: hdfs dfsadmin -safemode get",
-    QuotaError: "remove files there, or ask for more: hdfs dfs -count -q -h -v <directory>",
+    QuotaError: "a file being written counts as a whole block; remove files there, or ask for "
+    "more: hdfs dfs -count -q -h -v <directory>",
     DiskFull: "free space on the DataNodes: hdfs dfsadmin -report",
     FileSystemUnreachable: "is HDFS up? harpy cluster status, or: hdfs dfsadmin -report",
 }
@@ -73,6 +75,7 @@ class Failure:
 
     error: StorageError
     transient: bool
+    reason: str = ""  # in the system's words, where `error` may blame the wrong side
 
 
 @dataclass(frozen=True)
@@ -122,9 +125,10 @@ def _remote_failure(name: str, text: str, operation: Operation) -> Failure:
     if kind is not None:
         return Failure(operation.failed(kind, text), False)
     if "could only be written to" in text:
+        # Nodes that run but were not chosen, or that refused the block, are full as a rule.
         if "There are 0 datanode(s) running" in text:
-            return Failure(operation.failed(FileSystemUnreachable, f"no DataNode: {text}"), True)
-        return Failure(operation.failed(DiskFull, text), False)
+            return datanode_failure(operation, text)
+        return Failure(operation.failed(DiskFull, f"no DataNode has room: {text}"), False)
     if name == "LeaseExpiredException":
         advice = "another writer took or removed the file"
         return Failure(operation.failed(StorageError, text, advice), False)
@@ -138,7 +142,9 @@ def _client_failure(variant: re.Match[str], operation: Operation) -> Failure:
         advice = "a Kerberos ticket may be missing: klist, kinit"
         return Failure(operation.failed(StoragePermissionError, f"{name}: {text}", advice), False)
     if name in ("DataTransferError", "BlocksNotFound"):
-        return Failure(operation.failed(FileSystemUnreachable, f"a DataNode failed: {text}"), True)
+        nodes = ", ".join(f"{m[1]}:{m[2]}" for m in _DATANODE.finditer(text))
+        text = text.partition("[")[0] + nodes if nodes else text
+        return datanode_failure(operation, text)
     return Failure(operation.failed(StorageError, f"{name}: {text}"), False)
 
 
@@ -148,7 +154,14 @@ def _unreachable(operation: Operation, text: str) -> Failure:
             FileSystemUnreachable, f"the NameNode at {operation.address} does not answer ({text})"
         ),
         True,
+        text,
     )
+
+
+def datanode_failure(operation: Operation, text: str) -> Failure:
+    """The NameNode answers, but no DataNode took or gave the bytes."""
+    reason = f"the NameNode answers, but no DataNode does ({text})"
+    return Failure(operation.failed(FileSystemUnreachable, reason), True)
 
 
 def _unescape(text: str) -> str:
@@ -156,8 +169,8 @@ def _unescape(text: str) -> str:
 
 
 def _first_line(text: str) -> str:
-    """Hadoop's message without the Java stack trace."""
-    return re.split(r"\n\s*at ", text, maxsplit=1)[0].strip()
+    """Hadoop's message on one line, without the Java stack trace."""
+    return " ".join(re.split(r"\n\s*at ", text, maxsplit=1)[0].split())
 
 
 def _or(text: str, default: str) -> str:

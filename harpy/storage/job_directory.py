@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from harpy.errors import DataError, PathExists, PathNotFound, StoragePermissionError
+from harpy.errors import DataError, PathExists, PathNotFound, StorageError, StoragePermissionError
 from harpy.storage.filesystem import FileSystem, join
 from harpy.storage.values import read_array_parts, read_value, write_array_part, write_value
 
@@ -97,11 +97,22 @@ class JobDirectory:
                 self.fs.mkdirs(folder, 0o700)
         except StoragePermissionError as exc:
             raise StoragePermissionError(
-                f"work directory {workdir} is not writable: {exc}\n"
-                f"  choose another, e.g. workdir={join(self.fs.home(), 'harpy-work')!r}, "
-                "or ask its owner for write permission",
+                f"work directory {workdir} is not writable: {exc}\n  {self._where_instead()}",
                 path=workdir,
             ) from exc
+
+    def _where_instead(self) -> str:
+        """What to do when the work directory is not ours to write."""
+        home = self.fs.home()
+        with suppress(StorageError):
+            if not self.fs.url.startswith("file:") and not self.fs.exists(home):
+                path = self.fs.path_of(home)
+                user = path.rpartition("/")[2]
+                return (
+                    "you have no home directory there; its administrator makes one: "
+                    f"hdfs dfs -mkdir {path} && hdfs dfs -chown {user} {path}"
+                )
+        return f"choose another, e.g. {join(home, 'harpy-work')}, or ask its owner"
 
     def remove(self) -> bool:
         """Remove it with all that is in it; False when it was not there."""

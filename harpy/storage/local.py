@@ -63,7 +63,7 @@ def map_os_error(exc: OSError, operation: str, path: str) -> StorageError:
         message += f" (user {_owner(os.geteuid())}{_blocker(path)})"
     if advice := _ADVICE.get(exc.errno or 0):
         message += f"\n  {advice}"
-    return kind(message, path=path)
+    return kind(message, path=LocalFileSystem.url + path)
 
 
 @contextmanager
@@ -108,10 +108,12 @@ class LocalFileSystem(FileSystem):
         import platformdirs
 
         state = platformdirs.user_state_path("harpy")
-        nearest = next(p for p in (state, *state.parents) if p.exists())
-        if os.access(nearest, os.W_OK | os.X_OK):
-            return str(state)
-        return str(Path(tempfile.gettempdir()) / f"harpy-{os.geteuid()}")
+        for folder in (state, *state.parents):
+            if os.access(folder, os.W_OK | os.X_OK):
+                return self.url + str(state)
+            if os.access(folder, os.F_OK):
+                break  # it is there, but not ours
+        return f"{self.url}{tempfile.gettempdir()}/harpy-{os.geteuid()}"
 
     def stat(self, path: str) -> Entry:
         local = self.path_of(path)

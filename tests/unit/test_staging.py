@@ -1,0 +1,164 @@
+"""Staging: any array in, the same rows out, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harpy.errors import DataError, StorageError
+from harpy.storage import FileSystem, content_hash, filesystem, open_staged, stage_array
+from harpy.storage.arrays import BLOCK_BYTES
+from harpy.storage.local import LocalFileSystem
+
+
+@pytest.fixture
+def fs() -> FileSystem:
+    return filesystem("/")
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.asfortranarray(np.arange(12.0).reshape(4, 3)),
+        np.arange(40, dtype=np.float32).reshape(8, 5)[::2, ::-2],
+        np.arange(6, dtype=">i4").reshape(3, 2),
+        np.array([[True, False]]),
+        np.empty((0, 3)),
+        np.empty((3, 0)),
+        np.ones((1, 1), dtype=np.float16),
+    ],
+    ids=["fortran", "strided", "big-endian", "bool", "no rows", "no columns", "half"],
+)
+def test_any_real_array_comes_back_equal(fs: FileSystem, tmp_path: Path, X: np.ndarray) -> None:
+    stage_array(fs, str(tmp_path / "x"), X, n_parts=3)
+    back = open_staged(fs, str(tmp_path / "x"), 1).read_rows(0, len(X))
+    np.testing.assert_array_equal(back, X)
+    assert back.dtype == X.dtype.newbyteorder("<")
+
+
+def test_array_larger_than_a_block_comes_back_equal(fs: FileSystem, tmp_path: Path) -> None:
+    X = np.random.default_rng(0).random((3 * BLOCK_BYTES // 800 + 7, 100))
+    seen: list[float] = []
+    stage_array(fs, str(tmp_path / "x"), X, n_parts=2, progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+    np.testing.assert_array_equal(
+        open_staged(fs, str(tmp_path / "x"), 1).read_rows(5, 20_000), X[5:20_000]
+    )
+
+
+def test_rows_land_in_the_callers_buffer(fs: FileSystem, tmp_path: Path) -> None:
+    X = np.arange(20.0).reshape(10, 2)
+    stage_array(fs, str(tmp_path / "x"), X, n_parts=3)
+    out = np.empty((6, 2))
+    assert open_staged(fs, str(tmp_path / "x"), 1).read_rows(2, 8, out=out) is out
+    np.testing.assert_array_equal(out, X[2:8])
+
+
+@pytest.mark.parametrize(
+    "out", [np.empty((6, 2), np.float32), np.empty((5, 2)), np.empty((2, 6)).T]
+)
+def test_unfit_buffer_is_refused(fs: FileSystem, tmp_path: Path, out: np.ndarray) -> None:
+    stage_array(fs, str(tmp_path / "x"), np.zeros((10, 2)))
+    with pytest.raises(DataError, match="out must be C-contiguous float64"):
+        open_staged(fs, str(tmp_path / "x"), 1).read_rows(2, 8, out=out)
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.zeros(3),
+        np.zeros((2, 2), complex),
+        np.array([["a"]]),
+        np.zeros((1, 1), np.longdouble),
+        np.array([[None]]),
+        [[1.0]],
+    ],
+)
+def test_what_is_no_real_2d_array_is_refused(fs: FileSystem, tmp_path: Path, X: np.ndarray) -> None:
+    with pytest.raises(DataError, match="expected"):
+        stage_array(fs, str(tmp_path / "x"), X)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_changed_shard_names_expected_and_actual_size(fs: FileSystem, tmp_path: Path) -> None:
+    stage_array(fs, str(tmp_path), np.zeros((10, 2)), n_parts=2)
+    part = tmp_path / "part-00001"
+    part.write_bytes(part.read_bytes()[:-1])
+    staged = open_staged(fs, str(tmp_path), 1)
+    staged.read_rows(0, 5)
+    with pytest.raises(DataError, match="part-00001 should hold 5 rows, 80 bytes, but has 79"):
+        staged.read_rows(0, 10)
+
+
+def test_missing_manifest_is_named_at_the_deadline(fs: FileSystem, tmp_path: Path) -> None:
+    (tmp_path / "part-00000").write_bytes(b"1234")
+    began = time.monotonic()
+    with pytest.raises(
+        DataError, match=r"manifest.json did not appear within 0.2 s.*1 files, 4 bytes"
+    ):
+        open_staged(fs, str(tmp_path), timeout_s=0.2)
+    assert time.monotonic() - began < 10
+
+
+def test_waiting_ends_when_the_run_is_aborted(fs: FileSystem, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the run was aborted"):
+        open_staged(fs, str(tmp_path), timeout_s=60, cancelled=lambda: True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        '{"format": 2}',
+        "nonsense",
+        json.dumps(
+            {
+                "format": 1,
+                "dtype": "<f8",
+                "shape": [3, 2],
+                "parts": [{"name": "part-00000", "rows": 2}],
+            }
+        ),
+    ],
+)
+def test_foreign_manifest_is_refused(fs: FileSystem, tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(DataError, match=r"manifest\.json is not"):
+        open_staged(fs, str(tmp_path), 1)
+
+
+def test_failed_part_removes_all_and_is_the_cause(
+    fs: FileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = LocalFileSystem.write_chunks
+
+    def failing(self, path, chunks, overwrite=False):
+        if path.endswith("part-00001"):
+            raise StorageError("the disk broke", path=path)
+        whole(self, path, chunks, overwrite)
+
+    monkeypatch.setattr(LocalFileSystem, "write_chunks", failing)
+    with pytest.raises(StorageError, match="the disk broke"):
+        stage_array(fs, str(tmp_path / "x"), np.zeros((100, 2)), n_parts=4)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hash_tells_dtype_shape_and_values_apart() -> None:
+    X = np.arange(6.0).reshape(2, 3)
+    same = [X.copy(), np.asfortranarray(X), X.astype(">f8")]
+    others = [X.reshape(3, 2), X.astype(np.float32), X + 1e-12, X.view(np.int64)]
+    assert {content_hash(array) for array in same} == {content_hash(X)}
+    assert len({content_hash(array) for array in (X, *others)}) == 5
+
+
+def test_hash_of_many_blocks_does_not_depend_on_strides() -> None:
+    X = np.random.default_rng(0).random((2 * BLOCK_BYTES // 160, 20))
+    assert content_hash(X) == content_hash(np.asfortranarray(X))
+    Y = X.copy()
+    Y[-1, -1] += 1
+    assert content_hash(X) != content_hash(Y)

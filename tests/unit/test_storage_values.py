@@ -1,0 +1,109 @@
+"""Values and outputs: strict both ways, with the place of what does not fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harpy.errors import DataError
+from harpy.storage import (
+    FileSystem,
+    JobDirectory,
+    filesystem,
+    read_array_parts,
+    read_value,
+    write_array_part,
+    write_value,
+)
+from harpy.storage.job_directory import JOB_KEYS
+
+
+@pytest.fixture
+def fs() -> FileSystem:
+    return filesystem("/")
+
+
+@pytest.mark.parametrize(
+    ("value", "where"),
+    [
+        ({"a": [1, {2}]}, r"value\['a'\]\[1\] is a set"),
+        ({"a": b"bytes"}, r"value\['a'\] is a bytes"),
+        ({1: "x"}, "has the key 1"),
+        ({"$array": 1}, "reserved"),
+        ([np.array([object()])], r"value\[0\] is an array of dtype object"),
+    ],
+)
+def test_what_would_not_come_back_is_refused(
+    fs: FileSystem, tmp_path: Path, value: object, where: str
+) -> None:
+    with pytest.raises(DataError, match=where):
+        write_value(fs, str(tmp_path / "v.json"), value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_small_arrays_need_no_file_of_their_own(fs: FileSystem, tmp_path: Path) -> None:
+    write_value(fs, str(tmp_path / "v.json"), {"centers": np.zeros((10, 64))})
+    assert [path.name for path in tmp_path.iterdir()] == ["v.json"]
+
+
+def test_strided_and_big_endian_arrays_come_back_equal(fs: FileSystem, tmp_path: Path) -> None:
+    array = np.arange(60_000, dtype=">f8").reshape(300, 200)[::2, ::-1].T
+    write_value(fs, str(tmp_path / "v.json"), array)
+    np.testing.assert_array_equal(read_value(fs, str(tmp_path / "v.json")), array)
+
+
+def test_foreign_file_is_no_value(fs: FileSystem, tmp_path: Path) -> None:
+    for text in ("", "[1]", '{"format": 99, "value": 1}'):
+        (tmp_path / "v.json").write_text(text)
+        with pytest.raises(DataError, match=r"v\.json is not a value written by harpy"):
+            read_value(fs, str(tmp_path / "v.json"))
+
+
+def test_pickled_array_is_refused(fs: FileSystem, tmp_path: Path) -> None:
+    np.save(tmp_path / "part-00000.npy", np.array([{"code": "runs"}]), allow_pickle=True)
+    with pytest.raises(DataError, match="not an array written by harpy"):
+        read_array_parts(fs, str(tmp_path))
+
+
+def test_cut_part_names_both_sizes(fs: FileSystem, tmp_path: Path) -> None:
+    path = tmp_path / "part-00000.npy"
+    write_array_part(fs, str(path), np.arange(100.0))
+    whole = path.stat().st_size
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(DataError, match=rf"is {whole} bytes, but has {whole - 8}"):
+        read_array_parts(fs, str(tmp_path))
+
+
+def test_parts_that_do_not_fit_are_named(fs: FileSystem, tmp_path: Path) -> None:
+    write_array_part(fs, str(tmp_path / "part-00000.npy"), np.zeros((2, 3)))
+    write_array_part(fs, str(tmp_path / "part-00001.npy"), np.zeros((2, 4)))
+    with pytest.raises(DataError, match=r"part-00000.*\(2, 3\).*part-00001.*\(2, 4\)"):
+        read_array_parts(fs, str(tmp_path))
+
+
+def test_parts_are_read_by_numpy_too(fs: FileSystem, tmp_path: Path) -> None:
+    write_array_part(fs, str(tmp_path / "part-00000.npy"), np.arange(6).reshape(2, 3))
+    np.testing.assert_array_equal(np.load(tmp_path / "part-00000.npy"), [[0, 1, 2], [3, 4, 5]])
+
+
+def test_job_file_refuses_unknown_keys_and_other_versions(fs: FileSystem, tmp_path: Path) -> None:
+    directory = JobDirectory(fs, str(tmp_path / "job"))
+    directory.create()
+    job = dict.fromkeys(JOB_KEYS) | {"version": 1}
+    directory.write_job(job)
+    assert directory.read_job() == job
+    with pytest.raises(DataError, match=r"unknown keys \['colour'\]"):
+        directory.write_job(job | {"colour": "red"})
+    path = tmp_path / "job" / "job.json"
+    path.write_text(json.dumps(job | {"version": 2}))
+    with pytest.raises(DataError, match="has version 2, this harpy reads 1"):
+        directory.read_job()
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a b"])
+def test_output_name_cannot_leave_its_folder(fs: FileSystem, tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match="output's name"):
+        JobDirectory(fs, str(tmp_path)).run(1).output(name)
