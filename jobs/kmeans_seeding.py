@@ -124,10 +124,10 @@ def scaled_floor(u: float, n: int) -> int:
 
 def fetch_rows(shard: Shard, rows: Sequence[int]) -> np.ndarray:
     """Rows of any worker by global number, of shape (len(rows), n_columns), on every worker."""
-    values = np.zeros((len(rows), shard.X.shape[1]))
+    # As integers, of which only the owner's are not zero: a sum that keeps the bits, -0.0 too.
+    integers = np.dtype(f"i{shard.X.dtype.itemsize}")
+    bits = np.zeros((len(rows), shard.X.shape[1]), dtype=np.int64)
     for i, row in enumerate(rows):
         if shard.start <= row < shard.start + len(shard.X):
-            values[i] = shard.X[row - shard.start]
-    # Only the owner's bits are not zero; as integers they survive the sum, the sign of -0.0 too.
-    bits = shard.ctx.comm.allreduce(values.view(np.int64))
-    return bits.view(np.float64).astype(shard.X.dtype)
+            bits[i] = shard.X[row - shard.start].view(integers)
+    return shard.ctx.comm.allreduce(bits).astype(integers).view(shard.X.dtype)

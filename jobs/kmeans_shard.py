@@ -75,9 +75,10 @@ def load_shard(ctx: Any, init: np.ndarray | None) -> Shard:
     sums, counts = kernels.accumulate(X, None, 1, exponents, ctx.n_thread)
     sums, counts = ctx.comm.allreduce(sums), ctx.comm.allreduce(counts)
     means = kernels.centers_from_sums(sums, counts, exponents, np.float64)[0]
+    offset = kernels.centers_from_sums(sums, counts, exponents, X.dtype)[0]
     deviations = kernels.squared_distances(X, means[np.newaxis], None, ctx.n_thread)
     scatter = exact_total(ctx, deviations)
-    return Shard(ctx, X, start, n_rows, exponents, means, means.astype(X.dtype), scatter)
+    return Shard(ctx, X, start, n_rows, exponents, means, offset, scatter)
 
 
 def refuse_overflow(

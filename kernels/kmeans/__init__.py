@@ -12,6 +12,7 @@ from harpy.kernels.kmeans._kmeans import (
     center_shift,
     centers_from_sums,
     closest_distances,
+    column_exponents,
     column_ranges,
     exact_sum,
     instruction_set,
@@ -23,7 +24,6 @@ from harpy.kernels.kmeans._kmeans import (
     transform,
 )
 from harpy.kernels.kmeans.exact import (
-    column_exponents,
     exact_value,
     int_to_limbs,
     limbs_to_int,

@@ -31,6 +31,9 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
 
     Status column_ranges_ "harpy::kmeans::column_ranges"[T](
         Matrix[T] x, int n_thread, double* absmax, int64_t* first_bad)
+    void column_exponents_ "harpy::kmeans::column_exponents"(
+        const double* absmax, int64_t n_columns, int32_t* exponents)
+    void widen_ "harpy::kmeans::widen"(const float* values, int64_t n_values, double* out)
     Status assign_ "harpy::kmeans::assign"[T](
         const LaneKernels* lanes, Matrix[T] x, Matrix[T] centers, const T* offset,
         const int32_t* exponents, int n_thread, int32_t* labels, int64_t* n_changed,
@@ -123,6 +126,26 @@ cdef inline Matrix[floating] _matrix(const floating[:, ::1] array) noexcept nogi
     matrix.n_rows = array.shape[0]
     matrix.n_columns = array.shape[1]
     return matrix
+
+
+cdef const double[:, ::1] _as_float64(object centers):
+    # Not NumPy's cast: it would flush subnormals where the caller's environment does.
+    centers = np.ascontiguousarray(centers)
+    cdef const float[:, ::1] narrow
+    cdef double[:, ::1] wide
+    if centers.dtype != np.float32:
+        return centers
+    narrow = centers
+    wide = np.empty(centers.shape)
+    widen_(&narrow[0, 0], narrow.shape[0] * narrow.shape[1], &wide[0, 0])
+    return wide
+
+
+def column_exponents(const double[::1] absmax not None):
+    exponents = np.zeros(absmax.shape[0], dtype=np.int32)
+    cdef int32_t[::1] exponents_view = exponents
+    column_exponents_(&absmax[0], absmax.shape[0], &exponents_view[0])
+    return exponents
 
 
 def column_ranges(const floating[:, ::1] X not None, n_thread=1):
@@ -250,7 +273,7 @@ def center_shift(const floating[:, ::1] before not None, const floating[:, ::1] 
 def squared_distances(const floating[:, ::1] X not None, centers, const int32_t[::1] labels,
                       n_thread=1):
     cdef int threads = _threads(n_thread)
-    cdef const double[:, ::1] centers_view = np.ascontiguousarray(centers, dtype=np.float64)
+    cdef const double[:, ::1] centers_view = _as_float64(centers)
     cdef const int32_t* labels_pointer = NULL
     _equal("number of columns of centers", X.shape[1], centers_view.shape[1])
     if labels is not None:
@@ -273,7 +296,7 @@ def squared_distances(const floating[:, ::1] X not None, centers, const int32_t[
 def closest_distances(const floating[:, ::1] X not None, candidates, const double[::1] closest,
                       n_thread=1):
     cdef int threads = _threads(n_thread)
-    cdef const double[:, ::1] candidates_view = np.ascontiguousarray(candidates, dtype=np.float64)
+    cdef const double[:, ::1] candidates_view = _as_float64(candidates)
     cdef const double* closest_pointer = NULL
     _equal("number of columns of candidates", X.shape[1], candidates_view.shape[1])
     if closest is not None:
@@ -292,7 +315,7 @@ def closest_distances(const floating[:, ::1] X not None, candidates, const doubl
 
 def transform(const floating[:, ::1] X not None, centers, n_thread=1):
     cdef int threads = _threads(n_thread)
-    cdef const double[:, ::1] centers_view = np.ascontiguousarray(centers, dtype=np.float64)
+    cdef const double[:, ::1] centers_view = _as_float64(centers)
     _equal("number of columns of centers", X.shape[1], centers_view.shape[1])
     cdef const LaneKernels* lanes = _lanes()
     cdef floating[:, ::1] out = np.empty((X.shape[0], centers_view.shape[0]),

@@ -82,8 +82,8 @@ void label_block(const RowKernels<T>& kernels, const PackedCenters<T>& centers, 
     }
     std::fill(scratch.x.begin() + n_rows * d, scratch.x.begin() + n_tiled * d, T{0});
     kernels.nearest[centers.width](scratch.x.data(), n_tiled, d, centers.panels.data(),
-                                   centers.half_norms.data(), centers.n_panels,
-                                   scratch.best.data(), scratch.index.data(), scratch.labels);
+                                   centers.half_norms.data(), centers.n_panels, scratch.best.data(),
+                                   scratch.index.data(), scratch.labels);
 }
 
 static_assert(kBlockRows % 8 == 0, "a padded block must not outgrow its scratch");
@@ -140,8 +140,8 @@ Status assign(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T*
 }
 
 template Status assign<float>(const LaneKernels*, Matrix<float>, Matrix<float>, const float*,
-                              const std::int32_t*, int, std::int32_t*, std::int64_t*,
-                              std::int64_t*, std::int64_t*) noexcept;
+                              const std::int32_t*, int, std::int32_t*, std::int64_t*, std::int64_t*,
+                              std::int64_t*) noexcept;
 template Status assign<double>(const LaneKernels*, Matrix<double>, Matrix<double>, const double*,
                                const std::int32_t*, int, std::int32_t*, std::int64_t*,
                                std::int64_t*, std::int64_t*) noexcept;

@@ -60,10 +60,9 @@ Status squared_distances(const LaneKernels* lanes, Matrix<T> x, Matrix<double> c
         const RowKernels<T>& kernels = row_kernels<T>(*lanes);
         for_row_blocks(x.n_rows, kBlockRows, useful_threads(x.n_rows, kBlockRows, n_thread),
                        [&](int, std::int64_t begin, std::int64_t end) {
-                           kernels.label_distances(x.data + begin * x.n_columns, end - begin,
-                                                   x.n_columns, centers.data,
-                                                   labels == nullptr ? nullptr : labels + begin,
-                                                   out + begin);
+                           kernels.label_distances(
+                               x.data + begin * x.n_columns, end - begin, x.n_columns, centers.data,
+                               labels == nullptr ? nullptr : labels + begin, out + begin);
                        });
         return Status::ok;
     });
@@ -102,6 +101,11 @@ Status transform(const LaneKernels* lanes, Matrix<T> x, Matrix<double> centers, 
                 }
             });
     });
+}
+
+void widen(const float* values, std::int64_t n_values, double* out) noexcept {
+    const FloatEnvironment environment;
+    std::copy(values, values + n_values, out);
 }
 
 template <class T>

@@ -1,4 +1,4 @@
-"""Python's side of the exact numbers: exponents, limits, and limbs to and from integers."""
+"""Python's side of the exact numbers: refused ranges, and limbs to and from integers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,6 @@ _LARGEST_SQUARES = {
     np.dtype(np.float32): float(np.finfo(np.float32).max) / 16,
     np.dtype(np.float64): math.ldexp(1.0, 1024 - 64),
 }
-
-
-def column_exponents(absmax: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Exponent e of each column's largest magnitude, 2^e <= absmax < 2^(e+1); 0 where it is 0."""
-    return np.where(absmax > 0, np.frexp(absmax)[1] - 1, 0).astype(np.int32)
 
 
 def overflowing_column(absmax: NDArray[np.float64], dtype: DTypeLike) -> int | None:
@@ -63,4 +58,4 @@ def exact_value(limbs: NDArray[np.int64]) -> float:
     try:
         return total / _SCALAR_UNIT  # Python divides integers with one correct rounding
     except OverflowError:
-        return math.copysign(math.inf, total)
+        return math.inf if total > 0 else -math.inf

@@ -86,8 +86,7 @@ Status accumulate(const LaneKernels* lanes, Matrix<T> x, const std::int32_t* lab
         ExactSums sums(n_clusters, x.n_columns, exponents);
         std::vector<ExactSums::Part> parts(n_thread, ExactSums::Part(sums));
         for_row_blocks(
-            x.n_rows, kBlockRows, n_thread,
-            [&](int thread, std::int64_t begin, std::int64_t end) {
+            x.n_rows, kBlockRows, n_thread, [&](int thread, std::int64_t begin, std::int64_t end) {
                 ExactSums::Part& part = parts[thread];
                 if (part.full_after(end - begin)) {
 #pragma omp critical(harpy_exact_sums)
@@ -123,12 +122,12 @@ Status centers_from_sums(const std::int64_t* limbs, const std::int64_t* counts,
     return Status::ok;
 }
 
-#define HARPY_INSTANTIATE(T)                                                                       \
-    template Status accumulate<T>(const LaneKernels*, Matrix<T>, const std::int32_t*,              \
-                                  std::int64_t, const std::int32_t*, int, std::int64_t*,           \
-                                  std::int64_t*) noexcept;                                         \
-    template Status centers_from_sums<T>(const std::int64_t*, const std::int64_t*,                 \
-                                         const std::int32_t*, std::int64_t, std::int64_t,          \
+#define HARPY_INSTANTIATE(T)                                                              \
+    template Status accumulate<T>(const LaneKernels*, Matrix<T>, const std::int32_t*,     \
+                                  std::int64_t, const std::int32_t*, int, std::int64_t*,  \
+                                  std::int64_t*) noexcept;                                \
+    template Status centers_from_sums<T>(const std::int64_t*, const std::int64_t*,        \
+                                         const std::int32_t*, std::int64_t, std::int64_t, \
                                          T*) noexcept;
 HARPY_INSTANTIATE(float)
 HARPY_INSTANTIATE(double)

@@ -18,7 +18,8 @@ struct Matrix {
 
 // One value of a fixed-point sum travels as three digits of 48, 48 and 32 bits (signed on top).
 constexpr int kSumLimbs = 3;
-// Digits of 32 bits that cover every float64 from the smallest subnormal up, and 2^31 times its max.
+// Digits of 32 bits that cover every float64 from the smallest subnormal up, and 2^31 times its
+// max.
 constexpr int kScalarLimbs = 68;
 
 struct LaneKernels;  // one instruction set's kernels; see lane_kernels.h
@@ -32,6 +33,10 @@ const LaneKernels* best_lane_kernels() noexcept;
 // value that is NaN or infinite, or -1.
 template <class T>
 Status column_ranges(Matrix<T> x, int n_thread, double* absmax, std::int64_t* first_bad) noexcept;
+
+// Exponent of each column's largest magnitude, 2^e <= absmax < 2^(e+1); 0 for a column of zeros.
+void column_exponents(const double* absmax, std::int64_t n_columns,
+                      std::int32_t* exponents) noexcept;
 
 // labels: in the old labels, out the nearest centers; n_changed: how many differ. With `exponents`
 // the rows are also added to limbs (k, d, kSumLimbs) and counts (k) of their new label.
@@ -60,7 +65,11 @@ void mean_of_centers(Matrix<T> centers, T* mean) noexcept;
 template <class T>
 double center_shift(Matrix<T> before, Matrix<T> after) noexcept;
 
-// out[i] = squared Euclidean distance of row i to centers[labels[i]] (to centers[0] without labels).
+// The same values in float64, subnormals included whatever the caller's environment.
+void widen(const float* values, std::int64_t n_values, double* out) noexcept;
+
+// out[i] = squared Euclidean distance of row i to centers[labels[i]] (to centers[0] without
+// labels).
 template <class T>
 Status squared_distances(const LaneKernels* lanes, Matrix<T> x, Matrix<double> centers,
                          const std::int32_t* labels, int n_thread, double* out) noexcept;

@@ -24,9 +24,9 @@ using Index = typename IndexOf<T>::type;
 
 template <class T>
 struct RowKernels {
-    int tile_rows;               // `nearest` takes a multiple of this many rows
-    int lanes[kPanelWidths];     // centers per panel of each width, ascending
-    int distance_lanes;          // candidates per panel of `distances`
+    int tile_rows;            // `nearest` takes a multiple of this many rows
+    int lanes[kPanelWidths];  // centers per panel of each width, ascending
+    int distance_lanes;       // candidates per panel of `distances`
 
     // Labels of packed rows x (n_rows, d): centers lie in panels (n_panels, d, lanes), half_norms
     // (n_panels, lanes) is +inf beyond the last center; best and index are scratch (n_rows, lanes).

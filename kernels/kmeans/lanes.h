@@ -112,8 +112,8 @@ void label_distances(const T* x, std::int64_t n_rows, std::int64_t d, const doub
                                         labels == nullptr ? nullptr : labels + i, out + i);
     }
     for (; i < n_rows; ++i) {
-        label_distance_group<T, 1>(x + i * d, d, centers,
-                                   labels == nullptr ? nullptr : labels + i, out + i);
+        label_distance_group<T, 1>(x + i * d, d, centers, labels == nullptr ? nullptr : labels + i,
+                                   out + i);
     }
 }
 

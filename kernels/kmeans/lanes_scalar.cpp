@@ -1,5 +1,5 @@
-// The portable build of the inner loops. Where the baseline has no fused multiply-add (x86-64 before
-// 2013) the C library's correctly rounded fma is called: slow, and the same bits.
+// The portable build of the inner loops. Where the baseline has no fused multiply-add (x86-64
+// before 2013) the C library's correctly rounded fma is called: slow, and the same bits.
 #include "lanes.h"
 
 namespace harpy::kmeans {

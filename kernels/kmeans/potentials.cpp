@@ -36,6 +36,7 @@ constexpr std::int64_t kSumRows = 4096;
 Status potential_sums(Matrix<double> potentials, int exponent, int n_thread,
                       std::int64_t* limbs) noexcept {
     return guarded([&]() -> Status {
+        const FloatEnvironment environment;
         const std::int64_t n = potentials.n_columns;
         const Quantiser quantise(exponent);
         n_thread = useful_threads(n, kSumRows, n_thread);

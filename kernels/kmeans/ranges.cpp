@@ -15,7 +15,7 @@ constexpr std::int64_t kRangeRows = 1024;
 
 // Raises absmax by the block's values; false when one of them is not finite.
 template <class T>
-bool widen(const T* x, std::int64_t n_rows, std::int64_t d, T* __restrict absmax) noexcept {
+bool raise_ranges(const T* x, std::int64_t n_rows, std::int64_t d, T* __restrict absmax) noexcept {
     bool finite = true;
     for (std::int64_t i = 0; i < n_rows; ++i) {
         for (std::int64_t j = 0; j < d; ++j) {
@@ -39,19 +39,19 @@ std::int64_t first_not_finite(const T* x, std::int64_t n_values) noexcept {
 template <class T>
 Status column_ranges(Matrix<T> x, int n_thread, double* absmax, std::int64_t* first_bad) noexcept {
     return guarded([&]() -> Status {
+        const FloatEnvironment environment;
         const std::int64_t d = x.n_columns;
         n_thread = useful_threads(x.n_rows, kRangeRows, n_thread);
         std::vector<std::vector<T>> part(n_thread, std::vector<T>(d));
         std::vector<std::int64_t> bad(n_thread, std::numeric_limits<std::int64_t>::max());
-        for_row_blocks(x.n_rows, kRangeRows, n_thread,
-                       [&](int thread, std::int64_t begin, std::int64_t end) {
-                           const T* rows = x.data + begin * d;
-                           if (!widen(rows, end - begin, d, part[thread].data())) {
-                               const std::int64_t at =
-                                   begin * d + first_not_finite(rows, (end - begin) * d);
-                               bad[thread] = std::min(bad[thread], at);
-                           }
-                       });
+        for_row_blocks(
+            x.n_rows, kRangeRows, n_thread, [&](int thread, std::int64_t begin, std::int64_t end) {
+                const T* rows = x.data + begin * d;
+                if (!raise_ranges(rows, end - begin, d, part[thread].data())) {
+                    const std::int64_t at = begin * d + first_not_finite(rows, (end - begin) * d);
+                    bad[thread] = std::min(bad[thread], at);
+                }
+            });
         std::fill(absmax, absmax + d, 0.0);
         for (const std::vector<T>& values : part) {
             for (std::int64_t j = 0; j < d; ++j) {
@@ -62,6 +62,14 @@ Status column_ranges(Matrix<T> x, int n_thread, double* absmax, std::int64_t* fi
         *first_bad = first == std::numeric_limits<std::int64_t>::max() ? -1 : first;
         return Status::ok;
     });
+}
+
+void column_exponents(const double* absmax, std::int64_t n_columns,
+                      std::int32_t* exponents) noexcept {
+    const FloatEnvironment environment;
+    for (std::int64_t j = 0; j < n_columns; ++j) {
+        exponents[j] = absmax[j] > 0.0 ? std::ilogb(absmax[j]) : 0;
+    }
 }
 
 template Status column_ranges<float>(Matrix<float>, int, double*, std::int64_t*) noexcept;

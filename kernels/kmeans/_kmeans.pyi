@@ -1,0 +1,108 @@
+# Names, shapes and dtypes of the native k-means kernels. Matrices are C-contiguous; X, centers and
+# offset share one dtype, float32 or float64. docs/numerics.md defines every number.
+# Raises, everywhere: ValueError for shapes, dtypes or n_thread < 1; MemoryError; OverflowError
+# where clusters times columns do not fit; ConfigError when HARPY_ISA names what is not there.
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+_F = TypeVar("_F", np.float32, np.float64)
+
+SUM_LIMBS: int  # int64 limbs of one exact sum: 48, 48 and 32 bits
+SCALAR_LIMBS: int  # int64 limbs of one exact scalar: 32 bits each, in units of 2^-1074
+
+def instruction_sets() -> tuple[str, ...]:
+    """Instruction sets of this processor, the best first; always ends with "scalar"."""
+
+def instruction_set() -> str:
+    """The one in use: HARPY_ISA, or the best."""
+
+def column_ranges(
+    X: NDArray[_F], n_thread: int = 1
+) -> tuple[NDArray[np.float64], tuple[int, int] | None]:
+    """Largest finite magnitude of each column, and (row, column) of the first value, in row order,
+    that is not finite."""
+
+def column_exponents(absmax: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Exponent e of each column's largest magnitude, 2^e <= absmax < 2^(e+1); 0 where it is 0."""
+
+def assign(
+    X: NDArray[_F],
+    centers: NDArray[_F],
+    offset: NDArray[_F],
+    labels: NDArray[np.int32],
+    n_thread: int = 1,
+) -> int:
+    """Overwrite `labels` with the nearest center of each row; return how many changed."""
+
+def assign_accumulate(
+    X: NDArray[_F],
+    centers: NDArray[_F],
+    offset: NDArray[_F],
+    labels: NDArray[np.int32],
+    exponents: NDArray[np.int32],
+    n_thread: int = 1,
+) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+    """`assign`, and the exact sums of the rows of each new label.
+
+    Returns the number of changes, limbs (n_clusters, n_columns, 3) and counts (n_clusters,). Limbs
+    of different workers add elementwise. `exponents` must cover every row's magnitude.
+    """
+
+def accumulate(
+    X: NDArray[_F],
+    labels: NDArray[np.int32] | None,
+    n_clusters: int,
+    exponents: NDArray[np.int32],
+    n_thread: int = 1,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Exact sums (n_clusters, n_columns, 3) and counts of given labels; None: all rows are 0."""
+
+def centers_from_sums(
+    limbs: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    exponents: NDArray[np.int32],
+    dtype: DTypeLike,
+) -> NDArray:
+    """Means (n_clusters, n_columns); an empty cluster gets the first largest one's center."""
+
+def mean_of_centers(centers: NDArray[_F]) -> NDArray[_F]:
+    """Mean of the centers (n_columns,): the offset of final labels and of predict."""
+
+def center_shift(before: NDArray[_F], after: NDArray[_F]) -> float:
+    """Sum of the squared distances between old and new centers."""
+
+def squared_distances(
+    X: NDArray[_F],
+    centers: NDArray,
+    labels: NDArray[np.int32] | None,
+    n_thread: int = 1,
+) -> NDArray[np.float64]:
+    """Squared distance of each row to the center of its label (None: to the only center)."""
+
+def closest_distances(
+    X: NDArray[_F],
+    candidates: NDArray,
+    closest: NDArray[np.float64] | None,
+    n_thread: int = 1,
+) -> NDArray[np.float64]:
+    """(n_candidates, n_rows): squared distances, or `closest` where that is less."""
+
+def transform(X: NDArray[_F], centers: NDArray, n_thread: int = 1) -> NDArray[_F]:
+    """Euclidean distances (n_rows, n_centers)."""
+
+def potential_sums(
+    potentials: NDArray[np.float64], exponent: int, n_thread: int = 1
+) -> NDArray[np.int64]:
+    """Limbs (n, 3) of the sums of each row of `potentials`, in units of 2^(exponent - 61)."""
+
+def prefix_search(
+    potentials: NDArray[np.float64], exponent: int, targets: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """For each of the ascending targets (limbs, same units) the first index whose running sum is
+    not below it; the number of potentials where there is none."""
+
+def exact_sum(values: NDArray[np.float64], n_thread: int = 1) -> NDArray[np.int64]:
+    """Limbs (68,) of the exact sum of finite values; `exact_value` rounds it."""

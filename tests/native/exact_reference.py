@@ -1,0 +1,54 @@
+"""docs/numerics.md in exact rational arithmetic: slow, and not sharing a line with the kernels."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+
+def rounded(value: Fraction, dtype: type) -> np.floating:
+    """The nearest number of `dtype`, ties to even."""
+    near = dtype(float(value))
+    around = {near, np.nextafter(near, dtype(np.inf)), np.nextafter(near, dtype(-np.inf))}
+    bits = np.uint32 if dtype is np.float32 else np.uint64
+    return min(around, key=lambda v: (abs(Fraction(float(v)) - value), int(v.view(bits)) & 1))
+
+
+def fused(a: np.floating, b: np.floating, c: np.floating, dtype: type) -> np.floating:
+    """a·b + c rounded once."""
+    return rounded(Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c)), dtype)
+
+
+def labels(X: np.ndarray, centers: np.ndarray, offset: np.ndarray) -> list[int]:
+    """Nearest centers by the score, ties to the lowest index."""
+    dtype = X.dtype.type
+    shifted_centers = centers - offset
+    half_norms = []
+    for center in shifted_centers:
+        norm = np.float64(0)
+        for value in center:
+            norm = fused(value, value, norm, np.float64)
+        half_norms.append(dtype(0.5 * norm))
+    found = []
+    for row in X - offset:
+        scores = []
+        for center, half_norm in zip(shifted_centers, half_norms, strict=True):
+            score = half_norm
+            for x, c in zip(row, center, strict=True):
+                score = fused(-x, c, score, dtype)
+            scores.append(score)
+        found.append(int(np.argmin(scores)))
+    return found
+
+
+def chained_squares(differences: np.ndarray) -> np.float64:
+    """Chain of squared float64 values in index order."""
+    total = np.float64(0)
+    for difference in differences:
+        total = fused(difference, difference, total, np.float64)
+    return total
+
+
+def exact_mean(values: np.ndarray) -> Fraction:
+    return sum((Fraction(float(v)) for v in values), Fraction(0)) / len(values)

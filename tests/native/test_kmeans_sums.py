@@ -1,0 +1,160 @@
+"""Sums are exact: equal to rational arithmetic, whatever is sharded, threaded or moved."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from exact_reference import exact_mean
+from hostile import DTYPES, hostile_data
+
+from harpy.kernels import kmeans
+
+
+def exponents_of(X: np.ndarray) -> np.ndarray:
+    return kmeans.column_exponents(kmeans.column_ranges(X)[0])
+
+
+def sum_as_fraction(limbs: np.ndarray, exponent: int) -> Fraction:
+    return kmeans.limbs_to_int(limbs) * Fraction(2) ** (max(int(exponent), -1002) - 72)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sums_err_by_no_more_than_half_a_quantum_per_row(dtype: type) -> None:
+    for name, X in hostile_data(dtype, n=300).items():
+        exponents = exponents_of(X)
+        labels = (np.arange(len(X)) % 4).astype(np.int32)
+        limbs, counts = kmeans.accumulate(X, labels, 4, exponents)
+        assert counts.tolist() == [75, 75, 75, 75]
+        for cluster in range(4):
+            for j in range(X.shape[1]):
+                values = X[labels == cluster, j]
+                exact = sum((Fraction(float(v)) for v in values), Fraction(0))
+                quantum = Fraction(2) ** (max(int(exponents[j]), -1002) - 72)
+                error = abs(sum_as_fraction(limbs[cluster, j], exponents[j]) - exact)
+                inexact = sum(1 for v in values if Fraction(float(v)) % quantum)
+                assert error <= inexact * quantum / 2, (name, cluster, j)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_means_are_as_good_as_fsum(dtype: type) -> None:
+    for name, X in hostile_data(dtype).items():
+        exponents = exponents_of(X)
+        limbs, counts = kmeans.accumulate(X, None, 1, exponents)
+        means = kmeans.centers_from_sums(limbs, counts, exponents, np.float64)[0]
+        for j, column in enumerate(X.T.astype(np.float64)):
+            by_fsum = math.fsum(column) / len(column)
+            scale = max(abs(by_fsum), 2.0**-70 * np.abs(column).max())
+            assert abs(means[j] - by_fsum) <= 2**-51 * scale + 2.0**-1073, (name, j)
+
+
+def test_centers_are_never_worse_than_scikit_learns() -> None:
+    from sklearn.cluster import KMeans
+
+    rng = np.random.default_rng(5)
+    n, k = 3000, 6
+    labels = rng.integers(0, k, n).astype(np.int32)
+    # The first column alone decides the labels; the others span 40 binades.
+    X = rng.choice([-1.0, 1.0], (n, 5)) * np.exp2(rng.uniform(-20, 20, (n, 5)))
+    X[:, 0] = labels * 2.0**30
+    exact = np.array([[float(exact_mean(X[labels == c, j])) for j in range(5)] for c in range(k)])
+    theirs = KMeans(n_clusters=k, init=exact, n_init=1, max_iter=1, tol=0).fit(X)
+    assert np.array_equal(theirs.labels_, labels)
+    exponents = exponents_of(X)
+    limbs, counts = kmeans.accumulate(X, labels, k, exponents)
+    ours = kmeans.centers_from_sums(limbs, counts, exponents, np.float64)
+    ulp = np.spacing(np.abs(exact))
+    error = np.abs(ours - exact)
+    assert np.all(error <= np.maximum(np.abs(theirs.cluster_centers_ - exact), ulp))
+    assert error.max() < np.abs(theirs.cluster_centers_ - exact).max()
+
+
+def test_an_outlier_does_not_cost_the_small_values() -> None:
+    X = np.full((1001, 1), 0.2)
+    X[500] = 1e10
+    labels = (np.arange(1001) == 500).astype(np.int32)
+    exponents = exponents_of(X)
+    centers = kmeans.centers_from_sums(
+        *kmeans.accumulate(X, labels, 2, exponents), exponents, np.float64
+    )
+    assert centers[1, 0] == 1e10
+    assert abs(centers[0, 0] - 0.2) < 1e-11
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sums_of_shards_are_the_sum_of_all(dtype: type) -> None:
+    rng = np.random.default_rng(6)
+    for name, X in hostile_data(dtype).items():
+        exponents = exponents_of(X)
+        labels = rng.integers(0, 9, len(X)).astype(np.int32)
+        whole, counts = kmeans.accumulate(X, labels, 9, exponents, 3)
+        for edges in ([0, 0, 1, 700], [0, 350, 699, 700], [0, 100, 101, 500, 700]):
+            parts = [
+                kmeans.accumulate(X[a:b], labels[a:b], 9, exponents, 2)
+                for a, b in itertools.pairwise(edges)
+            ]
+            limbs = sum(part[0] for part in parts)
+            assert np.array_equal(sum(part[1] for part in parts), counts)
+            for dtype_out in DTYPES:
+                assert (
+                    kmeans.centers_from_sums(limbs, counts, exponents, dtype_out).tobytes()
+                    == kmeans.centers_from_sums(whole, counts, exponents, dtype_out).tobytes()
+                ), name
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_row_that_moves_leaves_no_trace(dtype: type) -> None:
+    for name, X in hostile_data(dtype).items():
+        exponents = exponents_of(X)
+        before = np.zeros(len(X), np.int32)
+        after = before.copy()
+        after[::3] = 1
+        sums, counts = kmeans.accumulate(X, before, 2, exponents)
+        moved, n_moved = kmeans.accumulate(np.ascontiguousarray(X[::3]), None, 1, exponents)
+        sums[0] -= moved[0]
+        sums[1] += moved[0]
+        counts += [-n_moved[0], n_moved[0]]
+        expected = kmeans.accumulate(X, after, 2, exponents)
+        got = kmeans.centers_from_sums(sums, counts, exponents, dtype)
+        assert got.tobytes() == kmeans.centers_from_sums(*expected, exponents, dtype).tobytes(), (
+            name
+        )
+
+
+def test_more_rows_than_one_block_of_words_holds() -> None:
+    # The largest value of its binade fills a word's 2^37 quanta 150,000 times over.
+    X = np.full((150_000, 2), np.nextafter(2.0, 1.0))
+    X[:, 1] = -X[:, 1]
+    exponents = exponents_of(X)
+    assert exponents.tolist() == [0, 0]
+    for n_thread in (1, 2):
+        limbs, _ = kmeans.accumulate(X, None, 1, exponents, n_thread)
+        exact = 150_000 * Fraction(float(X[0, 0]))
+        assert sum_as_fraction(limbs[0, 0], 0) == exact
+        assert sum_as_fraction(limbs[0, 1], 0) == -exact
+
+
+def test_empty_cluster_stands_on_the_largest() -> None:
+    X = np.array([[1.0], [2.0], [3.0], [10.0]])
+    labels = np.array([2, 2, 2, 1], np.int32)
+    exponents = exponents_of(X)
+    centers = kmeans.centers_from_sums(
+        *kmeans.accumulate(X, labels, 4, exponents), exponents, np.float64
+    )
+    assert centers.ravel().tolist() == [2.0, 10.0, 2.0, 2.0]
+
+
+def test_no_rows_give_zeros() -> None:
+    exponents = kmeans.column_exponents(np.zeros(3))
+    limbs, counts = kmeans.accumulate(np.empty((0, 3)), None, 2, exponents)
+    assert not kmeans.centers_from_sums(limbs, counts, exponents, np.float32).any()
+
+
+def test_limbs_survive_the_way_through_integers() -> None:
+    values = [0, 1, -1, 2**48, -(2**48), 2**126, -(2**126), 12345678901234567890123456789]
+    limbs = kmeans.int_to_limbs(values)
+    assert [kmeans.limbs_to_int(row) for row in limbs] == values
+    assert np.all((limbs[:, :2] >= 0) & (limbs[:, :2] < 2**48))
