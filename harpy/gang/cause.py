@@ -1,0 +1,64 @@
+"""Why a run or a session failed, as it travels: from a worker's exception to the driver's error."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from harpy.errors import HarpyError, PeerLost, ProgramFailed
+
+MAX_MESSAGE = 2_000  # characters; a message is a few lines
+MAX_DETAIL = 16_000  # the end of a traceback says most
+
+
+@dataclass(frozen=True)
+class Cause:
+    """`kind` names a class of harpy.errors; an echo only followed another worker's failure."""
+
+    kind: str
+    message: str
+    rank: int | None = None
+    host: str = ""
+    echo: bool = False
+    detail: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Cause:
+        """The other end is authenticated, but may be of another version: take what is known."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{"kind": "", "message": "", **{k: v for k, v in value.items() if k in known}})
+
+    @classmethod
+    def of_exception(cls, exc: BaseException, rank: int, host: str) -> Cause:
+        """What a program's exception means to others."""
+        detail = "".join(traceback.format_exception(type(exc), exc, _program_frames(exc)))
+        if isinstance(exc, HarpyError):
+            kind, message = type(exc).__name__, str(exc)
+        elif isinstance(exc, SystemExit):
+            kind = ProgramFailed.__name__
+            message = f"the program called sys.exit({exc.code!r}); return from it instead"
+        else:
+            kind = ProgramFailed.__name__
+            text = str(exc)
+            message = f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+        return cls(
+            kind=kind,
+            message=message[:MAX_MESSAGE],
+            rank=rank,
+            host=host,
+            echo=isinstance(exc, PeerLost),
+            detail=detail[-MAX_DETAIL:],
+        )
+
+
+def _program_frames(exc: BaseException) -> Any:
+    """The traceback from the program's first frame on; whole if it never got there."""
+    start = exc.__traceback__
+    while start is not None and __package__ == start.tb_frame.f_globals.get("__package__"):
+        start = start.tb_next
+    return start or exc.__traceback__

@@ -1,0 +1,119 @@
+"""The connecting end of a control connection, blocking: authenticate, send and receive messages.
+
+Workers (link.py) and the driver (control.py) use it; the hub's end is connection.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from harpy.errors import PeerLost
+from harpy.gang.auth import Initiator, SessionKeys, initiate
+from harpy.gang.frames import FrameReader, FrameWriter
+
+CONNECT_S = 5.0
+RECEIVE_BYTES = 1 << 18
+
+
+class Channel:
+    """An authenticated connection. One thread may receive while others send."""
+
+    def __init__(self, sock: socket.socket, keys: SessionKeys, silence_s: float) -> None:
+        sock.settimeout(None)
+        self._sock = sock
+        self._reader, self._writer = FrameReader(keys.receiving), FrameWriter(keys.sending)
+        self._lock = threading.Lock()
+        self._silence_s = silence_s
+        self._waited_s = 0.0  # without a byte from the other end
+        self._received: deque[dict[str, Any]] = deque()
+
+    @classmethod
+    def connect(
+        cls,
+        address: str,
+        port: int,
+        initiator: Initiator,
+        handshake_s: float,
+        silence_s: float,
+    ) -> Channel:
+        """Connect and authenticate.
+
+        Raises
+        ------
+        ConnectionError, TimeoutError
+            Nobody listens, or it closed the connection, or it did not answer in time.
+        AuthenticationError
+            The other end is not who it should be.
+        """
+        sock = connect_socket(address, port)
+        try:
+            return cls(sock, initiate(sock, initiator, handshake_s), silence_s)
+        except BaseException:
+            sock.close()
+            raise
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send one message; PeerLost if the connection is gone."""
+        with self._lock:
+            try:
+                self._sock.sendall(self._writer.encode(message))
+            except OSError as exc:
+                raise PeerLost(f"the connection to rank 0 is gone: {exc}", rank=0) from exc
+
+    def receive(self, timeout_s: float) -> dict[str, Any] | None:
+        """The next message, heartbeats left out; None when none came in time.
+
+        Raises
+        ------
+        PeerLost
+            The other end closed the connection, or has said nothing for too long.
+        ProtocolError
+            What came is no frame of this connection.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not self._received:
+            left = deadline - time.monotonic()
+            if left < 0:
+                return None
+            self._read(left)
+        return self._received.popleft()
+
+    def _read(self, timeout_s: float) -> None:
+        started = time.monotonic()
+        poll = select.poll()
+        try:
+            poll.register(self._sock, select.POLLIN)
+            ready = poll.poll(timeout_s * 1000)
+            data = self._sock.recv(RECEIVE_BYTES) if ready else None
+        except (OSError, ValueError) as exc:  # ValueError: closed by another thread
+            raise PeerLost(f"the connection to rank 0 is gone: {exc}", rank=0) from exc
+        if data is None:
+            self._waited_s += time.monotonic() - started
+            if self._waited_s > self._silence_s:
+                raise PeerLost(f"rank 0 said nothing for {self._silence_s:g} s", rank=0)
+            return
+        if not data:
+            raise PeerLost("rank 0 closed the connection", rank=0)
+        self._waited_s = 0.0
+        messages = self._reader.feed(data)
+        self._received.extend(m for m in messages if m.get("type") != "heartbeat")
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+        self._sock.close()
+
+
+def connect_socket(address: str, port: int, timeout_s: float = CONNECT_S) -> socket.socket:
+    """A connected socket without Nagle's delay, which notices a host that vanished."""
+    sock = socket.create_connection((address, port), timeout=timeout_s)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return sock

@@ -1,0 +1,111 @@
+"""One connection as the hub sees it: a non-blocking socket that first authenticates, then carries
+control frames. Owns buffers and the order of things on one socket; decides nothing.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from harpy.errors import GangError, ProtocolError
+from harpy.gang.auth import Acceptor, Identity
+from harpy.gang.frames import FrameReader, FrameWriter
+
+RECEIVE_BYTES = 1 << 18
+MAX_UNSENT_BYTES = 1 << 31  # a reader this far behind is taken for dead
+
+
+class Connection:
+    """The acceptor's end. `identity` is None until the other end has proved who it is."""
+
+    def __init__(self, sock: socket.socket, acceptor: Acceptor, now: float) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.identity: Identity | None = None
+        self.opened_at = now
+        self.heard_at = now
+        self.closed = False
+        self._acceptor = acceptor
+        self._handshake = bytearray()
+        self._reader: FrameReader | None = None
+        self._writer: FrameWriter | None = None
+        self._unsent: deque[memoryview] = deque()
+        self._n_unsent = 0
+
+    @property
+    def wants_to_send(self) -> bool:
+        return bool(self._unsent)
+
+    def receive(self, now: float) -> list[dict[str, Any]]:
+        """Read what is there; return complete messages.
+
+        Raises
+        ------
+        GangError
+            What came breaks the protocol; the connection must be closed.
+        ConnectionError
+            The other end is gone.
+        """
+        try:
+            data = self.sock.recv(RECEIVE_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return []
+        if not data:
+            raise ConnectionResetError("closed by the other end")
+        self.heard_at = now
+        if self._reader is None:
+            data = self._authenticate(data)
+        return self._reader.feed(data) if self._reader is not None else []
+
+    def _authenticate(self, data: bytes) -> bytes:
+        """Take handshake bytes; return what came after the end of the handshake."""
+        acceptor = self._acceptor
+        self._handshake += data
+        while not acceptor.done and len(self._handshake) >= acceptor.needed:
+            message = bytes(self._handshake[: acceptor.needed])
+            del self._handshake[: len(message)]
+            self._queue(acceptor.receive(message))
+        if not acceptor.done:
+            return b""
+        assert acceptor.keys is not None
+        self.identity = acceptor.peer
+        self._reader = FrameReader(acceptor.keys.receiving)
+        self._writer = FrameWriter(acceptor.keys.sending)
+        rest = bytes(self._handshake)
+        self._handshake.clear()
+        return rest
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Queue a message and send what the socket takes now."""
+        if self._writer is None:
+            raise ProtocolError("a message to somebody who has not authenticated")
+        self._queue(self._writer.encode(message))
+
+    def _queue(self, data: bytes) -> None:
+        if self.closed or not data:
+            return
+        self._unsent.append(memoryview(data))
+        self._n_unsent += len(data)
+        if self._n_unsent > MAX_UNSENT_BYTES:
+            raise GangError(f"{self.identity} does not read: {self._n_unsent} bytes unsent")
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what the socket takes without waiting; ConnectionError if it takes nothing more."""
+        while self._unsent:
+            try:
+                n = self.sock.send(self._unsent[0])
+            except (BlockingIOError, InterruptedError):
+                return
+            self._n_unsent -= n
+            if n == len(self._unsent[0]):
+                self._unsent.popleft()
+            else:
+                self._unsent[0] = self._unsent[0][n:]
+
+    def close(self) -> None:
+        self.closed = True
+        self._unsent.clear()
+        self.sock.close()

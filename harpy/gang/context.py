@@ -1,0 +1,239 @@
+"""Context: all that a program sees of the world. Knows no Hadoop, no sockets, no files; those are
+behind the few functions it is made with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from harpy.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from harpy.gang.communicator import Communicator
+
+
+class RowSource(Protocol):
+    """Something with rows: a staged array, or one in memory."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def read_rows(self, start: int, stop: int) -> np.ndarray: ...
+
+
+class ShardedArray:
+    """One input of a run, split over the ranks by rows.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of the whole array.
+    dtype : dtype
+    rows : range
+        The global row numbers of this rank's shard: [r*n/w, (r+1)*n/w) of rank r of w.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        open_source: Callable[[], RowSource],
+        rank: int,
+        size: int,
+    ) -> None:
+        self._name = name
+        self._open_source = open_source
+        self._rank, self._size = rank, size
+
+    @cached_property
+    def _source(self) -> RowSource:
+        return self._open_source()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._source.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._source.dtype
+
+    @property
+    def rows(self) -> range:
+        return shard_of(self.shape[0], self._rank, self._size)
+
+    def load(self) -> np.ndarray:
+        """This rank's rows as a read-only array of shape (len(rows), …); waits for the staging."""
+        array = self._source.read_rows(self.rows.start, self.rows.stop)
+        array.flags.writeable = False  # it may be the caller's own, or kept for the next run
+        return array
+
+    def __repr__(self) -> str:
+        return f"ShardedArray({self._name!r}, rank {self._rank} of {self._size})"
+
+
+class Inputs(Mapping[str, ShardedArray]):
+    """`ctx.data`: the inputs by name; a wrong name says which there are."""
+
+    def __init__(self, arrays: Mapping[str, ShardedArray]) -> None:
+        self._arrays = dict(arrays)
+
+    def __getitem__(self, name: str) -> ShardedArray:
+        if name not in self._arrays:
+            known = ", ".join(sorted(self._arrays)) or "none"
+            raise DataError(f"this run has no input {name!r}; it has: {known}")
+        return self._arrays[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._arrays
+
+    def __iter__(self) -> Any:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+
+class Context:
+    """What a program is called with.
+
+    Attributes
+    ----------
+    rank, size : int
+        This worker's number and the number of workers.
+    n_thread : int
+        Threads this worker may use.
+    params : dict
+        The run's parameters, the same on all workers.
+    data : mapping of str to ShardedArray
+    comm : Communicator
+        Formed at the first touch, which all ranks must make.
+    """
+
+    def __init__(
+        self,
+        rank: int,
+        size: int,
+        *,
+        n_thread: int = 1,
+        params: Mapping[str, Any] | None = None,
+        data: Mapping[str, Callable[[], RowSource]] | None = None,
+        form_communicator: Callable[[], Communicator],
+        on_progress: Callable[[float | None, dict[str, Any]], None],
+        on_save: Callable[[str, np.ndarray], None],
+        on_log: Callable[[str], None],
+    ) -> None:
+        self.rank = rank
+        self.size = size
+        self.n_thread = n_thread
+        self.params = dict(params or {})
+        self.data = Inputs(
+            {name: ShardedArray(name, make, rank, size) for name, make in (data or {}).items()}
+        )
+        self._form_communicator = form_communicator
+        self._on_progress, self._on_save, self._on_log = on_progress, on_save, on_log
+        self._saved_names: set[str] = set()
+
+    @cached_property
+    def comm(self) -> Communicator:
+        return self._form_communicator()
+
+    def progress(self, fraction: float | None = None, **values: Any) -> None:
+        """Say how far the run is. Rank 0's word is shown; others' calls are free of charge.
+
+        Parameters
+        ----------
+        fraction : float, optional
+            Part of the work done, 0 to 1.
+        **values : numbers or short strings
+            What a person wants to see, e.g. `iteration=3, inertia=1.2e6`.
+        """
+        self._on_progress(None if fraction is None else min(1.0, max(0.0, fraction)), values)
+
+    def save(self, name: str, array: Any) -> None:
+        """Give this rank's rows of the output `name`; the driver gets those of all ranks, one below
+        the other in rank order. Ranks without rows save an array of length 0."""
+        import numpy as np
+
+        if name in self._saved_names:
+            raise DataError(f"output {name!r} was saved before in this run")
+        given = np.asarray(array)
+        if given.ndim == 0:
+            raise DataError(f"output {name!r} is a single number; return it from the program")
+        self._saved_names.add(name)
+        self._on_save(name, given)
+
+    def log(self, text: str) -> None:
+        """One line in this worker's log, with its rank."""
+        self._on_log(str(text))
+
+    @classmethod
+    def in_process(
+        cls,
+        params: Mapping[str, Any] | None = None,
+        data: Mapping[str, np.ndarray] | None = None,
+        n_thread: int = 1,
+        on_progress: Callable[[float | None, dict[str, Any]], None] | None = None,
+    ) -> InProcessContext:
+        """The only worker, inside the calling process: no file, no socket, no thread."""
+        return InProcessContext(params, data or {}, n_thread, on_progress)
+
+
+class InProcessContext(Context):
+    """A Context whose outputs are in `saved`, name -> ndarray."""
+
+    def __init__(
+        self,
+        params: Mapping[str, Any] | None,
+        data: Mapping[str, np.ndarray],
+        n_thread: int,
+        on_progress: Callable[[float | None, dict[str, Any]], None] | None,
+    ) -> None:
+        self.saved: dict[str, np.ndarray] = {}
+        super().__init__(
+            0,
+            1,
+            n_thread=n_thread,
+            params=params,
+            data={name: _opener(array) for name, array in data.items()},
+            form_communicator=_alone,
+            on_progress=on_progress or (lambda fraction, values: None),
+            on_save=lambda name, array: self.saved.__setitem__(name, array.copy()),
+            on_log=_log_to_stderr,
+        )
+
+
+class ArrayRows:
+    """RowSource over an array in memory; hands out views."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+        self.shape = array.shape
+        self.dtype = array.dtype
+
+    def read_rows(self, start: int, stop: int) -> np.ndarray:
+        return self._array[start:stop]
+
+
+def shard_of(n_rows: int, rank: int, size: int) -> range:
+    """The rows of one rank: shares that differ by at most one row."""
+    return range(rank * n_rows // size, (rank + 1) * n_rows // size)
+
+
+def _opener(array: np.ndarray) -> Callable[[], RowSource]:
+    return lambda: ArrayRows(array)
+
+
+def _alone() -> Communicator:
+    from harpy.gang.communicator import LocalCommunicator
+
+    return LocalCommunicator()
+
+
+def _log_to_stderr(text: str) -> None:
+    import sys
+
+    print(f"rank=0 {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,200 @@
+"""The driver's end of the control channel: offer runs, hear what becomes of them, close.
+
+Owns the connection to the hub. Where the hub is, and what to do about its news, is the driver's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from harpy.config import Deadlines
+from harpy.errors import DataError, PeerLost, ProtocolError
+from harpy.gang.auth import Identity, Initiator, Role
+from harpy.gang.channel import Channel
+from harpy.gang.run_spec import RunSpec
+from harpy.storage import RunDirectory, read_value
+from harpy.storage.arrays import NpyFile
+
+
+@dataclass(frozen=True)
+class Joined:
+    """`n` of `of` workers are there."""
+
+    n: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """What `ctx.progress` was told on rank 0."""
+
+    run: int
+    rank: int
+    fraction: float | None
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RunDone:
+    """A run ended well. What was delivered is here; None stands for what is in a file."""
+
+    run: int
+    delivered: bool = False
+    result: Mapping[str, Any] | None = None
+    outputs: Mapping[str, Mapping[int, np.ndarray | None]] = field(default_factory=dict)
+
+    def read_results(self, directory: RunDirectory) -> tuple[Any, dict[str, np.ndarray]]:
+        """What rank 0 returned, and the saved arrays by name, from wherever they are.
+
+        Raises
+        ------
+        DataError
+            The ranks saved arrays that do not fit together.
+        """
+        if not self.delivered:
+            return directory.read_results()
+        if self.result is None or self.result["in_file"]:
+            value = read_value(directory.fs, directory.result)
+        else:
+            value = self.result["value"]
+        arrays = {name: _join_parts(name, directory, parts) for name, parts in self.outputs.items()}
+        return value, arrays
+
+
+@dataclass(frozen=True)
+class RunFailed:
+    """A run failed; `kind` names a class of harpy.errors."""
+
+    run: int
+    kind: str
+    message: str
+    rank: int | None = None
+    host: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class SessionEnded:
+    """The workers are leaving."""
+
+    reason: str
+
+
+ControlEvent = Joined | Progressed | RunDone | RunFailed | SessionEnded
+
+
+class ControlChannel:
+    """Connected to rank 0's hub as the driver. Used by one thread."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._outputs: dict[int, dict[str, dict[int, np.ndarray | None]]] = {}
+
+    @classmethod
+    def connect(
+        cls, address: str, port: int, secret: bytes, job_id: str, deadlines: Deadlines
+    ) -> ControlChannel:
+        """Connect, authenticate and take the driver's place, from an older connection if need be.
+
+        Raises
+        ------
+        ConnectionError, TimeoutError
+            Nobody listens there (yet, or any more), or it did not answer.
+        AuthenticationError
+            Whoever listens does not know the secret.
+        """
+        initiator = Initiator(
+            secret, job_id, Identity(Role.DRIVER), Identity(Role.HUB), any_attempt=True
+        )
+        channel = Channel.connect(
+            address, port, initiator, deadlines.handshake_s, deadlines.silence_s
+        )
+        channel.send({"type": "attach"})
+        return cls(channel)
+
+    def start_run(self, spec: RunSpec) -> None:
+        """Offer a run; `RunFailed` follows at once if another is still going on."""
+        self._channel.send({"type": "run", "spec": spec.to_json()})
+
+    def cancel_run(self, run: int, reason: str = "cancelled by the driver") -> None:
+        """Stop a run; `RunFailed` follows."""
+        self._channel.send({"type": "cancel", "run": run, "reason": reason})
+
+    def close_session(self) -> None:
+        """Ask the workers to leave; `SessionEnded` follows. Harmless if they have left."""
+        with contextlib.suppress(PeerLost):
+            self._channel.send({"type": "close"})
+
+    def next_event(self, timeout_s: float) -> ControlEvent | None:
+        """The next event; None when none came in time.
+
+        Raises
+        ------
+        PeerLost
+            The hub is gone without a word, or silent for Deadlines.silence_s.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            message = self._channel.receive(left)
+            if message is None:
+                return None
+            event = self._event(message)
+            if event is not None:
+                return event
+
+    def close(self) -> None:
+        """Hang up. Workers finish the run that goes on, then leave."""
+        self._channel.close()
+
+    def _event(self, message: dict[str, Any]) -> ControlEvent | None:
+        try:
+            match message["type"]:
+                case "joined":
+                    return Joined(message["n"], message["of"])
+                case "progress":
+                    fraction, values = message["fraction"], message["values"]
+                    return Progressed(message["run"], message["rank"], fraction, values)
+                case "output":
+                    parts = self._outputs.setdefault(message["run"], {})
+                    parts.setdefault(message["name"], {})[message["rank"]] = message["array"]
+                    return None
+                case "run_done":
+                    run = message["run"]
+                    outputs = self._outputs.pop(run, {})
+                    return RunDone(run, message["delivered"], message["result"], outputs)
+                case "run_failed":
+                    self._outputs.pop(message["run"], None)
+                    known = {f.name for f in fields(RunFailed)}
+                    return RunFailed(**{k: v for k, v in message.items() if k in known})
+                case "session_ended":
+                    return SessionEnded(message["reason"])
+                case other:
+                    raise ProtocolError(f"the hub sent a message of unknown type {other!r}")
+        except (KeyError, TypeError) as exc:
+            raise ProtocolError(f"the hub sent a malformed message: {exc!r}") from exc
+
+
+def _join_parts(
+    name: str, directory: RunDirectory, parts: Mapping[int, np.ndarray | None]
+) -> np.ndarray:
+    """The parts of all ranks, one below the other."""
+    arrays = []
+    for rank, part in sorted(parts.items()):
+        if part is None:
+            part = NpyFile(directory.fs, directory.output_part(name, rank)).read()
+        arrays.append(part)
+    first = arrays[0]
+    for rank, part in zip(sorted(parts), arrays, strict=True):
+        if part.dtype != first.dtype or part.shape[1:] != first.shape[1:]:
+            raise DataError(
+                f"the ranks saved parts of {name!r} that do not fit: {first.dtype} {first.shape} "
+                f"and, on rank {rank}, {part.dtype} {part.shape}"
+            )
+    return np.concatenate(arrays)

@@ -1,0 +1,190 @@
+"""What can happen to a gang (events) and what is to be done about it (actions)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from harpy.gang.cause import Cause
+from harpy.gang.run_spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Member:
+    """One joined worker. `address`, `port`: where it listens for its peers' collectives."""
+
+    rank: int
+    attempt: int
+    host: str
+    address: str
+    port: int
+    pid: int = 0
+
+
+# -- events ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Joined:
+    member: Member
+
+
+@dataclass(frozen=True)
+class Left:
+    """A worker's connection closed, or it said nothing for too long."""
+
+    rank: int
+    attempt: int
+    how: str
+
+
+@dataclass(frozen=True)
+class DriverJoined:
+    pass
+
+
+@dataclass(frozen=True)
+class DriverLeft:
+    pass
+
+
+@dataclass(frozen=True)
+class RunOffered:
+    spec: RunSpec
+
+
+@dataclass(frozen=True)
+class CancelAsked:
+    run: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class CloseAsked:
+    pass
+
+
+@dataclass(frozen=True)
+class CommAsked:
+    """A program touched `ctx.comm` for the first time."""
+
+    rank: int
+    run: int
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A program ended; `failure` is None if it returned and its outputs are written."""
+
+    rank: int
+    run: int
+    failure: Cause | None = None
+
+
+@dataclass(frozen=True)
+class Committed:
+    """Rank 0 has made the results final; `result` goes to the driver as it is."""
+
+    run: int
+    result: Any = None
+
+
+@dataclass(frozen=True)
+class Tick:
+    pass
+
+
+Event = (
+    Joined
+    | Left
+    | DriverJoined
+    | DriverLeft
+    | RunOffered
+    | CancelAsked
+    | CloseAsked
+    | CommAsked
+    | Reported
+    | Committed
+    | Tick
+)
+
+# -- actions -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Admit:
+    rank: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Turn a joiner away; `superseded` if a higher attempt of its rank is known."""
+
+    rank: int
+    attempt: int
+    reason: str
+    superseded: bool = False
+
+
+@dataclass(frozen=True)
+class Supersede:
+    """Tell a member that a higher attempt has taken its place: it must end itself."""
+
+    rank: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class StartRun:
+    rank: int
+    spec: RunSpec
+
+
+@dataclass(frozen=True)
+class SendPeers:
+    """Everybody asked for the communicator: here are the addresses."""
+
+    run: int
+    epoch: int
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True)
+class AbortRun:
+    run: int
+    ranks: tuple[int, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class CommitRun:
+    """All programs returned: rank 0 publishes the run's _SUCCESS."""
+
+    run: int
+
+
+@dataclass(frozen=True)
+class TellDriver:
+    message: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EndSession:
+    """`cause` is None for a good end."""
+
+    reason: str
+    cause: Cause | None = None
+
+
+Action = (
+    Admit
+    | Refuse
+    | Supersede
+    | StartRun
+    | SendPeers
+    | AbortRun
+    | CommitRun
+    | TellDriver
+    | EndSession
+)

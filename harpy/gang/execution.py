@@ -1,0 +1,262 @@
+"""One run on one rank: load the program, call it with a fresh Context, write what it gave, report.
+
+Owns the way from a RunSpec to a report, and stopping in the middle of it. Messages come and go
+through functions; the loop around runs is worker.py.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from harpy.errors import PeerLost
+from harpy.gang.cause import Cause
+from harpy.gang.context import Context
+from harpy.gang.outputs import Outputs
+from harpy.gang.programs import Function, load_program
+from harpy.gang.run_spec import RunSpec
+from harpy.gang.shards import ShardCache
+from harpy.program import ProgramSource
+from harpy.storage import JobDirectory
+
+if TYPE_CHECKING:
+    from harpy.gang.communicator import Communicator
+    from harpy.gang.events import Member
+
+PROGRESS_S = 0.1  # between words to the driver
+STATUS_S = 0.5  # between words to the launcher
+ABORT_SIGNAL = signal.SIGUSR1
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What an execution needs of its worker."""
+
+    rank: int
+    n_node: int
+    n_thread: int
+    host: str
+    attempt: int
+    directory: JobDirectory
+    shards: ShardCache
+    send: Callable[[dict[str, Any]], None]  # to the hub
+    say_progress: Callable[[float | None, str], None]  # to the launcher
+    form_mesh: Callable[[tuple[Member, ...], int], Communicator]
+
+
+class Execution:
+    """One run, called from the main thread; `abort` and `set_peers` come from another."""
+
+    def __init__(self, spec: RunSpec, around: Surroundings) -> None:
+        self.spec = spec
+        self._around = around
+        self._outputs = Outputs(
+            around.directory.run(spec.run), around.rank, around.send if spec.deliver else None
+        )
+        self._peers: queue.SimpleQueue[tuple[tuple[Member, ...], int]] = queue.SimpleQueue()
+        self._communicator: Communicator | None = None
+        self._lock = threading.Lock()
+        self._abort_reason: str | None = None
+        self._interruptible = False  # the main thread is inside the program
+        self.ended = False  # reported
+        self._driver_heard_at = self._launcher_heard_at = -1e9
+
+    # -- main thread -------------------------------------------------------------------------------
+
+    def run(self) -> Cause | None:
+        """Execute the program and report to the hub; return the failure, if any."""
+        around, started = self._around, time.time()
+        failure: Cause | None = None
+        try:
+            if around.rank == 0:
+                self._outputs.describe(_without_arrays(self.spec))
+            value = self._call_program()
+            if around.rank == 0:
+                self._outputs.result(value)
+            self._outputs.report(self._report(started, None))
+            self._outputs.finish()
+        except BaseException as exc:
+            self._interruptible = False
+            failure = Cause.of_exception(exc, around.rank, around.host)
+        self._send_report(failure)
+        self.ended = True
+        if failure is not None:
+            # The hub hears of the failure before the peers see the connections break.
+            self._leave(f"rank {around.rank} failed")
+            self._write_failure(self._report(started, failure))
+        return failure
+
+    def commit(self) -> None:
+        """Rank 0, once all ranks are done: make the run's results final."""
+        around = self._around
+        try:
+            self._outputs.mark_success()
+            result = self._outputs.delivered
+            around.send({"type": "committed", "run": self.spec.run, "result": result})
+        except BaseException as exc:
+            self._send_report(Cause.of_exception(exc, around.rank, around.host))
+
+    def _call_program(self) -> Any:
+        try:
+            self._interruptible = True
+            self._check_abort()
+            function = self._load()
+            value = function(self._context())
+        finally:
+            self._interruptible = False
+        self._check_abort()
+        if self._communicator is not None:
+            self._communicator.close()
+        return value
+
+    def _load(self) -> Function:
+        spec, directory = self.spec, self._around.directory
+        text = None
+        if spec.file is not None:
+            text = directory.fs.read_bytes(directory.program(spec.file)).decode()
+        return load_program(
+            ProgramSource(function=spec.function, module=spec.module, text=text, origin=spec.origin)
+        )
+
+    def _context(self) -> Context:
+        around, spec = self._around, self.spec
+        params = spec.params
+        if params is None:
+            params = around.directory.run(spec.run).read_params()
+        around.shards.keep_only(spec.data.values())
+        return Context(
+            around.rank,
+            around.n_node,
+            n_thread=around.n_thread,
+            params=params,
+            data={name: self._opener(digest) for name, digest in spec.data.items()},
+            form_communicator=self._form_communicator,
+            on_progress=self._progress,
+            on_save=self._outputs.save,
+            on_log=self._log,
+        )
+
+    def _opener(self, digest: str) -> Callable[[], Any]:
+        return lambda: self._around.shards.open(digest)
+
+    def _form_communicator(self) -> Communicator:
+        around = self._around
+        if around.n_node == 1:
+            from harpy.gang.communicator import LocalCommunicator
+
+            return LocalCommunicator()
+        around.send({"type": "comm", "run": self.spec.run})
+        # No deadline here: the hub keeps it, and an abort interrupts this wait.
+        members, epoch = self._peers.get()
+        communicator = around.form_mesh(members, epoch)
+        with self._lock:
+            self._communicator = communicator
+        self._check_abort()
+        return communicator
+
+    def _progress(self, fraction: float | None, values: dict[str, Any]) -> None:
+        around, now = self._around, time.monotonic()
+        if now - self._launcher_heard_at > STATUS_S or fraction == 1.0:
+            self._launcher_heard_at = now
+            around.say_progress(fraction, " ".join(f"{k}={v}" for k, v in values.items()))
+        if around.rank == 0 and (now - self._driver_heard_at > PROGRESS_S or fraction == 1.0):
+            self._driver_heard_at = now
+            message = {"type": "progress", "run": self.spec.run, "fraction": fraction}
+            around.send({**message, "values": {k: _plain(v) for k, v in values.items()}})
+
+    def _log(self, text: str) -> None:
+        print(f"rank={self._around.rank} {text}", file=sys.stderr, flush=True)
+
+    # -- the end of a run --------------------------------------------------------------------------
+
+    def _report(self, started: float, failure: Cause | None) -> dict[str, Any]:
+        around = self._around
+        return {
+            "rank": around.rank,
+            "run": self.spec.run,
+            "attempt": around.attempt,
+            "host": around.host,
+            "pid": os.getpid(),
+            "state": "done" if failure is None else "failed",
+            "started": started,
+            "seconds": time.time() - started,
+            "error": failure.to_json() if failure else None,
+        }
+
+    def _send_report(self, failure: Cause | None) -> None:
+        described = failure.to_json() if failure else None
+        self._around.send({"type": "report", "run": self.spec.run, "failure": described})
+
+    def _write_failure(self, report: dict[str, Any]) -> None:
+        """Best effort: the driver knows the cause already; a file system that is down may be it."""
+        self._outputs.close()
+        if report["error"]["echo"]:
+            return
+        try:
+            self._outputs.report(report)
+            self._outputs.finish()
+        except OSError as exc:
+            self._log(f"could not write the report of the failure: {exc}")
+
+    # -- from another thread -----------------------------------------------------------------------
+
+    def set_peers(self, members: tuple[Member, ...], epoch: int) -> None:
+        self._peers.put((members, epoch))
+
+    def abort(self, reason: str) -> None:
+        """Stop the program: its collectives and its main thread get PeerLost(reason)."""
+        with self._lock:
+            if self._abort_reason is not None:
+                return
+            self._abort_reason = reason
+        self._leave(reason)
+        signal.pthread_kill(threading.main_thread().ident or 0, ABORT_SIGNAL)
+
+    def _leave(self, reason: str) -> None:
+        with self._lock:
+            communicator = self._communicator
+        if communicator is not None:
+            communicator.abort(reason)
+
+    def _check_abort(self) -> None:
+        if self._abort_reason is not None:
+            raise PeerLost(f"the run was aborted: {self._abort_reason}")
+
+    def on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        """Handler of ABORT_SIGNAL; runs in the main thread, wherever that is."""
+        if self._interruptible:
+            self._interruptible = False  # once: the program's own clean-up is not interrupted again
+            self._check_abort()
+
+
+def _plain(value: Any) -> Any:
+    """A number or a short string of any origin, for people."""
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    if getattr(value, "ndim", None) == 0:
+        return value.item()
+    return str(value)[:200]
+
+
+def _without_arrays(spec: RunSpec) -> dict[str, Any]:
+    """run.json: parameters are in their own file where they hold more than JSON."""
+    described = spec.to_json()
+    if isinstance(spec.params, Mapping) and not _is_json(spec.params):
+        described["params"] = None
+    return described
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_json, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_json, value))
+    return value is None or isinstance(value, str | bool | int | float)

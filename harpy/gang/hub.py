@@ -1,0 +1,299 @@
+"""The hub: the meeting point in rank 0's process. One thread that listens, lets in who knows the
+secret, feeds what happens to the state machine (rendezvous.Gang) and does what it says.
+
+Decides nothing itself. Strangers, silence and garbage cost one connection and block nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from harpy.config import Deadlines
+from harpy.errors import ConfigError, GangError, ProtocolError
+from harpy.gang import events
+from harpy.gang.auth import Acceptor, Identity, Role
+from harpy.gang.connection import Connection
+from harpy.gang.listening import listen
+from harpy.gang.messages import event_of
+from harpy.gang.rendezvous import Gang
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 0.25  # how often deadlines are looked at
+MAX_STRANGERS = 256  # connections that have not authenticated yet
+LINGER_S = 5.0  # for the last words to reach workers and driver
+
+
+class Hub:
+    """Rank 0's server.
+
+    Parameters
+    ----------
+    gang : Gang
+        The state machine; only the hub's thread touches it once started.
+    secret, job_id : bytes, str
+        What joiners must know and name.
+    attempt : int
+        Of rank 0.
+    bind : str
+        Numeric local address.
+    port_range : (int, int)
+        First and last port to try; (0, 0) for any.
+    on_crash : callable
+        Called with the exception if the hub's thread dies of a bug; must end the process.
+    """
+
+    def __init__(
+        self,
+        gang: Gang,
+        secret: bytes,
+        job_id: str,
+        attempt: int,
+        bind: str,
+        port_range: tuple[int, int],
+        deadlines: Deadlines,
+        on_crash: Callable[[BaseException], None],
+    ) -> None:
+        self._gang = gang
+        self._secret = secret
+        self._job_id = job_id
+        self._me = Identity(Role.HUB, 0, attempt)
+        self._deadlines = deadlines
+        self._on_crash = on_crash
+        self._listener = listen(bind, port_range, backlog=gang.n_node + 64)
+        self._listener.setblocking(False)
+        self.address, self.port = self._listener.getsockname()[:2]
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._connections: set[Connection] = set()
+        self._workers: dict[tuple[int, int], Connection] = {}  # (rank, attempt): admitted
+        self._driver: Connection | None = None
+        self._pending: deque[events.Event] = deque()
+        self._beat_at = 0.0
+        self._stopping: float | None = None  # deadline of the linger
+        self._thread = threading.Thread(target=self._main, name="harpy-hub", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until the session has ended and everybody has been told."""
+        self._thread.join(timeout_s)
+
+    # -- the loop ----------------------------------------------------------------------------------
+
+    def _main(self) -> None:
+        try:
+            self._serve()
+        except BaseException as exc:
+            self._on_crash(exc)
+        finally:
+            for connection in list(self._connections):
+                connection.close()
+            self._listener.close()
+            self._selector.close()
+
+    def _serve(self) -> None:
+        tick_at = 0.0
+        while not self._finished():
+            for key, mask in self._selector.select(TICK_S):
+                if key.fileobj is self._listener:
+                    self._accept()
+                elif not key.data.closed:
+                    self._serve_connection(key.data, mask)
+            now = time.monotonic()
+            if now >= tick_at:
+                tick_at = now + TICK_S
+                self._tick(now)
+
+    def _finished(self) -> bool:
+        if self._stopping is None:
+            return False
+        # Workers answer `end` by leaving; the driver need not.
+        told = self._driver is None or not self._driver.wants_to_send
+        return (not self._workers and told) or time.monotonic() > self._stopping
+
+    def _tick(self, now: float) -> None:
+        for connection in list(self._connections):
+            silent = now - connection.heard_at
+            if connection.identity is None:
+                if now - connection.opened_at > self._deadlines.handshake_s:
+                    self._drop(connection, "it did not authenticate in time")
+            elif connection.identity.role is Role.WORKER and silent > self._deadlines.silence_s:
+                self._drop(connection, f"it said nothing for {silent:.0f} s")
+        if now >= self._beat_at:
+            self._beat_at = now + self._deadlines.heartbeat_s
+            listeners = [*self._workers.values(), *([self._driver] if self._driver else [])]
+            for listener in listeners:
+                self._send(listener, {"type": "heartbeat"})
+        self._handle(events.Tick())
+
+    # -- connections -------------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except OSError as exc:  # out of descriptors, or the joiner left at once
+            logger.warning("hub could not accept: %s", exc)
+            return
+        strangers = [c for c in self._connections if c.identity is None]
+        if len(strangers) >= MAX_STRANGERS:
+            self._drop(min(strangers, key=lambda c: c.opened_at), "too many strangers")
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        acceptor = Acceptor(self._secret, self._job_id, self._me)
+        connection = Connection(sock, acceptor, time.monotonic())
+        self._connections.add(connection)
+        self._selector.register(sock, selectors.EVENT_READ, connection)
+
+    def _serve_connection(self, connection: Connection, mask: int) -> None:
+        try:
+            if mask & selectors.EVENT_WRITE:
+                connection.flush()
+            if mask & selectors.EVENT_READ:
+                for message in connection.receive(time.monotonic()):
+                    self._take(connection, message)
+                    if connection.closed:
+                        return
+        except (OSError, GangError, ConfigError) as exc:
+            self._drop(connection, str(exc))
+            return
+        self._watch(connection)
+
+    def _watch(self, connection: Connection) -> None:
+        if connection.closed:
+            return
+        wanted = selectors.EVENT_READ
+        if connection.wants_to_send:
+            wanted |= selectors.EVENT_WRITE
+        if self._selector.get_key(connection.sock).events != wanted:
+            self._selector.modify(connection.sock, wanted, connection)
+
+    def _send(self, connection: Connection, message: dict[str, Any]) -> None:
+        if connection.closed:
+            return
+        try:
+            connection.send(message)
+        except (OSError, GangError) as exc:
+            self._drop(connection, str(exc))
+            return
+        self._watch(connection)
+
+    def _drop(self, connection: Connection, why: str) -> None:
+        """Close a connection and tell the state machine if it belonged to somebody."""
+        if connection.closed:
+            return
+        self._selector.unregister(connection.sock)
+        self._connections.discard(connection)
+        connection.close()
+        identity = connection.identity
+        if identity is None:
+            logger.info("hub dropped a stranger: %s", why)
+        elif connection is self._driver:
+            self._driver = None
+            self._handle(events.DriverLeft())
+        elif self._workers.get((identity.rank, identity.attempt)) is connection:
+            del self._workers[identity.rank, identity.attempt]
+            self._handle(events.Left(identity.rank, identity.attempt, why))
+
+    # -- messages in -------------------------------------------------------------------------------
+
+    def _take(self, connection: Connection, message: dict[str, Any]) -> None:
+        identity, kind = connection.identity, message.get("type")
+        assert identity is not None
+        if kind == "heartbeat":
+            return
+        if identity.role is Role.DRIVER and kind == "attach":
+            if self._driver is not None:
+                older, self._driver = self._driver, None
+                self._drop(older, "a newer connection of the driver took its place")
+            self._driver = connection
+            self._handle(events.DriverJoined())
+            return
+        if identity.role is Role.WORKER and kind == "join":
+            self._join(connection, message)
+            return
+        admitted = self._workers.get((identity.rank, identity.attempt)) is connection
+        if not admitted and connection is not self._driver:
+            raise ProtocolError(f"{identity} sent {kind!r} before it was let in")
+        if kind in ("progress", "output"):
+            if self._driver is not None:
+                self._send(self._driver, {**message, "rank": identity.rank})
+            return
+        self._handle(event_of(message, identity))
+
+    def _join(self, connection: Connection, message: dict[str, Any]) -> None:
+        identity = connection.identity
+        assert identity is not None
+        event = event_of(message, identity)
+        key = (identity.rank, identity.attempt)
+        holder = self._workers.get(key)
+        self._workers[key] = connection  # so that the answer finds its way
+        self._handle(event)
+        if connection.closed and holder is not None:
+            self._workers[key] = holder
+
+    # -- actions out -------------------------------------------------------------------------------
+
+    def _handle(self, event: events.Event) -> None:
+        """Feed the state machine; what its actions cause in turn comes after them."""
+        self._pending.append(event)
+        if len(self._pending) > 1:
+            return
+        while self._pending:
+            for action in self._gang.handle(self._pending[0], time.monotonic()):
+                self._do(action)
+            self._pending.popleft()
+
+    def _do(self, action: events.Action) -> None:
+        match action:
+            case events.Admit(rank, attempt):
+                self._to(rank, {"type": "admitted"}, attempt)
+            case events.Refuse(rank, attempt, reason, superseded):
+                refusal = {"type": "refused", "reason": reason, "superseded": superseded}
+                connection = self._workers.pop((rank, attempt), None)
+                if connection is not None:
+                    self._send(connection, refusal)
+                    self._drop(connection, reason)
+            case events.Supersede(rank, attempt):
+                connection = self._workers.pop((rank, attempt), None)
+                if connection is not None:
+                    self._send(connection, {"type": "superseded"})
+            case events.StartRun(rank, spec):
+                self._to(rank, {"type": "run", "spec": spec.to_json()})
+            case events.SendPeers(run, epoch, members):
+                table = [asdict(member) for member in members]
+                for member in members:
+                    message = {"type": "peers", "run": run, "epoch": epoch, "members": table}
+                    self._to(member.rank, message)
+            case events.AbortRun(run, ranks, reason):
+                for rank in ranks:
+                    self._to(rank, {"type": "abort", "run": run, "reason": reason})
+            case events.CommitRun(run):
+                self._to(0, {"type": "commit", "run": run})
+            case events.TellDriver(message):
+                if self._driver is not None:
+                    self._send(self._driver, message)
+            case events.EndSession(reason, cause):
+                self._stopping = time.monotonic() + LINGER_S
+                described = cause.to_json() if cause else None
+                for connection in list(self._workers.values()):
+                    self._send(connection, {"type": "end", "reason": reason, "cause": described})
+
+    def _to(self, rank: int, message: dict[str, Any], attempt: int | None = None) -> None:
+        if attempt is None:
+            member = self._gang.members.get(rank)
+            attempt = member.attempt if member else -1
+        connection = self._workers.get((rank, attempt))
+        if connection is not None:
+            self._send(connection, message)

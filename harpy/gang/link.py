@@ -1,0 +1,198 @@
+"""A worker's connection to the hub: finding it, joining, then messages both ways from two threads.
+
+Decides nothing about runs; the worker takes messages from a queue or through `on_message`.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from harpy.config import Deadlines
+from harpy.errors import AuthenticationError, GangError, PeerLost, RendezvousTimeout
+from harpy.gang.auth import Identity, Initiator, Role
+from harpy.gang.channel import Channel
+from harpy.storage import JobDirectory, Rank0Address
+
+FIRST_PAUSE_S, LAST_PAUSE_S = 0.02, 0.5  # between looks for rank 0, growing
+RECEIVE_S = 1.0  # of one wait; silence is added up over them
+CLOSE_S = 5.0
+
+
+class Superseded(GangError):
+    """A higher attempt of this rank has taken its place."""
+
+
+class Link:
+    """A joined worker's line to the hub.
+
+    Parameters
+    ----------
+    channel : Channel
+        Admitted by the hub.
+    on_message : callable
+        Called with every message in the receiving thread; True if it has dealt with it, else the
+        message waits in a queue.
+    on_lost : callable
+        Called in either thread when the hub is gone; must end the process.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        heartbeat_s: float,
+        on_message: Callable[[dict[str, Any]], bool],
+        on_lost: Callable[[PeerLost], None],
+    ) -> None:
+        self._channel = channel
+        self._heartbeat_s = heartbeat_s
+        self._on_message, self._on_lost = on_message, on_lost
+        # SimpleQueue.put cannot be torn by a signal handler that raises in the program's thread.
+        self._inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._closing = False
+        self._sender = threading.Thread(target=self._send_all, name="harpy-link-out", daemon=True)
+        self._receiver = threading.Thread(target=self._receive, name="harpy-link-in", daemon=True)
+
+    def start(self) -> None:
+        self._sender.start()
+        self._receiver.start()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Queue a message for the hub; returns at once."""
+        self._outbox.put(message)
+
+    def next_message(self, timeout_s: float | None = None) -> dict[str, Any] | None:
+        """The next message that `on_message` left; None when nothing came in time."""
+        try:
+            return self._inbox.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
+    def close(self) -> None:
+        """Send what is queued, then leave."""
+        self._closing = True
+        self._outbox.put(None)
+        self._sender.join(CLOSE_S)
+        self._channel.close()
+
+    def _send_all(self) -> None:
+        try:
+            while True:
+                try:
+                    message = self._outbox.get(timeout=self._heartbeat_s)
+                except queue.Empty:
+                    message = {"type": "heartbeat"}
+                if message is None:
+                    return
+                self._channel.send(message)
+        except PeerLost as exc:
+            self._lost(exc)
+
+    def _receive(self) -> None:
+        try:
+            while True:
+                message = self._channel.receive(RECEIVE_S)
+                if message is not None and not self._on_message(message):
+                    self._inbox.put(message)
+        except PeerLost as exc:
+            self._lost(exc)
+        except GangError as exc:
+            self._lost(PeerLost(str(exc), rank=0))
+
+    def _lost(self, exc: PeerLost) -> None:
+        if not self._closing:
+            self._on_lost(exc)
+
+
+def join_hub(
+    directory: JobDirectory,
+    secret: bytes,
+    me: Identity,
+    listening: tuple[str, int],
+    deadlines: Deadlines,
+) -> Channel:
+    """Find rank 0's hub and join it; tries again until Deadlines.allocate_s.
+
+    Parameters
+    ----------
+    me : Identity
+        This worker.
+    listening : (str, int)
+        Where this worker awaits its peers.
+
+    Raises
+    ------
+    Superseded
+        A higher attempt of this rank has joined.
+    RendezvousTimeout
+        No hub could be joined in time; says what the last try came to.
+    AuthenticationError
+        Whoever listens at the published address does not know this job's secret.
+    """
+    deadline = time.monotonic() + deadlines.allocate_s
+    last = "rank 0 has not published its address; its container did not start yet"
+    for _ in _tries(deadline):
+        for hub in directory.rank0_addresses():
+            try:
+                return _join(hub, directory.job_id, secret, me, listening, deadlines)
+            except AuthenticationError:
+                raise
+            except OSError as exc:  # PeerLost and TimeoutError are, too
+                last = f"rank 0 at {hub.address} port {hub.port}: {exc}"
+    raise RendezvousTimeout(
+        f"rank {me.rank} could not join within {deadlines.allocate_s:g} s (HARPY_ALLOCATE_S): "
+        f"{last}",
+        missing=(0,),
+    )
+
+
+def _tries(deadline: float) -> Iterator[None]:
+    pause = FIRST_PAUSE_S
+    while True:
+        yield
+        if time.monotonic() + pause > deadline:
+            return
+        time.sleep(pause)
+        pause = min(pause * 1.5, LAST_PAUSE_S)
+
+
+def _join(
+    hub: Rank0Address,
+    job_id: str,
+    secret: bytes,
+    me: Identity,
+    listening: tuple[str, int],
+    deadlines: Deadlines,
+) -> Channel:
+    """One try to join one hub."""
+    initiator = Initiator(secret, job_id, me, Identity(Role.HUB, 0, hub.attempt))
+    channel = Channel.connect(
+        hub.address, hub.port, initiator, deadlines.handshake_s, deadlines.silence_s
+    )
+    try:
+        channel.send(
+            {
+                "type": "join",
+                "host": socket.gethostname(),
+                "address": listening[0],
+                "port": listening[1],
+                "pid": os.getpid(),
+            }
+        )
+        answer = channel.receive(deadlines.handshake_s)
+        if answer is None:
+            raise TimeoutError(f"the hub did not answer within {deadlines.handshake_s:g} s")
+        if answer.get("superseded"):
+            raise Superseded(str(answer.get("reason")))
+        if answer.get("type") != "admitted":
+            raise PeerLost(f"refused: {answer.get('reason')}", rank=0)
+    except BaseException:
+        channel.close()
+        raise
+    return channel

@@ -1,0 +1,41 @@
+"""Listening sockets on a numeric address, from a port range where a firewall asks for one."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from harpy.errors import ConfigError, GangError
+
+
+def listen(bind: str, port_range: tuple[int, int], backlog: int) -> socket.socket:
+    """A listening socket on `bind`, on the first free port of the range; (0, 0) is any.
+
+    Raises
+    ------
+    ConfigError
+        `bind` is no address of this machine.
+    GangError
+        Every port of the range is in use.
+    """
+    first, last = port_range
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    for port in range(first, last + 1):
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            # A port of the range may be in TIME_WAIT after the last job.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((bind, port))
+            sock.listen(backlog)
+        except OSError as exc:
+            sock.close()
+            if exc.errno == errno.EADDRINUSE and last > first:
+                continue
+            if exc.errno == errno.EADDRINUSE:
+                break
+            raise ConfigError(f"cannot listen on {bind} port {port}: {exc.strerror}") from exc
+        return sock
+    raise GangError(
+        f"no free port on {bind} in {first} to {last}: other programs hold them all; widen the "
+        "port range"
+    )

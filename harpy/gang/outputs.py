@@ -1,0 +1,105 @@
+"""Where the results of one run on one rank go: files in the run's directory, written beside the
+program, or the driver's channel where the run asks for it and they are small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from harpy.errors import DataError
+from harpy.gang.frames import array_bytes
+from harpy.storage import RunDirectory
+
+DELIVER_BYTES = 16 << 20  # larger arrays go through files even when the driver listens
+COPY_BYTES = 256 << 20  # larger arrays are written before `save` returns, without a copy
+WRITERS = 4  # HDFS takes half a second to close a file, whatever its size
+
+
+class Outputs:
+    """Collects what a rank writes during a run; `finish` returns when all of it is safe.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+    rank : int
+    send : callable or None
+        Sends a message towards the driver; None: everything goes to files.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        rank: int,
+        send: Callable[[dict[str, Any]], None] | None,
+    ) -> None:
+        self._directory = directory
+        self._rank = rank
+        self._send = send
+        self._pool: ThreadPoolExecutor | None = None
+        self._pending: list[Future[None]] = []
+        self.delivered: dict[str, Any] | None = None  # the result, on its way to the driver
+
+    def describe(self, run: dict[str, Any]) -> None:
+        """Leave run.json for whoever looks at the directory."""
+        if self._send is None:
+            self._write(self._directory.write_run, run)
+
+    def save(self, name: str, array: np.ndarray) -> None:
+        """One output; the caller may change the array afterwards."""
+        self._directory.output(name)  # a name that is no file's is refused here
+        small = array.nbytes <= DELIVER_BYTES
+        if self._send is not None:
+            message = {"type": "output", "run": self._directory.number, "name": name}
+            self._send({**message, "array": array.copy() if small else None})
+            if small:
+                return
+        if array.nbytes > COPY_BYTES:
+            self._directory.save_array(name, self._rank, array)
+        else:
+            self._write(self._directory.save_array, name, self._rank, array.copy())
+
+    def result(self, value: Any) -> None:
+        """What the program returned; only rank 0's counts."""
+        if self._rank != 0:
+            return
+        if self._send is not None:
+            try:
+                if array_bytes({"value": value}) <= DELIVER_BYTES:
+                    self.delivered = {"value": value, "in_file": False}
+                    return
+            except TypeError as exc:
+                raise DataError(f"the program's result cannot be sent: {exc}") from exc
+            self.delivered = {"value": None, "in_file": True}
+        self._write(self._directory.write_result, value)
+
+    def report(self, report: dict[str, Any]) -> None:
+        if self._send is None or report["error"] is not None:
+            self._write(self._directory.write_report, self._rank, report)
+
+    def finish(self) -> None:
+        """Wait for the writers; raise the first failure among them."""
+        try:
+            for future in self._pending:
+                future.result()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give up what has not begun; wait for what has."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+        self._pending.clear()
+
+    def mark_success(self) -> None:
+        if self._send is None:
+            self._directory.mark_success()
+
+    def _write(self, function: Callable[..., None], *arguments: Any) -> None:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(WRITERS, thread_name_prefix="harpy-output")
+        self._pending.append(self._pool.submit(function, *arguments))

@@ -1,0 +1,78 @@
+"""Finding the function a run names: in an installed module, or in a program file loaded under a
+private name, so that an `if __name__ == "__main__"` guard holds.
+"""
+
+from __future__ import annotations
+
+import importlib
+import linecache
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from harpy.errors import ProgramFailed
+
+if TYPE_CHECKING:
+    from harpy.program import ProgramSource
+
+Function = Callable[[Any], Any]
+
+
+def load_program(source: ProgramSource) -> Function:
+    """The function of a program; its module is executed on the way.
+
+    Raises
+    ------
+    ProgramFailed
+        There is no such module or function. What the module's own code raises comes as it is.
+    """
+    if source.text is not None:
+        module = _load_text(source.text, source.digest, source.origin)
+    else:
+        assert source.module is not None
+        module = _import(source.module)
+    return _function_of(module, source.function, source.origin or source.module or "the program")
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as exc:
+        if exc.name != name and not name.startswith(f"{exc.name}."):
+            raise  # the module is there, something it imports is not
+        raise ProgramFailed(
+            f"no module {exc.name!r} for the worker's Python, {sys.executable}: install it there, "
+            "or give the program as a file"
+        ) from exc
+
+
+def _load_text(text: str, digest: str, origin: str) -> ModuleType:
+    """Execute a program file once per process and content."""
+    name = f"harpy_program_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    module = ModuleType(name)
+    # Tracebacks show the program's lines under the name its author knows.
+    filename = origin or f"<program {digest}>"
+    module.__file__ = filename
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    code = compile(text, filename, "exec")
+    sys.modules[name] = module
+    try:
+        exec(code, module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _function_of(module: ModuleType, name: str, origin: str) -> Function:
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+        if found is None:
+            raise ProgramFailed(f"{origin} defines no {name!r}")
+    if not callable(found):
+        raise ProgramFailed(f"{name!r} of {origin} is a {type(found).__name__}, not a function")
+    return found

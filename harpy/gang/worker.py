@@ -1,0 +1,306 @@
+"""The worker process: `python -m harpy.gang.worker`. Hello, join, runs until the end, exit code.
+
+Owns the process: its descriptors, signals, threads and how it ends. One run is execution.py.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from harpy.gang.lifeline import DONE, ECHO, FIRST_CAUSE, SUPERSEDED, Hello, HelloError, Lifeline
+
+if TYPE_CHECKING:
+    from harpy.errors import PeerLost
+    from harpy.gang.cause import Cause
+    from harpy.gang.communicator import Communicator
+    from harpy.gang.events import Member
+    from harpy.gang.execution import Execution, Surroundings
+    from harpy.gang.hub import Hub
+    from harpy.gang.link import Link
+    from harpy.gang.run_spec import JobSpec
+    from harpy.storage import JobDirectory
+
+# Read by numerical libraries when they are loaded, which is later.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "ARROW_IO_THREADS",
+)
+HUB_LINGER_S = 10.0
+
+
+def main() -> NoReturn:
+    """Live one worker's life; never returns."""
+    # Before anything that could print or fork.
+    lifeline = Lifeline()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    lifeline.say("hello", f"1 {os.getpid()}")
+    try:
+        hello = lifeline.read_hello()
+    except HelloError as exc:
+        print(f"harpy worker: {exc}", file=sys.stderr)
+        os._exit(FIRST_CAUSE)
+    lifeline.watch(heartbeat_s=2.0)
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = str(hello.n_thread)
+    os.environ["HARPY_INSIDE_WORKER"] = "1"
+    code = _live(hello, lifeline)
+    if code == DONE:
+        lifeline.say("bye")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: a program's leftover threads must not keep a finished worker alive.
+    os._exit(code)
+
+
+def _live(hello: Hello, lifeline: Lifeline) -> int:
+    """Everything after the hello; one of the two places that catch all."""
+    import socket
+
+    try:
+        from harpy.gang.cause import Cause
+        from harpy.gang.link import Superseded
+    except ImportError as exc:
+        lifeline.error({"kind": "ConfigError", "message": f"{exc}", "rank": hello.rank})
+        return FIRST_CAUSE
+    try:
+        return Worker(hello, lifeline).run()
+    except Superseded as exc:
+        print(f"harpy worker: {exc}", file=sys.stderr)
+        return SUPERSEDED
+    except BaseException as exc:
+        cause = Cause.of_exception(exc, hello.rank, socket.gethostname())
+        print(cause.detail, file=sys.stderr)
+        lifeline.error(cause.to_json())
+        return ECHO if cause.echo else FIRST_CAUSE
+
+
+class Worker:
+    """One rank of one session."""
+
+    def __init__(self, hello: Hello, lifeline: Lifeline) -> None:
+        import socket
+
+        self._hello = hello
+        self._lifeline = lifeline
+        self._host = socket.gethostname()
+        self._execution: Execution | None = None
+        self._link: Link | None = None
+        self._hub: Hub | None = None
+        threading.excepthook = self._on_thread_crash
+
+    def run(self) -> int:
+        """Join, execute runs, leave; return the exit code."""
+        from harpy.gang.run_spec import JobSpec
+        from harpy.storage import JobDirectory, filesystem
+
+        hello = self._hello
+        fs = filesystem(hello.job_url, hadoop_conf_dir=hello.hadoop_conf_dir)
+        directory = JobDirectory(fs, hello.job_url)
+        job = JobSpec.from_json(directory.read_job())
+        # Only a later attempt can find its session over: no rank leaves before all have come.
+        single = job.first_run if hello.attempt > 0 and not job.keep_open else None
+        if single is not None and directory.run(single.run).finished():
+            return DONE
+        self._lifeline.status("joining")
+        self._join(job, directory)
+        return self._serve()
+
+    # -- joining -----------------------------------------------------------------------------------
+
+    def _join(self, job: JobSpec, directory: JobDirectory) -> None:
+        from harpy.gang.auth import Identity, Role
+        from harpy.gang.link import Link, join_hub
+        from harpy.gang.listening import listen
+        from harpy.gang.shards import ShardCache
+
+        hello = self._hello
+        if hello.rank == 0:
+            self._hub = self._start_hub(job, directory)
+        listener = listen(hello.bind, hello.port_range, backlog=hello.n_node + 16)
+        me = Identity(Role.WORKER, hello.rank, hello.attempt)
+        channel = join_hub(directory, hello.secret, me, listener.getsockname()[:2], job.deadlines)
+        link = Link(channel, job.deadlines.heartbeat_s, self._on_message, self._on_hub_lost)
+        self._deadlines = job.deadlines
+
+        def form_mesh(members: tuple[Member, ...], epoch: int) -> Communicator:
+            from harpy.gang.communicator import MeshCommunicator
+            from harpy.gang.peers import form_mesh
+
+            return MeshCommunicator(
+                form_mesh(
+                    hello.rank, members, epoch, listener, hello.secret, job.job_id, job.deadlines
+                )
+            )
+
+        from harpy.gang.execution import ABORT_SIGNAL, Surroundings
+
+        self._around: Surroundings = Surroundings(
+            rank=hello.rank,
+            n_node=hello.n_node,
+            n_thread=hello.n_thread,
+            host=self._host,
+            attempt=hello.attempt,
+            directory=directory,
+            shards=ShardCache(directory, job.deadlines.stage_s),
+            send=link.send,
+            say_progress=self._say_progress,
+            form_mesh=form_mesh,
+        )
+        self._link = link
+        signal.signal(ABORT_SIGNAL, self._on_abort_signal)
+        link.start()
+        self._lifeline.status("joined")
+
+    def _start_hub(self, job: JobSpec, directory: JobDirectory) -> Hub:
+        import time
+
+        from harpy.gang.hub import Hub
+        from harpy.gang.rendezvous import Gang
+
+        hello = self._hello
+        gang = Gang(hello.n_node, job.keep_open, job.first_run, job.deadlines, time.monotonic())
+        hub = Hub(
+            gang,
+            hello.secret,
+            job.job_id,
+            hello.attempt,
+            hello.bind,
+            hello.port_range,
+            job.deadlines,
+            self._on_hub_crash,
+        )
+        hub.start()
+        directory.publish_rank0(hello.attempt, hub.address, hub.port)
+        return hub
+
+    # -- runs --------------------------------------------------------------------------------------
+
+    def _serve(self) -> int:
+        """Messages of the hub, one after the other, until it says end."""
+        assert self._link is not None
+        while True:
+            message = self._link.next_message()
+            assert message is not None
+            match message.get("type"):
+                case "run":
+                    execution: Execution = message["execution"]
+                    self._lifeline.status(f"run {execution.spec.run}")
+                    failure = execution.run()
+                    if failure is not None and not failure.echo:
+                        print(failure.detail, file=sys.stderr, flush=True)
+                case "commit" if self._execution is not None:
+                    self._execution.commit()
+                case "end":
+                    return self._end(message)
+
+    def _end(self, message: dict[str, Any]) -> int:
+        """Leave; an exit code that says whether the failure was ours."""
+        from harpy.gang.cause import Cause
+
+        assert self._link is not None
+        self._link.close()
+        if self._hub is not None:
+            self._hub.join(HUB_LINGER_S)
+        if message["cause"] is None:
+            self._lifeline.status(message["reason"])
+            return DONE
+        cause = Cause.from_json(message["cause"])
+        if cause.rank == self._hello.rank and not cause.echo:
+            self._lifeline.error(cause.to_json())
+            return FIRST_CAUSE
+        self._lifeline.error(self._echo_of(cause).to_json())
+        return ECHO
+
+    def _echo_of(self, cause: Cause) -> Cause:
+        from harpy.gang.cause import Cause
+
+        where = f"rank {cause.rank} failed: " if cause.rank is not None else ""
+        message = f"{where}{cause.message}"
+        return Cause("PeerLost", message, self._hello.rank, self._host, echo=True)
+
+    # -- from other threads ------------------------------------------------------------------------
+
+    def _on_message(self, message: dict[str, Any]) -> bool:
+        """What cannot wait until the program returns."""
+        match message.get("type"):
+            case "run":
+                from harpy.gang.execution import Execution
+                from harpy.gang.run_spec import RunSpec
+
+                # Here, not when the main thread comes to it: an abort may be right behind.
+                self._execution = Execution(RunSpec.from_json(message["spec"]), self._around)
+                message["execution"] = self._execution
+            case "peers":
+                from harpy.gang.events import Member
+
+                if self._execution is not None and self._execution.spec.run == message["run"]:
+                    members = tuple(Member(**member) for member in message["members"])
+                    self._execution.set_peers(members, message["epoch"])
+                return True
+            case "abort":
+                self._abort(message["run"], message["reason"])
+                return True
+            case "superseded":
+                os._exit(SUPERSEDED)
+        return False
+
+    def _abort(self, run: int, reason: str) -> None:
+        execution = self._execution
+        if execution is None or execution.spec.run != run:
+            return
+        execution.abort(reason)
+        timer = threading.Timer(self._deadlines.abort_s, self._on_stuck, (execution, reason))
+        timer.daemon = True
+        timer.start()
+
+    def _on_abort_signal(self, number: int, frame: Any) -> None:
+        if self._execution is not None:
+            self._execution.on_signal(number, frame)
+
+    def _on_stuck(self, execution: Execution, reason: str) -> None:
+        if execution.ended:
+            return
+        self._fail_now(f"the program did not stop within {self._deadlines.abort_s:g} s: {reason}")
+
+    def _on_hub_lost(self, exc: PeerLost) -> None:
+        self._fail_now(f"lost rank 0: {exc}")
+
+    def _on_thread_crash(self, args: threading.ExceptHookArgs) -> None:
+        """A program's own threads may die as they like; without one of ours nothing works."""
+        sys.__excepthook__(args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback)
+        if args.thread is not None and args.thread.name.startswith("harpy-"):
+            self._on_hub_crash(args.exc_value or args.exc_type())
+
+    def _on_hub_crash(self, exc: BaseException) -> None:
+        from harpy.gang.cause import Cause
+
+        cause = Cause.of_exception(exc, self._hello.rank, self._host)
+        print(cause.detail, file=sys.stderr, flush=True)
+        self._lifeline.error(cause.to_json())
+        os._exit(FIRST_CAUSE)
+
+    def _fail_now(self, message: str) -> NoReturn:
+        """End the process as an echo of somebody else's failure."""
+        from harpy.gang.cause import Cause
+
+        cause = Cause("PeerLost", message, self._hello.rank, self._host, echo=True)
+        self._lifeline.error(cause.to_json())
+        os._exit(ECHO)
+
+    def _say_progress(self, fraction: float | None, text: str) -> None:
+        if fraction is not None:
+            self._lifeline.say("progress", f"{fraction:.4f}")
+        if text:
+            self._lifeline.status(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+"""Workers as processes of this machine, over the same child protocol as on YARN.
+
+Owns the processes and their pipes; what workers do is left to harpy.gang.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+from harpy.config import Deadlines
+from harpy.errors import InterpreterMissing, LaunchError
+from harpy.launch.base import (
+    AttemptFailure,
+    Demand,
+    GangSpec,
+    Grant,
+    JobState,
+    Launcher,
+    LaunchStatus,
+)
+from harpy.launch.local_child import LocalChild
+
+BIND = "127.0.0.1"
+POLL_S = 0.02
+FOLLOW_S = 2.0  # after the first failure: for the others to end by themselves
+TERMINATE_S = 0.25  # between SIGTERM and SIGKILL, as YARN does it
+
+
+class LocalLauncher(Launcher):
+    """`n_node` processes here. They die when this process does: their stdin ends."""
+
+    kind = "local"
+
+    def __init__(self, deadlines: Deadlines | None = None) -> None:
+        self._deadlines = deadlines or Deadlines.from_environment()
+        self._children: list[LocalChild] = []
+        self._lock = threading.Lock()
+        self._status = LaunchStatus()
+        self._opened_at = time.monotonic()
+        self._timings: dict[str, float] = {}
+        self._killed: str | None = None
+        self._follower: threading.Thread | None = None
+
+    def open(self) -> None:
+        self._opened_at = time.monotonic()
+
+    def preflight(self, demand: Demand) -> Grant:
+        """Grant as asked; more than this machine has is slow, not impossible: warnings."""
+        warnings = []
+        cores, asked = os.cpu_count() or 1, demand.n_node * demand.n_thread
+        if asked > cores:
+            warnings.append(
+                f"{demand.n_node} workers x {demand.n_thread} threads on {cores} cores of this "
+                "machine: they will take turns"
+            )
+        total_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+        if "n_mem" not in demand.wishes and demand.n_node * demand.n_mem > total_mb:
+            warnings.append(
+                f"{demand.n_node} workers x {demand.n_mem} MB on a machine of {total_mb} MB"
+            )
+        return Grant(
+            demand.n_node,
+            demand.n_thread,
+            demand.n_mem,
+            vcores=demand.n_thread,
+            warnings=tuple(warnings),
+        )
+
+    def submit(self, spec: GangSpec) -> str | None:
+        """Start the processes and tell each its hello.
+
+        Raises
+        ------
+        InterpreterMissing
+            `spec.python` does not exist or may not be executed.
+        LaunchError
+            The system refused to start a process.
+        """
+        if self._children:
+            raise LaunchError("this launcher has started its workers already")
+        try:
+            for rank in range(spec.grant.n_node):
+                self._children.append(_start(rank, spec))
+        except BaseException:
+            self._kill_all(signal.SIGKILL)
+            raise
+        self._timings["submitted"] = self._elapsed()
+        self._status = LaunchStatus(JobState.SUBMITTED, message="workers are starting")
+        self._follower = threading.Thread(
+            target=self._follow, name="harpy-local-launcher", daemon=True
+        )
+        self._follower.start()
+        return None
+
+    def status(self) -> LaunchStatus:
+        with self._lock:
+            return self._status
+
+    def kill(self, reason: str) -> None:
+        if self._follower is None:
+            return
+        with self._lock:
+            if self._status.state.ended:
+                return
+            self._killed = reason
+        self._kill_all(signal.SIGTERM)
+        self._follower.join(TERMINATE_S)
+        self._kill_all(signal.SIGKILL)
+        self._follower.join(self._deadlines.kill_s)
+
+    def wait(self, timeout_s: float) -> LaunchStatus:
+        if self._follower is not None:
+            self._follower.join(timeout_s)
+        return self.status()
+
+    def close(self) -> None:
+        """Close the pipes; workers that still live take that as the driver's death."""
+        for child in self._children:
+            child.hang_up()
+        if self._follower is not None:
+            self._follower.join(self._deadlines.kill_s)
+
+    # -- following ---------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Watch the children until all are gone; the one thread that writes the status."""
+        failures: list[AttemptFailure] = []
+        reported: set[int] = set()
+        failed_at: float | None = None
+        while True:
+            alive = [child for child in self._children if child.alive()]
+            for child in self._children:
+                if child not in alive and child.rank not in reported:
+                    reported.add(child.rank)
+                    failure = child.failure()
+                    if failure is not None:
+                        failures.append(failure)
+                        failed_at = failed_at or time.monotonic()
+            self._publish(alive, failures)
+            if not alive:
+                return
+            for child in alive:
+                if child.silent_for() > self._deadlines.silence_s:
+                    child.kill_silent()
+            if failed_at is not None and time.monotonic() - failed_at > FOLLOW_S:
+                # As MapReduce does when a task has failed: none of the rest can get anywhere.
+                for child in alive:
+                    child.kill_as_follower()
+            time.sleep(POLL_S)
+
+    def _publish(self, alive: list[LocalChild], failures: list[AttemptFailure]) -> None:
+        n = len(self._children)
+        running = [child for child in alive if child.said_hello]
+        if len(running) == n:
+            self._timings.setdefault("running", self._elapsed())
+        with self._lock:
+            if alive:
+                state = JobState.RUNNING if running else JobState.SUBMITTED
+                message = f"{len(running)} of {n} workers running"
+            elif self._killed is not None:
+                state, message = JobState.KILLED, f"killed: {self._killed}"
+            else:
+                state = JobState.FAILED if failures else JobState.SUCCEEDED
+                message = f"{len(failures)} of {n} workers failed" if failures else ""
+            self._status = replace(
+                self._status,
+                state=state,
+                message=message,
+                progress=max(child.progress for child in self._children),
+                failures=tuple(failures) if self._killed is None else (),
+                diagnostics=self._killed or "",
+                timings=dict(self._timings),
+            )
+
+    def _kill_all(self, number: signal.Signals) -> None:
+        for child in self._children:
+            child.signal_group(number)
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._opened_at
+
+
+def _start(rank: int, spec: GangSpec) -> LocalChild:
+    """Start one worker and say hello to it."""
+    command = [spec.python, "-m", "harpy.gang.worker"]
+    directory = spec.job_url.removeprefix("file://")
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(spec.env),
+            # A neutral place: `python -m` puts the current directory first in sys.path.
+            cwd=directory,
+            # A group of its own: Ctrl-C is the driver's to handle, and what a worker forks can be
+            # ended with it.
+            process_group=0,
+        )
+    except FileNotFoundError as exc:
+        raise InterpreterMissing(
+            f"the workers' Python {spec.python} does not exist (or the job directory {directory})"
+        ) from exc
+    except PermissionError as exc:
+        raise InterpreterMissing(f"the workers' Python {spec.python} may not be executed") from exc
+    except OSError as exc:
+        raise LaunchError(f"cannot start worker {rank}: {exc}") from exc
+    child = LocalChild(rank, process)
+    hello = {
+        "protocol": 1,
+        "rank": rank,
+        "n_node": spec.grant.n_node,
+        "attempt": 0,
+        "n_thread": spec.grant.n_thread,
+        "job_url": spec.job_url,
+        "secret": spec.secret.hex(),
+        "bind": BIND,
+        "port_range": [0, 0],
+        "hadoop_conf_dir": None,
+    }
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it died at once: its exit code says so
+        process.stdin.write(json.dumps(hello).encode() + b"\n")
+        process.stdin.flush()
+    return child
+
+
+def _environment(extra: Mapping[str, str]) -> dict[str, str]:
+    return {**os.environ, "PYTHONUNBUFFERED": "1", **extra}

@@ -1,0 +1,148 @@
+"""One worker process as its local launcher sees it: the lines it says, the end of its stderr, how
+it ended. A grandchild that keeps its pipes open holds up nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections import deque
+
+from harpy.gang.lifeline import DONE, ECHO, SUPERSEDED
+from harpy.launch.base import AttemptFailure
+
+TAIL_LINES = 60  # of stderr, kept for the failure's detail
+MAX_LINE = 64 << 10
+DRAIN_S = 0.5  # after the end of the process, for what it wrote last
+
+
+class LocalChild:
+    """A started worker. Two threads read its pipes until their end or the process's."""
+
+    def __init__(self, rank: int, process: subprocess.Popen[bytes]) -> None:
+        self.rank = rank
+        self.said_hello = False
+        self.progress = 0.0
+        self._process = process
+        self._heard_at = time.monotonic()
+        self._error: dict[str, object] | None = None
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._killed_because: str | None = None
+        self._follower = False
+        self._readers = [
+            threading.Thread(target=target, name=f"harpy-child-{rank}", daemon=True)
+            for target in (self._read_lines, self._read_stderr)
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def silent_for(self) -> float:
+        """Seconds since its last line."""
+        return time.monotonic() - self._heard_at
+
+    def failure(self) -> AttemptFailure | None:
+        """Why it ended, after the end; None for a good end."""
+        deadline = time.monotonic() + DRAIN_S
+        for reader in self._readers:
+            reader.join(max(0.0, deadline - time.monotonic()))
+        self.signal_group(signal.SIGKILL)  # what it forked and left behind
+        self.hang_up()
+        code = self._process.returncode
+        if code == DONE:
+            return None
+        host = socket.gethostname()
+        tail = "\n".join(self._tail)
+        if self._killed_because is not None:
+            return AttemptFailure(
+                self.rank, "0", host, self._killed_because, echo=self._follower, detail=tail
+            )
+        if self._error is not None:
+            said = self._error
+            return AttemptFailure(
+                self.rank,
+                "0",
+                str(said.get("host") or host),
+                str(said.get("message", "")),
+                echo=bool(said.get("echo")),
+                detail=str(said.get("detail") or tail),
+                kind=str(said.get("kind") or "WorkerLost"),
+            )
+        return AttemptFailure(
+            self.rank,
+            "0",
+            host,
+            f"worker {self.rank} (process {self._process.pid}) died without a word: "
+            f"{_ending(code)}",
+            echo=code in (ECHO, SUPERSEDED),
+            detail=tail,
+        )
+
+    def kill_silent(self) -> None:
+        """It has stopped saying that it lives."""
+        self._kill(f"worker {self.rank} said nothing for {self.silent_for():.0f} s and was killed")
+
+    def kill_as_follower(self) -> None:
+        """Another worker has failed and this one has not ended by itself."""
+        self._follower = self._killed_because is None
+        self._kill(f"worker {self.rank} was ended because another worker failed")
+
+    def _kill(self, reason: str) -> None:
+        self._killed_because = self._killed_because or reason
+        self.signal_group(signal.SIGKILL)
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """Signal the worker and what it forked."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    def hang_up(self) -> None:
+        """End its stdin: a worker that lives takes it as the launcher's death."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def _read_lines(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            while line := lines.readline(MAX_LINE):
+                self._take(line.decode("utf-8", "replace").rstrip("\n"))
+
+    def _take(self, line: str) -> None:
+        verb, _, rest = line.partition(" ")
+        if not self.said_hello:
+            # Whatever comes before is the interpreter's or a site hook's, not the worker's.
+            self.said_hello = verb == "hello"
+            return
+        self._heard_at = time.monotonic()
+        if verb == "progress":
+            with contextlib.suppress(ValueError):
+                self.progress = float(rest)
+        elif verb == "error" and self._error is None:
+            try:
+                said = json.loads(rest)
+            except ValueError:
+                said = None
+            self._error = said if isinstance(said, dict) else {"message": rest}
+
+    def _read_stderr(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as lines:
+            while line := lines.readline(MAX_LINE):
+                self._tail.append(line.decode("utf-8", "replace").rstrip("\n"))
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        return f"signal {-code} ({signal.Signals(-code).name})"
+    return f"exit code {code}"
