@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from harpy.cluster.class_archive import options as archive_options
+from harpy.cluster.jars import Distribution
 from harpy.cluster.places import Layout
 from harpy.cluster.spec import Process, write_atomically
 from harpy.errors import ClusterError
@@ -71,19 +73,22 @@ def conf_dir(layout: Layout, daemon: str) -> Path:
     return layout.node_conf(int(daemon[2:])) if daemon.startswith("nm") else layout.conf
 
 
-def java_command(
-    java_home: Path, lib: Path, conf: Path, heap_mb: int, extra: Sequence[str] = ()
-) -> list[str]:
-    """Return the start of a java command line for a Hadoop class, up to the class's name."""
-    return [
-        str(java_home / "bin" / "java"),
-        *OPENINGS,
-        *JVM_OPTIONS,
-        f"-Xmx{heap_mb}m",
-        *extra,
-        "-cp",
-        f"{lib}/*:{conf}",
-    ]
+@dataclass(frozen=True)
+class Runtime:
+    """What runs Hadoop's programs here: Java, the jars, and the archive of their classes."""
+
+    java_home: Path
+    hadoop: Distribution
+    archive: Path | None
+
+    @property
+    def java(self) -> Path:
+        return self.java_home / "bin" / "java"
+
+    def command(self, conf: Path, heap_mb: int, extra: Sequence[str] = ()) -> list[str]:
+        """Return the start of a command line for a Hadoop class, up to the class's name."""
+        flags = [*OPENINGS, *JVM_OPTIONS, f"-Xmx{heap_mb}m", *archive_options(self.archive), *extra]
+        return [str(self.java), *flags, "-cp", f"{self.hadoop.class_path}:{conf}"]
 
 
 def environment(java_home: Path, home: Path, conf: Path) -> dict[str, str]:
@@ -95,14 +100,14 @@ def environment(java_home: Path, home: Path, conf: Path) -> dict[str, str]:
 
 
 def spawn(
-    layout: Layout, daemon: Daemon, java_home: Path, lib: Path, arguments: Sequence[str] = ()
+    layout: Layout, daemon: Daemon, runtime: Runtime, arguments: Sequence[str] = ()
 ) -> tuple[subprocess.Popen[bytes], Process]:
     """Start a daemon in a session of its own, logging to logs/<name>.log, and note its pid."""
     conf = conf_dir(layout, daemon.name)
     # `mark` finds processes whose starter was killed before it could write the pid file.
     extra = [mark(layout), f"-Dhadoop.log.dir={layout.logs}", f"-Dyarn.log.dir={layout.logs}"]
-    command = java_command(java_home, lib, conf, daemon.heap_mb, extra)
-    env = environment(java_home, layout.home, conf)
+    command = runtime.command(conf, daemon.heap_mb, extra)
+    env = environment(runtime.java_home, layout.home, conf)
     if daemon.hadoop_user:
         env["HADOOP_USER_NAME"] = daemon.hadoop_user
     with layout.log(daemon.name).open("wb") as log:

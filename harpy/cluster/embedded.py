@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harpy.cluster import daemons, web
-from harpy.cluster.daemons import Daemon, nodemanager
-from harpy.cluster.jars import Report, hadoop_lib
+from harpy.cluster.class_archive import class_archive
+from harpy.cluster.daemons import Daemon, Runtime, nodemanager
+from harpy.cluster.jars import Report, distribution
 from harpy.cluster.java import find_java
 from harpy.cluster.places import HADOOP_VERSION, Layout, find_home, own_home
 from harpy.cluster.ports import choose_ports, port_names
@@ -89,10 +90,10 @@ class EmbeddedCluster:
                 web.make_directories(running, users)
                 self._report(f"the cluster in {self.layout.home} is already up")
                 return running
-            java, lib = find_java(), hadoop_lib(self._report)
+            runtime = self._runtime()
             _check_disk(self.layout.home)
             try:
-                return self._start(shape or Shape(), users, java, lib, default_ports)
+                return self._start(shape or Shape(), users, runtime, default_ports)
             except BaseException:
                 daemons.stop(self.layout)
                 self.layout.state.unlink(missing_ok=True)
@@ -137,6 +138,11 @@ class EmbeddedCluster:
             "JAVA_HOME": state.java_home,
         }
 
+    def _runtime(self) -> Runtime:
+        java = find_java()
+        hadoop = distribution(self._report)
+        return Runtime(java, hadoop, class_archive(hadoop, java, self._report))
+
     def _running(self, shape: Shape | None) -> State | None:
         """Return the state of the cluster if it runs in full; clear what is left if it does not."""
         status = self.status()
@@ -155,7 +161,7 @@ class EmbeddedCluster:
         return status.state
 
     def _start(
-        self, shape: Shape, users: tuple[str, ...], java: Path, lib: Path, default_ports: bool
+        self, shape: Shape, users: tuple[str, ...], runtime: Runtime, default_ports: bool
     ) -> State:
         layout = self.layout
         shutil.rmtree(layout.work, ignore_errors=True)
@@ -164,20 +170,20 @@ class EmbeddedCluster:
         names = port_names(shape.nodes)
         wanted = names if default_ports else dict.fromkeys(names, 0)
         ports = choose_ports(wanted, shape.bind)
-        write_configuration(layout, shape, ports, lib)
-        write_shims(layout, lib, java)
+        write_configuration(layout, shape, ports, runtime)
+        write_shims(layout, runtime)
         state = State(
             layout.home,
             shape,
             ports,
-            str(lib),
-            str(java),
+            str(runtime.hadoop.directory),
+            str(runtime.java_home),
             getpass.getuser(),
             HADOOP_VERSION,
             time.time(),
             users,
         )
-        start = _Start(layout, java, lib, self._report)
+        start = _Start(layout, runtime)
         start.run(state, users)
         state = replace(state, started=time.time(), daemons=tuple(start.started))
         state.save(layout.state)
@@ -206,8 +212,8 @@ class EmbeddedCluster:
 class _Start:
     """One start: what was spawned so far, and the waiting between the stages."""
 
-    def __init__(self, layout: Layout, java: Path, lib: Path, report: Report) -> None:
-        self._layout, self._java, self._lib, self._report = layout, java, lib, report
+    def __init__(self, layout: Layout, runtime: Runtime) -> None:
+        self._layout, self._runtime = layout, runtime
         self._children: list[tuple[str, subprocess.Popen[bytes]]] = []
         self.started: list[Process] = []
 
@@ -232,14 +238,14 @@ class _Start:
         self._wait("the history server", lambda: web.history_ready(state))
 
     def _spawn(self, daemon: Daemon) -> None:
-        child, known = daemons.spawn(self._layout, daemon, self._java, self._lib)
+        child, known = daemons.spawn(self._layout, daemon, self._runtime)
         self._children.append((daemon.name, child))
         self.started.append(known)
 
     def _spawn_format(self) -> subprocess.Popen[bytes]:
         once = replace(daemons.NAMENODE, name="format")
         arguments = ["-format", "-nonInteractive", "-force"]
-        return daemons.spawn(self._layout, once, self._java, self._lib, arguments)[0]
+        return daemons.spawn(self._layout, once, self._runtime, arguments)[0]
 
     def _check_format(self, formatting: subprocess.Popen[bytes]) -> None:
         (self._layout.pids / "format").unlink(missing_ok=True)

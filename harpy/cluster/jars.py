@@ -6,8 +6,10 @@ import fcntl
 import shutil
 import subprocess
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -20,8 +22,28 @@ NEEDED_MB = 400  # Maven's own copy and ours, 102 MB each, while both are writte
 LISTING = "jars.txt"  # name and size of each jar, written before the rename that publishes them
 
 
-def hadoop_lib(report: Report) -> Path:
-    """Return the directory of Hadoop's jars, fetching them first if need be.
+@dataclass(frozen=True)
+class Distribution:
+    """Hadoop's jars on this machine."""
+
+    directory: Path
+
+    @property
+    def lib(self) -> Path:
+        return self.directory / "lib"
+
+    @property
+    def class_path(self) -> Path:
+        """One jar that only names all others, in order: a class path short enough to read.
+
+        An archive of classes (class_archive.py) belongs to one class path in one order; the
+        order of `lib/*` is the file system's.
+        """
+        return self.directory / "hadoop.jar"
+
+
+def distribution(report: Report) -> Distribution:
+    """Return Hadoop's jars, fetching them first if need be.
 
     What root has fetched for the whole machine is used by everybody.
 
@@ -35,13 +57,13 @@ def hadoop_lib(report: Report) -> Path:
     name = f"hadoop-{HADOOP_VERSION}"
     for cache in (cache_dir(), SYSTEM_CACHE):
         if _complete(cache / name):
-            return cache / name / "lib"
+            return Distribution(cache / name)
     cache = cache_dir()
     cache.mkdir(parents=True, exist_ok=True)
-    with _lock(cache / f".{name}.lock", report):
+    with locked(cache / f".{name}.lock", report, "waiting for another harpy that fetches Hadoop"):
         if not _complete(cache / name):  # somebody else may have fetched them meanwhile
             _fetch(cache, name, report)
-    return cache / name / "lib"
+    return Distribution(cache / name)
 
 
 def _complete(directory: Path) -> bool:
@@ -49,20 +71,18 @@ def _complete(directory: Path) -> bool:
     listing = directory / LISTING
     try:
         wanted = dict(line.rsplit(" ", 1) for line in listing.read_text().splitlines())
-        return all(
-            (directory / "lib" / jar).stat().st_size == int(size) for jar, size in wanted.items()
-        )
+        return all((directory / jar).stat().st_size == int(n) for jar, n in wanted.items())
     except OSError:
         return False
 
 
 @contextmanager
-def _lock(path: Path, report: Report) -> Iterator[None]:
+def locked(path: Path, report: Report, waiting: str) -> Iterator[None]:
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            report("waiting for another harpy that fetches Hadoop's jars")
+            report(waiting)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -128,14 +148,27 @@ def _run_maven(maven: str, pom: Path, lib: Path, report: Report) -> None:
 
 
 def _publish(work: Path, final: Path) -> None:
-    jars = sorted((work / "lib").glob("*.jar"))
-    # No blanks in a version of the listing's format: a name, one blank, its size in bytes.
-    (work / LISTING).write_text("".join(f"{j.name} {j.stat().st_size}\n" for j in jars))
+    built = Distribution(work)
+    jars = sorted(built.lib.glob("*.jar"))
+    _write_class_path(built.class_path, [f"lib/{jar.name}" for jar in jars])
+    files = [*jars, built.class_path]
+    lines = [f"{file.relative_to(work)} {file.stat().st_size}\n" for file in files]
+    (work / LISTING).write_text("".join(lines))
     # Containers of other users read them, whatever this user's umask.
-    for path in (work, work / "lib"):
-        path.chmod(0o755)
-    for jar in [*jars, work / LISTING]:
-        jar.chmod(0o644)
+    for directory in (work, built.lib):
+        directory.chmod(0o755)
+    for file in [*files, work / LISTING]:
+        file.chmod(0o644)
     if final.exists():
         shutil.rmtree(final)
     work.rename(final)
+
+
+def _write_class_path(path: Path, entries: list[str]) -> None:
+    """Write a jar whose manifest names others, relative to it."""
+    line = "Class-Path: " + " ".join(entries)
+    # A manifest's line has at most 72 bytes; a blank continues it on the next.
+    parts = [line[:70], *(f" {line[i : i + 69]}" for i in range(70, len(line), 69))]
+    manifest = "\r\n".join(["Manifest-Version: 1.0", *parts, "", ""])
+    with zipfile.ZipFile(path, "w") as jar:
+        jar.writestr("META-INF/MANIFEST.MF", manifest)

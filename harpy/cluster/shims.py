@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 
-from harpy.cluster.daemons import JVM_OPTIONS, OPENINGS
+from harpy.cluster.daemons import Runtime
 from harpy.cluster.places import HADOOP_VERSION, Layout
 from harpy.cluster.spec import write_atomically
 
@@ -52,34 +51,36 @@ TEMPLATE = """\
 #!/usr/bin/env bash
 # {command} of the embedded Hadoop {version} in {home}; written by `harpy cluster up`.
 set -eu
-lib={lib}
+jar={jar}
 conf=${{HADOOP_CONF_DIR:-{conf}}}
 case "${{1:-}}" in
-  classpath) echo "$conf:$lib/*"; exit ;;
+  classpath) echo "$jar:"{lib}"/*:$conf"; exit ;;
 {cases}
   *) echo "usage: {command} {names} ..." >&2; exit 2 ;;
 esac
 shift
-exec {java} {options} -Xmx512m -Dhadoop.root.logger=WARN,console ${{HADOOP_OPTS:-}} \\
-  -cp "$lib/*:$conf${{HADOOP_CLASSPATH:+:$HADOOP_CLASSPATH}}" $main "$@"
+exec {java} ${{HADOOP_OPTS:-}} \\
+  -cp "$jar:$conf${{HADOOP_CLASSPATH:+:$HADOOP_CLASSPATH}}" $main "$@"
 """
 
 
-def write_shims(layout: Layout, lib: Path, java_home: Path) -> None:
+def write_shims(layout: Layout, runtime: Runtime) -> None:
     """Write hadoop, hdfs, yarn and mapred into <home>/bin."""
     layout.bin.mkdir(exist_ok=True)
+    quieter = ["-Dhadoop.root.logger=WARN,console", "-Xlog:cds=off"]
+    java = shlex.join(runtime.command(layout.conf, 512, quieter)[:-2])
     for command, subcommands in COMMANDS.items():
         cases = [f'  {name}) main="{main}" ;;' for name, main in subcommands.items()]
         text = TEMPLATE.format(
             command=command,
             version=HADOOP_VERSION,
             home=layout.home,
-            lib=shlex.quote(str(lib)),
+            jar=shlex.quote(str(runtime.hadoop.class_path)),
+            lib=shlex.quote(str(runtime.hadoop.lib)),
             conf=shlex.quote(str(layout.conf)),
             cases="\n".join(cases),
             names="|".join(["classpath", *subcommands]),
-            java=shlex.quote(str(java_home / "bin" / "java")),
-            options=" ".join([*OPENINGS, *JVM_OPTIONS]),
+            java=java,
         )
         write_atomically(layout.bin / command, text)
         (layout.bin / command).chmod(0o755)

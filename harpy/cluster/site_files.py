@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from harpy.cluster.class_archive import options as archive_options
+from harpy.cluster.daemons import Runtime
+from harpy.cluster.jars import Distribution
 from harpy.cluster.places import Layout
 from harpy.cluster.profiles import QUICK, SINGLE_MACHINE, STOCK
 from harpy.cluster.spec import Shape
@@ -14,6 +17,7 @@ from harpy.cluster.spec import Shape
 LOG4J = """\
 hadoop.root.logger=INFO,console
 log4j.rootLogger=${hadoop.root.logger}
+log4j.logger.org.apache.hadoop.util.NativeCodeLoader=ERROR
 log4j.appender.console=org.apache.log4j.ConsoleAppender
 log4j.appender.console.target=System.err
 log4j.appender.console.layout=org.apache.log4j.PatternLayout
@@ -23,15 +27,19 @@ log4j.appender.console.layout.ConversionPattern=%d{ISO8601} %p %c{2}: %m%n
 Sites = dict[str, dict[str, str]]
 
 
-def write_configuration(layout: Layout, shape: Shape, ports: Mapping[str, int], lib: Path) -> None:
+def write_configuration(
+    layout: Layout, shape: Shape, ports: Mapping[str, int], runtime: Runtime
+) -> None:
     """Write conf/ for clients and masters and nm<i>/conf for each node manager."""
-    sites = site_settings(layout, shape, ports, lib)
+    sites = site_settings(layout, shape, ports, runtime)
     _write(layout.conf, sites)
     for node in range(shape.nodes):
         _write(layout.node_conf(node), node_settings(sites, layout, shape, ports, node))
 
 
-def site_settings(layout: Layout, shape: Shape, ports: Mapping[str, int], lib: Path) -> Sites:
+def site_settings(
+    layout: Layout, shape: Shape, ports: Mapping[str, int], runtime: Runtime
+) -> Sites:
     """Return site file -> name -> value for clients and all daemons but the node managers."""
     sites: Sites = {}
     filled = {"memory_mb": shape.memory_mb, "vcores": shape.vcores}
@@ -39,7 +47,10 @@ def site_settings(layout: Layout, shape: Shape, ports: Mapping[str, int], lib: P
         for file, settings in profile.items():
             values = {name: value.format(**filled) for name, (value, _) in settings.items()}
             sites.setdefault(file, {}).update(values)
-    for part in (_paths(layout, lib), _addresses(shape.bind, ports)):
+    parts = [_paths(layout, runtime.hadoop), _addresses(shape.bind, ports)]
+    if not shape.stock:
+        parts.append(_archived_classes(runtime))
+    for part in parts:
         for file, values in part.items():
             sites.setdefault(file, {}).update(values)
     return sites
@@ -70,7 +81,8 @@ def node_settings(
     return mine
 
 
-def _paths(layout: Layout, lib: Path) -> Sites:
+def _paths(layout: Layout, hadoop: Distribution) -> Sites:
+    lib = hadoop.lib
     return {
         "core-site.xml": {"hadoop.tmp.dir": str(layout.work / "tmp")},
         "hdfs-site.xml": {
@@ -84,6 +96,25 @@ def _paths(layout: Layout, lib: Path) -> Sites:
             "yarn.node-labels.fs-store.root-dir": (layout.work / "node-labels").as_uri(),
         },
         "mapred-site.xml": {"mapreduce.application.classpath": f"{lib}/*"},
+    }
+
+
+def _archived_classes(runtime: Runtime) -> Sites:
+    """Let masters and tasks begin with archived classes: half the processor time of a job.
+
+    These are the administrator's options, which come before the job's own. $CLASSPATH is what
+    MapReduce makes of the job's jar; the archive wants hadoop.jar before it.
+    """
+    if runtime.archive is None:
+        return {}
+    path = f"-cp '{runtime.hadoop.class_path}:$CLASSPATH'"
+    begin = " ".join([*archive_options(runtime.archive, quiet=True), path])
+    return {
+        "mapred-site.xml": {
+            "yarn.app.mapreduce.am.admin-command-opts": begin,
+            # What replaces Hadoop's own default must say it, too.
+            "mapreduce.admin.map.child.java.opts": f"-Djava.net.preferIPv4Stack=true {begin}",
+        }
     }
 
 

@@ -67,7 +67,7 @@ class State:
     home: Path
     shape: Shape
     ports: dict[str, int]
-    lib: str  # directory of Hadoop's jars
+    distribution: str  # directory of Hadoop's jars
     java_home: str
     owner: str  # unix user
     hadoop: str
