@@ -159,9 +159,9 @@ class GangDriver:
             assert self._control is not None
             if not (first and self.options.single_run):
                 self._control.start_run(spec)
-            self._follow(spec.run, deadline)
+            done = self._follow(spec.run, deadline)
             self._mark("ran")
-            results = self._directory.run(spec.run).read_results()
+            results = done.read_results(self._directory.run(spec.run))
             self._mark("downloaded")
         return results
 
@@ -193,6 +193,9 @@ class GangDriver:
             file=source.digest if source.text is not None else None,
             origin=source.origin,
             data={name: content_hash(array) for name, array in data.items()},
+            # Through the control channel in a kept session; into files where the run must be able
+            # to finish without this process, or somebody wants to find them.
+            deliver=not (self.options.single_run or self.options.keep),
         )
 
     def _connect(self, run_deadline: float | None) -> None:
@@ -224,7 +227,7 @@ class GangDriver:
                 ) from refused
             time.sleep(POLL_S)
 
-    def _follow(self, run: int, deadline: float | None) -> None:
+    def _follow(self, run: int, deadline: float | None) -> RunDone:
         """Show the run's progress until it is done; raise its first cause if it fails."""
         assert self._control is not None
         while True:
@@ -233,7 +236,7 @@ class GangDriver:
             except (ConnectionError, PeerLost) as exc:
                 raise self._cause(exc) from exc
             if isinstance(event, RunDone) and event.run == run:
-                return
+                return event
             if isinstance(event, RunFailed) and event.run == run:
                 raise self._cause_of_run(event)
             if isinstance(event, SessionEnded):

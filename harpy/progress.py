@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -40,7 +41,7 @@ class Progress:
             self._status.start()
         self._status.update(f"{time.monotonic() - self._started:5.1f} s  {text}")
 
-    def iteration(self, fraction: float | None, values: dict[str, Any]) -> None:
+    def iteration(self, fraction: float | None, values: Mapping[str, Any]) -> None:
         """One step of the program: `iteration 12, inertia 1.2e6`."""
         if not self.enabled or not self._terminal:
             return
