@@ -239,12 +239,12 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     def transform(self, X: Any) -> np.ndarray:
         """Euclidean distance of each row to each center: ndarray (n_samples, n_clusters)."""
         X, centers = self._rows_and_centers(X)
-        return kernels.transform(X, centers, self._threads_here())
+        return kernels.transform(X, centers, self._threads_for(X))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Opposite of the sum of the squared distances of `X`'s rows to their centers."""
         X, centers = self._rows_and_centers(X)
-        n_thread = self._threads_here()
+        n_thread = self._threads_for(X)
         distances = kernels.squared_distances(X, centers, self._labels(X, centers), n_thread)
         return -kernels.exact_value(kernels.exact_sum(distances, n_thread))
 
@@ -386,10 +386,12 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
                 "to harpy.Session"
             )
 
-    def _threads_here(self) -> int:
+    def _threads_for(self, X: np.ndarray) -> int:
+        """Threads of this process worth using for the rows of X."""
+        n_thread = int(self.n_thread)
         if "n_thread" in self._untouched():
-            return min(int(self.n_thread), len(os.sched_getaffinity(0)))
-        return int(self.n_thread)
+            n_thread = min(n_thread, len(os.sched_getaffinity(0)))
+        return kernels.worthwhile_threads(n_thread, *X.shape, int(self.n_clusters))
 
     # Steps of predict, transform and score
 
@@ -406,9 +408,9 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     def _labels(self, X: np.ndarray, centers: np.ndarray) -> np.ndarray:
         labels = np.full(len(X), -1, dtype=np.int32)
         offset = kernels.mean_of_centers(centers)
-        kernels.assign(X, centers, offset, labels, self._threads_here())
+        kernels.assign(X, centers, offset, labels, self._threads_for(X))
         return labels
 
     def _refuse_overflow(self, X: np.ndarray) -> None:
-        absmax, _ = kernels.column_ranges(X, self._threads_here())
+        absmax, _ = kernels.column_ranges(X, self._threads_for(X))
         refuse_overflow(absmax, X.dtype, "X", getattr(self, "feature_names_in_", None))

@@ -93,7 +93,8 @@ def main(ctx: Any) -> dict[str, Any]:
     """
     params = Parameters.from_mapping(ctx.params)
     random = restore_random_state(params.random_state)
-    shard = load_shard(ctx, params.init if isinstance(params.init, np.ndarray) else None)
+    given = params.init if isinstance(params.init, np.ndarray) else None
+    shard = load_shard(ctx, params.n_clusters, given)
     if shard.n_rows < params.n_clusters:
         raise DataError(f"n_samples={shard.n_rows} should be >= n_clusters={params.n_clusters}.")
     best: Clustering | None = None
@@ -166,7 +167,7 @@ def assign_and_sum(
     counts : ndarray of shape (n_clusters,), int64
     """
     n_changed, sums, counts = kernels.assign_accumulate(
-        shard.X, centers, shard.offset, labels, shard.exponents, shard.ctx.n_thread
+        shard.X, centers, shard.offset, labels, shard.exponents, shard.n_thread
     )
     mine = np.concatenate([[n_changed], counts, sums.ravel()])
     total = shard.ctx.comm.allreduce(mine)
@@ -187,7 +188,7 @@ def relocate_empty(
     lower global row comes first. Changes `sums` and `counts` in place, as on every worker.
     """
     empty = np.flatnonzero(counts == 0)
-    distances = kernels.squared_distances(shard.X, centers, labels, shard.ctx.n_thread)
+    distances = kernels.squared_distances(shard.X, centers, labels, shard.n_thread)
     mine = farthest(distances, np.arange(len(distances)), len(empty))
     gather = shard.ctx.comm.allgather
     far_distances = np.concatenate(gather(distances[mine]))
@@ -220,10 +221,10 @@ def farthest(distances: np.ndarray, rows: np.ndarray, n_wanted: int) -> np.ndarr
 
 def finish(shard: Shard, centers: np.ndarray, labels: np.ndarray, n_iter: int) -> Clustering:
     """Labels and inertia of the final centers, by the score that `predict` uses, too."""
-    n_thread = shard.ctx.n_thread
+    n_thread = shard.n_thread
     kernels.assign(shard.X, centers, kernels.mean_of_centers(centers), labels, n_thread)
     distances = kernels.squared_distances(shard.X, centers, labels, n_thread)
-    return Clustering(centers, labels, exact_total(shard.ctx, distances), n_iter)
+    return Clustering(centers, labels, exact_total(shard.ctx, distances, n_thread), n_iter)
 
 
 def same_clustering(shard: Shard, a: np.ndarray, b: np.ndarray, n_clusters: int) -> bool:

@@ -68,7 +68,7 @@ def plus_plus(shard: Shard, n_clusters: int, random: np.random.RandomState) -> n
     ----------
     D. Arthur and S. Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
     """
-    n_thread = shard.ctx.n_thread
+    n_thread = shard.n_thread
     n_trials = 2 + int(np.log(n_clusters))  # scikit-learn's number
     centers = np.empty((n_clusters, shard.X.shape[1]), dtype=shard.X.dtype)
     centers[:1] = fetch_rows(shard, [scaled_floor(random.random_sample(), shard.n_rows)])
@@ -100,7 +100,7 @@ def draw_by_potential(
 
     Running sums are exact integers, so that the row does not depend on how rows are sharded.
     """
-    mine = kernels.potential_sums(potential[np.newaxis], exponent, shard.ctx.n_thread)
+    mine = kernels.potential_sums(potential[np.newaxis], exponent, shard.n_thread)
     by_rank = [kernels.limbs_to_int(limbs[0]) for limbs in shard.ctx.comm.allgather(mine)]
     rank = shard.ctx.rank
     before, total = sum(by_rank[:rank]), sum(by_rank)

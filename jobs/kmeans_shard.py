@@ -18,6 +18,8 @@ class Shard:
     Attributes
     ----------
     X : ndarray of shape (my rows, n_columns), float32 or float64, C-contiguous
+    n_thread : int
+        Threads worth using: fewer than the worker has where there is little to do.
     exponents : ndarray of shape (n_columns,), int32
         Of each column's largest magnitude over all rows: the quanta of the exact sums.
     means : ndarray of shape (n_columns,), float64
@@ -31,6 +33,7 @@ class Shard:
     X: np.ndarray
     start: int
     n_rows: int
+    n_thread: int
     exponents: np.ndarray
     means: np.ndarray
     offset: np.ndarray
@@ -47,7 +50,7 @@ class Shard:
         return max(self.scatter - float(between), 0.0)
 
 
-def load_shard(ctx: Any, init: np.ndarray | None) -> Shard:
+def load_shard(ctx: Any, n_clusters: int, init: np.ndarray | None) -> Shard:
     """Load my rows and agree with the other workers on ranges and means.
 
     Raises
@@ -57,9 +60,10 @@ def load_shard(ctx: Any, init: np.ndarray | None) -> Shard:
     """
     data = ctx.data["X"]
     X = data.load()
-    start, _ = data.rows
+    start = data.rows.start
     n_rows, n_columns = data.shape
-    absmax, bad = kernels.column_ranges(X, ctx.n_thread)
+    n_thread = kernels.worthwhile_threads(ctx.n_thread, len(X), n_columns, n_clusters)
+    absmax, bad = kernels.column_ranges(X, n_thread)
     if bad is not None:
         row, column = bad
         raise DataError(
@@ -72,13 +76,13 @@ def load_shard(ctx: Any, init: np.ndarray | None) -> Shard:
         largest = np.abs(init.reshape(-1, n_columns)).max(axis=0).astype(np.float64)
         refuse_overflow(largest, X.dtype, "init")
     exponents = kernels.column_exponents(absmax)
-    sums, counts = kernels.accumulate(X, None, 1, exponents, ctx.n_thread)
+    sums, counts = kernels.accumulate(X, None, 1, exponents, n_thread)
     sums, counts = ctx.comm.allreduce(sums), ctx.comm.allreduce(counts)
     means = kernels.centers_from_sums(sums, counts, exponents, np.float64)[0]
     offset = kernels.centers_from_sums(sums, counts, exponents, X.dtype)[0]
-    deviations = kernels.squared_distances(X, means[np.newaxis], None, ctx.n_thread)
-    scatter = exact_total(ctx, deviations)
-    return Shard(ctx, X, start, n_rows, exponents, means, offset, scatter)
+    deviations = kernels.squared_distances(X, means[np.newaxis], None, n_thread)
+    scatter = exact_total(ctx, deviations, n_thread)
+    return Shard(ctx, X, start, n_rows, n_thread, exponents, means, offset, scatter)
 
 
 def refuse_overflow(
@@ -97,6 +101,6 @@ def refuse_overflow(
     )
 
 
-def exact_total(ctx: Any, values: np.ndarray) -> float:
+def exact_total(ctx: Any, values: np.ndarray, n_thread: int) -> float:
     """Sum of all workers' float64 values, rounded once."""
-    return kernels.exact_value(ctx.comm.allreduce(kernels.exact_sum(values, ctx.n_thread)))
+    return kernels.exact_value(ctx.comm.allreduce(kernels.exact_sum(values, n_thread)))

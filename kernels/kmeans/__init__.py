@@ -28,6 +28,7 @@ from harpy.kernels.kmeans.exact import (
     int_to_limbs,
     limbs_to_int,
     overflowing_column,
+    worthwhile_threads,
 )
 
 __all__ = [
@@ -53,4 +54,5 @@ __all__ = [
     "prefix_search",
     "squared_distances",
     "transform",
+    "worthwhile_threads",
 ]

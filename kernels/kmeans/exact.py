@@ -1,4 +1,4 @@
-"""Python's side of the exact numbers: refused ranges, and limbs to and from integers."""
+"""Python's side of the kernels: refused ranges, limbs and integers, threads worth starting."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+# A thread earns its start and its wait at the barrier (worst on a busy node, where waiting threads
+# spin in others' way) from about so many multiply-adds.
+WORK_PER_THREAD = 1 << 20
 
 SUM_LIMB_BITS = 48
 SCALAR_LIMB_BITS = 32
@@ -59,3 +63,8 @@ def exact_value(limbs: NDArray[np.int64]) -> float:
         return total / _SCALAR_UNIT  # Python divides integers with one correct rounding
     except OverflowError:
         return math.inf if total > 0 else -math.inf
+
+
+def worthwhile_threads(n_thread: int, n_rows: int, n_columns: int, n_clusters: int) -> int:
+    """How many of n_thread threads to use for an E-step of this shape: at least one."""
+    return max(1, min(n_thread, n_rows * n_columns * n_clusters // WORK_PER_THREAD))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from exact_reference import labels as exact_labels
-from hostile import DTYPES, hostile_data
+from hostile_data import DTYPES, hostile_data
 
 from harpy.kernels import kmeans
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from exact_reference import chained_squares
-from hostile import DTYPES, hostile_data
+from hostile_data import DTYPES, hostile_data
 
 from harpy.kernels import kmeans
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from hostile import DTYPES, hostile_data
+from hostile_data import DTYPES, hostile_data
 
 from harpy.errors import ConfigError
 from harpy.kernels import kmeans

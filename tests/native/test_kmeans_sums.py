@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from exact_reference import exact_mean
-from hostile import DTYPES, hostile_data
+from hostile_data import DTYPES, hostile_data
 
 from harpy.kernels import kmeans
 

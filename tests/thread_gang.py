@@ -54,7 +54,7 @@ class Rows:
     """ctx.data[name]: a slice of an array in memory."""
 
     array: np.ndarray
-    rows: tuple[int, int]
+    rows: range
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -65,7 +65,7 @@ class Rows:
         return self.array.dtype
 
     def load(self) -> np.ndarray:
-        return np.ascontiguousarray(self.array[slice(*self.rows)])
+        return np.ascontiguousarray(self.array[self.rows.start : self.rows.stop])
 
 
 @dataclass
@@ -118,7 +118,7 @@ def run_gang(
             size,
             n_thread,
             dict(params),
-            {"X": Rows(X, (edges[rank], edges[rank + 1]))},
+            {"X": Rows(X, range(edges[rank], edges[rank + 1]))},
             ThreadComm(rank, size, meeting),
         )
         for rank in range(size)
