@@ -132,11 +132,14 @@ class EmbeddedCluster:
                 f"no embedded cluster in {self.layout.home}.\n  next: harpy cluster up"
             )
         state = State.load(self.layout.state)
-        return {
+        variables = {
             "HADOOP_HOME": str(self.layout.home),
             "HADOOP_CONF_DIR": str(self.layout.conf),
             "JAVA_HOME": state.java_home,
         }
+        if state.archive:
+            variables["HARPY_CLASS_ARCHIVE"] = state.archive  # for the submitting JVM
+        return variables
 
     def _runtime(self) -> Runtime:
         java = find_java()
@@ -178,6 +181,7 @@ class EmbeddedCluster:
             ports,
             str(runtime.hadoop.directory),
             str(runtime.java_home),
+            str(runtime.archive) if runtime.archive else None,
             getpass.getuser(),
             HADOOP_VERSION,
             time.time(),

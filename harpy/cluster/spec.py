@@ -69,6 +69,7 @@ class State:
     ports: dict[str, int]
     distribution: str  # directory of Hadoop's jars
     java_home: str
+    archive: str | None  # of Hadoop's classes, see class_archive.py
     owner: str  # unix user
     hadoop: str
     started: float  # when it was up, seconds since the epoch

@@ -105,14 +105,31 @@ def command(java: Java, conf_dir: Path | None) -> list[str]:
         raise ConfigError(
             f"the launcher jar {JAR} is missing: build it with 'pip install -e .' (needs a JDK)"
         )
-    path = class_path(conf_dir)
-    return [str(java.program), *_FLAGS, *module_flags(java), *log_flags(), "-cp", path, _MAIN]
+    flags = [*_FLAGS, *module_flags(java), *archive_flags(java), *log_flags()]
+    return [str(java.program), *flags, "-cp", class_path(conf_dir), _MAIN]
 
 
 def class_path(conf_dir: Path | None) -> str:
-    """The client's configuration, the launcher and the Hadoop client."""
+    """The client's configuration, the launcher and the Hadoop client.
+
+    An archive of Hadoop's classes fits only where the jars it was made from come first.
+    """
     folders = [str(conf_dir)] if conf_dir is not None else []
+    if _class_archive():
+        return ":".join([*client_jars(), str(JAR), *folders])
     return ":".join([*folders, str(JAR), *client_jars()])
+
+
+def archive_flags(java: Java) -> list[str]:
+    """Use the archive that `harpy cluster env` offers; a JVM it does not fit goes on without."""
+    archive = _class_archive()
+    if archive is None or java.version < 17:
+        return []
+    return [f"-XX:SharedArchiveFile={archive}", "-Xlog:cds=off"]
+
+
+def _class_archive() -> str | None:
+    return os.environ.get("HARPY_CLASS_ARCHIVE") or None
 
 
 def send_conf(jvm: SubmitterProcess, conf: HadoopConf, deadlines: Deadlines) -> None:
