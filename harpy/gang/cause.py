@@ -34,9 +34,14 @@ class Cause:
         return cls(**{"kind": "", "message": "", **{k: v for k, v in value.items() if k in known}})
 
     @classmethod
-    def of_exception(cls, exc: BaseException, rank: int, host: str) -> Cause:
-        """What a program's exception means to others."""
-        detail = "".join(traceback.format_exception(type(exc), exc, _program_frames(exc)))
+    def of_exception(
+        cls, exc: BaseException, rank: int, host: str, in_program: bool = True
+    ) -> Cause:
+        """What an exception means to others. Errors of harpy that were not raised under a program
+        say all in their message."""
+        detail = ""
+        if in_program or not isinstance(exc, HarpyError):
+            detail = "".join(traceback.format_exception(type(exc), exc, _program_frames(exc)))
         if isinstance(exc, HarpyError):
             kind, message = type(exc).__name__, str(exc)
         elif isinstance(exc, SystemExit):
@@ -61,4 +66,6 @@ def _program_frames(exc: BaseException) -> Any:
     start = exc.__traceback__
     while start is not None and __package__ == start.tb_frame.f_globals.get("__package__"):
         start = start.tb_next
+    if start is None and isinstance(exc, SyntaxError):
+        return None  # it names file and line itself
     return start or exc.__traceback__

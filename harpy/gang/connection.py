@@ -52,8 +52,10 @@ class Connection:
             data = self.sock.recv(RECEIVE_BYTES)
         except (BlockingIOError, InterruptedError):
             return []
+        except OSError as exc:
+            raise ConnectionResetError(f"its connection broke ({exc.strerror})") from exc
         if not data:
-            raise ConnectionResetError("closed by the other end")
+            raise ConnectionResetError("its connection closed")
         self.heard_at = now
         if self._reader is None:
             data = self._authenticate(data)

@@ -66,7 +66,8 @@ class Execution:
         self._lock = threading.Lock()
         self._abort_reason: str | None = None
         self._interruptible = False  # the main thread is inside the program
-        self.ended = False  # reported
+        self.ended = threading.Event()  # reported
+        self._in_program = False
         self._driver_heard_at = self._launcher_heard_at = -1e9
 
     # -- main thread -------------------------------------------------------------------------------
@@ -85,9 +86,9 @@ class Execution:
             self._outputs.finish()
         except BaseException as exc:
             self._interruptible = False
-            failure = Cause.of_exception(exc, around.rank, around.host)
+            failure = Cause.of_exception(exc, around.rank, around.host, self._in_program)
         self._send_report(failure)
-        self.ended = True
+        self.ended.set()
         if failure is not None:
             # The hub hears of the failure before the peers see the connections break.
             self._leave(f"rank {around.rank} failed")
@@ -108,8 +109,11 @@ class Execution:
         try:
             self._interruptible = True
             self._check_abort()
-            function = self._load()
-            value = function(self._context())
+            program = self._load()
+            context = self._context()
+            self._in_program = True
+            value = program(context)
+            self._in_program = False
         finally:
             self._interruptible = False
         self._check_abort()
@@ -218,7 +222,12 @@ class Execution:
                 return
             self._abort_reason = reason
         self._leave(reason)
-        signal.pthread_kill(threading.main_thread().ident or 0, ABORT_SIGNAL)
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """Have `on_signal` run in the main thread, also in the middle of a wait."""
+        if self._interruptible:
+            signal.pthread_kill(threading.main_thread().ident or 0, ABORT_SIGNAL)
 
     def _leave(self, reason: str) -> None:
         with self._lock:

@@ -82,6 +82,11 @@ class Hub:
         self._stopping: float | None = None  # deadline of the linger
         self._thread = threading.Thread(target=self._main, name="harpy-hub", daemon=True)
 
+    @property
+    def complete(self) -> bool:
+        """Whether all ranks have joined at some time."""
+        return self._gang.complete
+
     def start(self) -> None:
         self._thread.start()
 

@@ -28,6 +28,10 @@ class Superseded(GangError):
     """A higher attempt of this rank has taken its place."""
 
 
+class SessionOver(GangError):
+    """The session ended before this worker came."""
+
+
 class Link:
     """A joined worker's line to the hub.
 
@@ -130,6 +134,8 @@ def join_hub(
     ------
     Superseded
         A higher attempt of this rank has joined.
+    SessionOver
+        The session ended without this worker.
     RendezvousTimeout
         No hub could be joined in time; says what the last try came to.
     AuthenticationError
@@ -145,6 +151,8 @@ def join_hub(
                 raise
             except OSError as exc:  # PeerLost and TimeoutError are, too
                 last = f"rank 0 at {hub.address} port {hub.port}: {exc}"
+                if directory.session_ended():
+                    raise SessionOver("the session ended before this worker came") from exc
     raise RendezvousTimeout(
         f"rank {me.rank} could not join within {deadlines.allocate_s:g} s (HARPY_ALLOCATE_S): "
         f"{last}",

@@ -74,7 +74,13 @@ class Outputs:
             except TypeError as exc:
                 raise DataError(f"the program's result cannot be sent: {exc}") from exc
             self.delivered = {"value": None, "in_file": True}
-        self._write(self._directory.write_result, value)
+        self._write(self._write_result, value)
+
+    def _write_result(self, value: Any) -> None:
+        try:
+            self._directory.write_result(value)
+        except DataError as exc:
+            raise DataError(f"the program's result cannot be stored: {exc}") from exc
 
     def report(self, report: dict[str, Any]) -> None:
         if self._send is None or report["error"] is not None:

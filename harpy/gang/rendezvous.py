@@ -95,7 +95,7 @@ class Gang:
         self._deadlines = deadlines
         self._started_at = now
         self._idle_since = now
-        self._complete_once = False
+        self.complete = False  # all ranks have been here at once
         self._highest: dict[int, int] = {}  # attempt, by rank, living or not
         self._epoch = 0
         self._run = _Run(first_run) if first_run else None
@@ -167,7 +167,7 @@ class Gang:
         self.members[rank] = member
         actions.append(Admit(rank, attempt))
         actions.append(self._joined_message())
-        self._complete_once |= len(self.members) == self.n_node
+        self.complete |= len(self.members) == self.n_node
         run = self._run
         if run is not None and run.failed_at is None:
             run.started.add(rank)
@@ -306,7 +306,7 @@ class Gang:
     def _check_deadlines(self, now: float, actions: list[Action]) -> None:
         missing = tuple(r for r in range(self.n_node) if r not in self.members)
         waited = now - self._started_at
-        if not self._complete_once and waited > self._deadlines.allocate_s:
+        if not self.complete and waited > self._deadlines.allocate_s:
             message = (
                 f"rank {', '.join(map(str, missing))} of {self.n_node} did not join within "
                 f"{self._deadlines.allocate_s:g} s (HARPY_ALLOCATE_S); their containers did not "
@@ -320,7 +320,7 @@ class Gang:
             return
         run = self._run
         if run is not None:
-            late = run.asked and not run.formed and run.failed_at is None and self._complete_once
+            late = run.asked and not run.formed and run.failed_at is None and self.complete
             if late and now - run.asked_at > self._deadlines.collective_s:
                 rank = min(set(range(self.n_node)) - run.asked)
                 message = (
@@ -328,7 +328,7 @@ class Gang:
                     f"(HARPY_COLLECTIVE_S) in ctx.comm for rank {rank}"
                 )
                 self._fail(Cause("RunTimeout", message, rank, self._host(rank)), now, actions)
-        elif self._complete_once and now - self._idle_since > self._deadlines.idle_s:
+        elif self.complete and now - self._idle_since > self._deadlines.idle_s:
             self._end(f"no run for {self._deadlines.idle_s:g} s (HARPY_IDLE_S)", None, actions)
 
     # -- between runs and the end ------------------------------------------------------------------

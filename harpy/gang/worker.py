@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from harpy.gang.lifeline import DONE, ECHO, FIRST_CAUSE, SUPERSEDED, Hello, HelloError, Lifeline
@@ -34,6 +35,8 @@ THREAD_VARIABLES = (
     "ARROW_IO_THREADS",
 )
 HUB_LINGER_S = 10.0
+TELL_S = 1.0
+INTERRUPT_S = 0.25  # between interruptions of a program that is to stop
 
 
 def main() -> NoReturn:
@@ -66,7 +69,7 @@ def _live(hello: Hello, lifeline: Lifeline) -> int:
 
     try:
         from harpy.gang.cause import Cause
-        from harpy.gang.link import Superseded
+        from harpy.gang.link import SessionOver, Superseded
     except ImportError as exc:
         lifeline.error({"kind": "ConfigError", "message": f"{exc}", "rank": hello.rank})
         return FIRST_CAUSE
@@ -75,6 +78,9 @@ def _live(hello: Hello, lifeline: Lifeline) -> int:
     except Superseded as exc:
         print(f"harpy worker: {exc}", file=sys.stderr)
         return SUPERSEDED
+    except SessionOver as exc:
+        lifeline.status(str(exc))
+        return DONE
     except BaseException as exc:
         cause = Cause.of_exception(exc, hello.rank, socket.gethostname())
         print(cause.detail, file=sys.stderr)
@@ -94,6 +100,7 @@ class Worker:
         self._execution: Execution | None = None
         self._link: Link | None = None
         self._hub: Hub | None = None
+        self._own_failure: Cause | None = None  # of the last run, if it was no echo
         threading.excepthook = self._on_thread_crash
 
     def run(self) -> int:
@@ -160,8 +167,6 @@ class Worker:
         self._lifeline.status("joined")
 
     def _start_hub(self, job: JobSpec, directory: JobDirectory) -> Hub:
-        import time
-
         from harpy.gang.hub import Hub
         from harpy.gang.rendezvous import Gang
 
@@ -193,9 +198,11 @@ class Worker:
                 case "run":
                     execution: Execution = message["execution"]
                     self._lifeline.status(f"run {execution.spec.run}")
+                    self._own_failure = None
                     failure = execution.run()
                     if failure is not None and not failure.echo:
-                        print(failure.detail, file=sys.stderr, flush=True)
+                        self._own_failure = failure
+                        print(failure.detail or failure.message, file=sys.stderr, flush=True)
                 case "commit" if self._execution is not None:
                     self._execution.commit()
                 case "end":
@@ -208,6 +215,8 @@ class Worker:
         assert self._link is not None
         self._link.close()
         if self._hub is not None:
+            if not self._hub.complete:
+                self._around.directory.publish_end()
             self._hub.join(HUB_LINGER_S)
         if message["cause"] is None:
             self._lifeline.status(message["reason"])
@@ -257,18 +266,28 @@ class Worker:
         if execution is None or execution.spec.run != run:
             return
         execution.abort(reason)
-        timer = threading.Timer(self._deadlines.abort_s, self._on_stuck, (execution, reason))
-        timer.daemon = True
-        timer.start()
+        threading.Thread(
+            target=self._see_it_stop, args=(execution, reason), name="harpy-abort", daemon=True
+        ).start()
+
+    def _see_it_stop(self, execution: Execution, reason: str) -> None:
+        """Interrupt the program until it stops; end the process if it does not."""
+        deadline = time.monotonic() + self._deadlines.abort_s
+        while not execution.ended.wait(INTERRUPT_S):
+            if time.monotonic() > deadline:
+                break
+            # A signal that arrives just before the thread begins to wait does not end the wait.
+            execution.interrupt()
+        else:
+            return
+        if self._hub is not None:
+            # The hub keeps the same deadline: let it tell the others first.
+            self._hub.join(TELL_S)
+        self._fail_now(f"the program did not stop within {self._deadlines.abort_s:g} s: {reason}")
 
     def _on_abort_signal(self, number: int, frame: Any) -> None:
         if self._execution is not None:
             self._execution.on_signal(number, frame)
-
-    def _on_stuck(self, execution: Execution, reason: str) -> None:
-        if execution.ended:
-            return
-        self._fail_now(f"the program did not stop within {self._deadlines.abort_s:g} s: {reason}")
 
     def _on_hub_lost(self, exc: PeerLost) -> None:
         self._fail_now(f"lost rank 0: {exc}")
@@ -288,9 +307,12 @@ class Worker:
         os._exit(FIRST_CAUSE)
 
     def _fail_now(self, message: str) -> NoReturn:
-        """End the process as an echo of somebody else's failure."""
+        """End the process; an echo of somebody else's failure unless we have one of our own."""
         from harpy.gang.cause import Cause
 
+        if self._own_failure is not None:
+            self._lifeline.error(self._own_failure.to_json())
+            os._exit(FIRST_CAUSE)
         cause = Cause("PeerLost", message, self._hello.rank, self._host, echo=True)
         self._lifeline.error(cause.to_json())
         os._exit(ECHO)

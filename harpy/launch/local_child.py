@@ -29,6 +29,7 @@ class LocalChild:
         self.rank = rank
         self.said_hello = False
         self.progress = 0.0
+        self._said_bye = False
         self._process = process
         self._heard_at = time.monotonic()
         self._error: dict[str, object] | None = None
@@ -51,13 +52,13 @@ class LocalChild:
 
     def failure(self) -> AttemptFailure | None:
         """Why it ended, after the end; None for a good end."""
+        self.signal_group(signal.SIGKILL)  # what it forked and left behind
+        self.hang_up()
         deadline = time.monotonic() + DRAIN_S
         for reader in self._readers:
             reader.join(max(0.0, deadline - time.monotonic()))
-        self.signal_group(signal.SIGKILL)  # what it forked and left behind
-        self.hang_up()
         code = self._process.returncode
-        if code == DONE:
+        if code == DONE and self._said_bye:
             return None
         host = socket.gethostname()
         tail = "\n".join(self._tail)
@@ -128,6 +129,8 @@ class LocalChild:
         if verb == "progress":
             with contextlib.suppress(ValueError):
                 self.progress = float(rest)
+        elif verb == "bye":
+            self._said_bye = True
         elif verb == "error" and self._error is None:
             try:
                 said = json.loads(rest)

@@ -154,6 +154,13 @@ class JobDirectory:
             reverse=True,
         )
 
+    def publish_end(self) -> None:
+        """Say to workers that start only now that the session is over."""
+        self.fs.write_bytes(join(self.gang, "ended"), b"", overwrite=True)
+
+    def session_ended(self) -> bool:
+        return self.fs.exists(join(self.gang, "ended"))
+
     def runs(self) -> list[int]:
         """The numbers of the runs that left anything, ascending."""
         try:
