@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 
 from harpy.cluster.jars import Distribution, Report, locked
-from harpy.cluster.places import HADOOP_VERSION, SYSTEM_CACHE, cache_dir
+from harpy.cluster.places import HADOOP_VERSION, SYSTEM_CACHE, cache_dir, open_directory
 
 NEEDED_MB = 300
 DUMP_S = 300.0  # takes 20 s on two cores
@@ -32,7 +32,7 @@ def class_archive(hadoop: Distribution, java_home: Path, report: Report) -> Path
             return cache / name
     cache = cache_dir()
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        open_directory(cache)
         with locked(cache / f".{name}.lock", report, "waiting for another harpy's class archive"):
             if not (cache / name).is_file():
                 _dump(hadoop, java_home, cache / name, report)

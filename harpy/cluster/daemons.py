@@ -68,6 +68,12 @@ def nodemanager(node: int) -> Daemon:
     return Daemon(f"nm{node}", main_class, 256)
 
 
+def all_daemons(nodes: int) -> list[Daemon]:
+    """Return every daemon of a cluster of so many nodes."""
+    workers = [nodemanager(node) for node in range(nodes)]
+    return [RESOURCEMANAGER, NAMENODE, DATANODE, *workers, HISTORYSERVER]
+
+
 def conf_dir(layout: Layout, daemon: str) -> Path:
     """Return the configuration a daemon reads: node managers have their own."""
     return layout.node_conf(int(daemon[2:])) if daemon.startswith("nm") else layout.conf
@@ -119,6 +125,7 @@ def spawn(
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=0o022,  # containers of other users read what is localised for them
         )
     known = Process(daemon.name, process.pid, psutil.Process(process.pid).create_time())
     write_atomically(layout.pids / daemon.name, f"{known.pid} {known.started!r}\n")

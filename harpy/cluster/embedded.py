@@ -5,28 +5,28 @@ from __future__ import annotations
 import errno
 import fcntl
 import getpass
+import os
 import shutil
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from harpy.cluster import daemons, web
 from harpy.cluster.class_archive import class_archive
-from harpy.cluster.daemons import Daemon, Runtime, nodemanager
+from harpy.cluster.daemons import Runtime
 from harpy.cluster.jars import Report, distribution
 from harpy.cluster.java import find_java
-from harpy.cluster.places import HADOOP_VERSION, Layout, find_home, own_home
+from harpy.cluster.places import HADOOP_VERSION, Layout, find_home, open_directory, own_home
 from harpy.cluster.ports import choose_ports, port_names
 from harpy.cluster.shims import write_shims
 from harpy.cluster.site_files import write_configuration
-from harpy.cluster.spec import Process, Shape, State
+from harpy.cluster.spec import Shape, State
+from harpy.cluster.start import Start, problems
 from harpy.errors import ClusterError, ConfigError, DiskFull
 
-START_S = 120.0  # for each stage of the start: minutes of a slow disk, not seconds of a good one
-POLL_S = 0.1
 NEEDED_MB = 1024  # a NameNode refuses to write with less than 100 MB; jobs want room, too
 
 
@@ -37,7 +37,7 @@ class Status:
     home: Path
     state: State | None  # None: no cluster here
     dead: tuple[str, ...] = ()  # daemons that should run and do not
-    problems: tuple[str, ...] = field(default=())  # what runs but does not answer
+    problems: tuple[str, ...] = ()  # what runs but does not answer
 
     @property
     def healthy(self) -> bool:
@@ -63,7 +63,7 @@ class EmbeddedCluster:
     def up(
         self, shape: Shape | None = None, users: Sequence[str] = (), *, default_ports: bool = True
     ) -> State:
-        """Start the cluster unless it runs; return when it answers.
+        """Start the cluster, or what of it is dead; return when it answers.
 
         Parameters
         ----------
@@ -84,20 +84,14 @@ class EmbeddedCluster:
         # Starting never touches another user's cluster, even if that is what `status` finds.
         self.layout = Layout((self._given or own_home()).absolute())
         users = tuple(dict.fromkeys([getpass.getuser(), *users]))
-        with _disk_errors(self.layout.home), self._locked():
-            running = self._running(shape)
-            if running is not None:
-                web.make_directories(running, users)
-                self._report(f"the cluster in {self.layout.home} is already up")
-                return running
-            runtime = self._runtime()
-            _check_disk(self.layout.home)
-            try:
-                return self._start(shape or Shape(), users, runtime, default_ports)
-            except BaseException:
-                daemons.stop(self.layout)
-                self.layout.state.unlink(missing_ok=True)
-                raise
+        with _disk_errors(self.layout.home):
+            self._make_home()
+            with self._locked():
+                status = self.status()
+                if status.state is None or len(status.dead) == len(status.state.daemons):
+                    return self._start(shape or Shape(), users, default_ports)
+                _same_shape(status.state, shape)
+                return self._complete(status.state, status.dead, users)
 
     def status(self) -> Status:
         """Look at every daemon and ask those that answer; starts and stops nothing."""
@@ -106,23 +100,21 @@ class EmbeddedCluster:
             return Status(home, None)
         state = State.load(self.layout.state)
         dead = tuple(p.name for p in state.daemons if not daemons.alive(p))
-        return Status(home, state, dead, () if dead else tuple(_problems(state)))
+        return Status(home, state, dead, () if dead else tuple(problems(state)))
 
     def down(self, *, delete: bool = False) -> bool:
         """Stop the cluster's processes and return when all are gone; False if nothing ran.
 
-        What is in HDFS is kept for the next `up`, unless `delete`: then the whole state
-        directory goes.
+        What is in HDFS and the logs are kept for the next `up`, unless `delete`.
         """
-        if not self.layout.home.is_dir():
+        if not self.layout.lock.exists():
             return False
         with self._locked():
             ran = bool(daemons.leftovers(self.layout))
-            daemons.stop(self.layout)
-            self.layout.state.unlink(missing_ok=True)
+            self._stop()
             shutil.rmtree(self.layout.work, ignore_errors=True)
             if delete:
-                shutil.rmtree(self.layout.home)
+                self._delete()
         return ran
 
     def environment(self) -> dict[str, str]:
@@ -141,170 +133,126 @@ class EmbeddedCluster:
             variables["HARPY_CLASS_ARCHIVE"] = state.archive  # for the submitting JVM
         return variables
 
+    def _start(self, shape: Shape, users: tuple[str, ...], default_ports: bool) -> State:
+        layout = self.layout
+        self._stop()  # what an earlier start left that was killed half-way
+        runtime = self._runtime()
+        _check_disk(layout.home)
+        shutil.rmtree(layout.work, ignore_errors=True)
+        for directory in (layout.logs, layout.pids, layout.hdfs, layout.work):
+            open_directory(directory)
+        names = port_names(shape.nodes)
+        state = State(
+            home=layout.home,
+            shape=shape,
+            ports=choose_ports(names if default_ports else dict.fromkeys(names, 0), shape.bind),
+            distribution=str(runtime.hadoop.directory),
+            java_home=str(runtime.java_home),
+            archive=str(runtime.archive) if runtime.archive else None,
+            owner=getpass.getuser(),
+            hadoop=HADOOP_VERSION,
+            started=time.time(),
+            users=users,
+        )
+        write_configuration(layout, shape, state.ports, runtime)
+        write_shims(layout, runtime)
+        start = Start(layout, runtime, state)
+        try:
+            start.everything(users)
+            state = replace(state, started=time.time(), daemons=tuple(start.started))
+            state.save(layout.state)
+        except BaseException:
+            self._stop()
+            raise
+        return state
+
+    def _complete(self, state: State, dead: tuple[str, ...], users: tuple[str, ...]) -> State:
+        """Start what is dead of a running cluster; make the homes of more users."""
+        if dead:
+            self._report(f"starting again what was dead: {', '.join(dead)}")
+            start = Start(self.layout, self._runtime(), state)
+            try:
+                start.again(dead)
+            finally:
+                # Also after a failure: `down` must know whatever runs now.
+                fresh = {process.name: process for process in start.started}
+                alive = tuple(fresh.get(known.name, known) for known in state.daemons)
+                state = replace(state, daemons=alive)
+                state.save(self.layout.state)
+        else:
+            self._report(f"the cluster in {self.layout.home} is already up")
+        web.make_directories(state, users)
+        return state
+
     def _runtime(self) -> Runtime:
         java = find_java()
         hadoop = distribution(self._report)
         return Runtime(java, hadoop, class_archive(hadoop, java, self._report))
 
-    def _running(self, shape: Shape | None) -> State | None:
-        """Return the state of the cluster if it runs in full; clear what is left if it does not."""
-        status = self.status()
-        if status.state is None or status.dead:
-            if status.dead:
-                self._report(f"dead: {', '.join(status.dead)}; starting the cluster again")
-            daemons.stop(self.layout)
-            self.layout.state.unlink(missing_ok=True)
-            return None
-        if shape is not None and shape != status.state.shape:
-            raise ConfigError(
-                f"the cluster in {self.layout.home} runs as {status.state.shape}, "
-                f"asked for was {shape}.\n"
-                "  next: harpy cluster down, then harpy cluster up again"
-            )
-        return status.state
+    def _stop(self) -> None:
+        daemons.stop(self.layout)
+        self.layout.state.unlink(missing_ok=True)
 
-    def _start(
-        self, shape: Shape, users: tuple[str, ...], runtime: Runtime, default_ports: bool
-    ) -> State:
-        layout = self.layout
-        shutil.rmtree(layout.work, ignore_errors=True)
-        for directory in (layout.logs, layout.pids, layout.hdfs, layout.work):
-            directory.mkdir(exist_ok=True)
-        names = port_names(shape.nodes)
-        wanted = names if default_ports else dict.fromkeys(names, 0)
-        ports = choose_ports(wanted, shape.bind)
-        write_configuration(layout, shape, ports, runtime)
-        write_shims(layout, runtime)
-        state = State(
-            layout.home,
-            shape,
-            ports,
-            str(runtime.hadoop.directory),
-            str(runtime.java_home),
-            str(runtime.archive) if runtime.archive else None,
-            getpass.getuser(),
-            HADOOP_VERSION,
-            time.time(),
-            users,
-        )
-        start = _Start(layout, runtime)
-        start.run(state, users)
-        state = replace(state, started=time.time(), daemons=tuple(start.started))
-        state.save(layout.state)
-        return state
+    def _delete(self) -> None:
+        for path in self.layout.everything():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        if not any(self.layout.home.iterdir()):  # what else lies there is not ours
+            self.layout.home.rmdir()
+
+    def _make_home(self) -> None:
+        home = self.layout.home
+        if home.is_dir() and not self.layout.lock.exists() and any(home.iterdir()):
+            raise ConfigError(
+                f"{home} is neither empty nor an embedded cluster's state directory.\n"
+                "  next: name another one with --home"
+            )
+        open_directory(home)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Let one command at a time change this cluster."""
-        self.layout.home.mkdir(parents=True, exist_ok=True)
+        while True:
+            open_directory(self.layout.home)
+            with self._open_lock() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    self._report("waiting for another `harpy cluster` command to finish")
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                # What was waited for may have been a `down --delete`: then this locks nothing.
+                if os.fstat(file.fileno()).st_nlink > 0:
+                    yield
+                    return
+
+    def _open_lock(self) -> IO[str]:
         try:
-            file = self.layout.lock.open("w")
+            return self.layout.lock.open("w")
         except PermissionError as exc:
             raise ClusterError(
                 f"the cluster in {self.layout.home} belongs to another user: "
                 "only its owner starts and stops it"
             ) from exc
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._report("waiting for another `harpy cluster` command to finish")
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
 
 
-class _Start:
-    """One start: what was spawned so far, and the waiting between the stages."""
-
-    def __init__(self, layout: Layout, runtime: Runtime) -> None:
-        self._layout, self._runtime = layout, runtime
-        self._children: list[tuple[str, subprocess.Popen[bytes]]] = []
-        self.started: list[Process] = []
-
-    def run(self, state: State, users: tuple[str, ...]) -> None:
-        """Start all daemons, each as soon as what it needs is there."""
-        nodes = state.shape.nodes
-        format_needed = not (self._layout.hdfs / "name" / "current" / "VERSION").exists()
-        formatting = self._spawn_format() if format_needed else None
-        # These need no HDFS to start, so they come up while the NameNode is formatted.
-        self._spawn(daemons.RESOURCEMANAGER)
-        if formatting is not None:
-            self._wait("the NameNode to be formatted", lambda: formatting.poll() is not None)
-            self._check_format(formatting)
-        self._spawn(daemons.NAMENODE)
-        self._spawn(daemons.DATANODE)
-        for node in range(nodes):
-            self._spawn(nodemanager(node))
-        self._wait("HDFS to be ready", lambda: web.hdfs_ready(state))
-        web.make_directories(state, users)
-        self._spawn(daemons.HISTORYSERVER)
-        self._wait(f"{nodes} node managers", lambda: web.active_nodes(state) >= nodes)
-        self._wait("the history server", lambda: web.history_ready(state))
-
-    def _spawn(self, daemon: Daemon) -> None:
-        child, known = daemons.spawn(self._layout, daemon, self._runtime)
-        self._children.append((daemon.name, child))
-        self.started.append(known)
-
-    def _spawn_format(self) -> subprocess.Popen[bytes]:
-        once = replace(daemons.NAMENODE, name="format")
-        arguments = ["-format", "-nonInteractive", "-force"]
-        return daemons.spawn(self._layout, once, self._runtime, arguments)[0]
-
-    def _check_format(self, formatting: subprocess.Popen[bytes]) -> None:
-        (self._layout.pids / "format").unlink(missing_ok=True)
-        if formatting.returncode != 0:
-            raise ClusterError(
-                f"the NameNode could not be formatted (exit {formatting.returncode}):\n"
-                + daemons.log_tail(self._layout, "format")
-            )
-
-    def _wait(self, what: str, done: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + START_S
-        problem = ""
-        while True:
-            dead = [name for name, child in self._children if child.poll() is not None]
-            if dead:
-                raise ClusterError(daemons.report_of_death(self._layout, dead))
-            try:
-                if done():
-                    return
-            except (OSError, ValueError, KeyError, IndexError) as exc:
-                problem = f" (last answer: {exc})"  # not listening yet, or not all there yet
-            if time.monotonic() > deadline:
-                raise ClusterError(
-                    f"waited {START_S:.0f} s for {what} in vain{problem}.\n"
-                    f"  see the logs in {self._layout.logs}"
-                )
-            time.sleep(POLL_S)
-
-
-def _problems(state: State) -> Iterator[str]:
-    """Yield what runs but does not answer as it should."""
-    nodes = state.shape.nodes
-    for what, works in (
-        (f"the resource manager has fewer than {nodes} active nodes", lambda: _nodes_ok(state)),
-        ("HDFS is in safe mode or has no DataNode", lambda: web.hdfs_ready(state)),
-        ("the history server does not answer", lambda: web.history_ready(state)),
-    ):
-        try:
-            if not works():
-                yield what
-        except (OSError, ValueError, KeyError, IndexError) as exc:
-            yield f"{what} ({exc})"
-
-
-def _nodes_ok(state: State) -> bool:
-    return web.active_nodes(state) >= state.shape.nodes
+def _same_shape(running: State, asked: Shape | None) -> None:
+    if asked is not None and asked != running.shape:
+        raise ConfigError(
+            f"the cluster in {running.home} is up as {running.shape},\n"
+            f"  asked for was {asked}.\n"
+            "  next: harpy cluster down, then harpy cluster up again"
+        )
 
 
 def _check_disk(home: Path) -> None:
-    usage = shutil.disk_usage(home)
-    free_mb = usage.free >> 20
+    free_mb = shutil.disk_usage(home).free >> 20
     if free_mb < NEEDED_MB:
         raise DiskFull(
-            f"the cluster's disk is full: {home} needs {NEEDED_MB} MB, {free_mb} MB are free.\n"
-            "  make room, or choose another place with --home",
+            f"the disk is too full for a cluster: {home} needs {NEEDED_MB} MB, "
+            f"{free_mb} MB are free.\n"
+            "  next: make room, or choose another place with --home",
             path=str(home),
         )
 
@@ -313,7 +261,9 @@ def _check_disk(home: Path) -> None:
 def _disk_errors(home: Path) -> Iterator[None]:
     try:
         yield
+    except DiskFull:
+        raise
     except OSError as exc:
-        if exc.errno != errno.ENOSPC or isinstance(exc, DiskFull):
+        if exc.errno != errno.ENOSPC:
             raise
         raise DiskFull(f"no space left on the disk of {home}", path=str(home)) from exc

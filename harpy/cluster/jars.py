@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from harpy.cluster.places import HADOOP_VERSION, SYSTEM_CACHE, cache_dir
+from harpy.cluster.places import HADOOP_VERSION, SYSTEM_CACHE, cache_dir, open_directory
 from harpy.errors import ClusterError, DiskFull
 
 Report = Callable[[str], None]
@@ -59,7 +59,7 @@ def distribution(report: Report) -> Distribution:
         if _complete(cache / name):
             return Distribution(cache / name)
     cache = cache_dir()
-    cache.mkdir(parents=True, exist_ok=True)
+    open_directory(cache)
     with locked(cache / f".{name}.lock", report, "waiting for another harpy that fetches Hadoop"):
         if not _complete(cache / name):  # somebody else may have fetched them meanwhile
             _fetch(cache, name, report)

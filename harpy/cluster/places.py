@@ -47,6 +47,17 @@ def find_home(given: Path | None = None) -> Path:
     return own
 
 
+def open_directory(directory: Path) -> None:
+    """Make a directory and its missing parents readable by all, whatever the umask.
+
+    Containers and clients of other users read the configuration, the shims and the jars.
+    """
+    missing = [d for d in (directory, *directory.parents) if not d.exists()]
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        path.chmod(0o755)
+
+
 @dataclass(frozen=True)
 class Layout:
     """Every path below a cluster's state directory."""
@@ -84,6 +95,11 @@ class Layout:
         return self.home / "hdfs"
 
     @property
+    def formatted(self) -> Path:
+        """There once the NameNode has been formatted to the end."""
+        return self.hdfs / "formatted"
+
+    @property
     def work(self) -> Path:
         """The resource manager's store, container directories: worthless once it is down."""
         return self.home / "work"
@@ -99,3 +115,8 @@ class Layout:
 
     def log(self, daemon: str) -> Path:
         return self.logs / f"{daemon}.log"
+
+    def everything(self) -> list[Path]:
+        """Return what a cluster has written into its state directory; the lock comes last."""
+        shared = [self.state, self.conf, self.bin, self.logs, self.pids, self.hdfs, self.work]
+        return [*shared, *self.home.glob("nm[0-9]*"), self.lock]

@@ -100,7 +100,14 @@ QUICK: Profile = {
             "20000",
             "the same for an application master",
         ),
-        "yarn.nodemanager.delete.debug-delay-sec": ("0", "container directories go at once"),
+        "yarn.nodemanager.log-container-debug-info.enabled": (
+            "false",
+            "saves each container's start several forks of `find` and `ls`",
+        ),
+        "yarn.resourcemanager.work-preserving-recovery.scheduling-wait-ms": (
+            "1000",
+            "a restarted resource manager gives out containers after 1 s, not 10",
+        ),
     },
     "mapred-site.xml": {
         "yarn.app.mapreduce.am.resource.mb": ("512", "a master of a few tasks needs no 1.5 GB"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from harpy.cluster.daemons import Runtime
-from harpy.cluster.places import HADOOP_VERSION, Layout
+from harpy.cluster.places import HADOOP_VERSION, Layout, open_directory
 from harpy.cluster.spec import write_atomically
 
 _FS = "org.apache.hadoop.fs.FsShell"
@@ -66,7 +66,7 @@ exec {java} ${{HADOOP_OPTS:-}} \\
 
 def write_shims(layout: Layout, runtime: Runtime) -> None:
     """Write hadoop, hdfs, yarn and mapred into <home>/bin."""
-    layout.bin.mkdir(exist_ok=True)
+    open_directory(layout.bin)
     quieter = ["-Dhadoop.root.logger=WARN,console", "-Xlog:cds=off"]
     java = shlex.join(runtime.command(layout.conf, 512, quieter)[:-2])
     for command, subcommands in COMMANDS.items():

@@ -9,9 +9,9 @@ from xml.sax.saxutils import escape
 from harpy.cluster.class_archive import options as archive_options
 from harpy.cluster.daemons import Runtime
 from harpy.cluster.jars import Distribution
-from harpy.cluster.places import Layout
+from harpy.cluster.places import Layout, open_directory
 from harpy.cluster.profiles import QUICK, SINGLE_MACHINE, STOCK
-from harpy.cluster.spec import Shape
+from harpy.cluster.spec import Shape, write_atomically
 
 # A client makes itself quieter with -Dhadoop.root.logger=WARN,console.
 LOG4J = """\
@@ -148,12 +148,13 @@ def _addresses(bind: str, ports: Mapping[str, int]) -> Sites:
 
 
 def _write(directory: Path, sites: Sites) -> None:
+    open_directory(directory)
     # NameNode and DataNode look for their web pages on the class path; empty folders satisfy them.
     for page in ("hdfs", "datanode"):
-        (directory / "webapps" / page).mkdir(parents=True, exist_ok=True)
-    (directory / "log4j.properties").write_text(LOG4J)
+        open_directory(directory / "webapps" / page)
+    write_atomically(directory / "log4j.properties", LOG4J)
     for file, values in sites.items():
-        (directory / file).write_text(_xml(values))
+        write_atomically(directory / file, _xml(values))
 
 
 def _xml(values: Mapping[str, str]) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from typing import Any
 
 from harpy.cluster.spec import State
 from harpy.errors import ClusterError
 
 ANSWER_S = 5.0
+# What asking a daemon that is starting or dying can raise.
+NO_ANSWER = (OSError, ValueError, KeyError, IndexError, http.client.HTTPException)
 
 # Addresses of this machine: a proxy for the world outside must not be asked for them.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -41,7 +45,7 @@ def history_ready(state: State) -> bool:
     return "historyInfo" in get_json(f"{state.url('historyserver.http')}/ws/v1/history/info")
 
 
-def make_directories(state: State, users: tuple[str, ...]) -> None:
+def make_directories(state: State, users: Sequence[str]) -> None:
     """Make what every user needs in HDFS: a home, and shared places open to all.
 
     Otherwise another user's submission ends in a Java stack trace, and the application master
