@@ -407,7 +407,7 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
 
     def _labels(self, X: np.ndarray, centers: np.ndarray) -> np.ndarray:
         labels = np.full(len(X), -1, dtype=np.int32)
-        offset = kernels.mean_of_centers(centers)
+        offset = kernels.center_offset(centers)
         kernels.assign(X, centers, offset, labels, self._threads_for(X))
         return labels
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from harpy.errors import ConfigError, DataError
-from harpy.jobs.kmeans_seeding import SEEDINGS, restore_random_state, seed_centers
+from harpy.jobs.kmeans_seeding import SEEDINGS, seed_centers, shared_random_state
 from harpy.jobs.kmeans_shard import Shard, exact_total, load_shard
 from harpy.kernels import kmeans as kernels
 
@@ -92,7 +92,7 @@ def main(ctx: Any) -> dict[str, Any]:
     S. Lloyd, "Least squares quantization in PCM", IEEE Trans. Inf. Theory 28 (1982).
     """
     params = Parameters.from_mapping(ctx.params)
-    random = restore_random_state(params.random_state)
+    random = shared_random_state(ctx, params.random_state)
     given = params.init if isinstance(params.init, np.ndarray) else None
     shard = load_shard(ctx, params.n_clusters, given)
     if shard.n_rows < params.n_clusters:
@@ -150,7 +150,12 @@ def lloyd(shard: Shard, centers: np.ndarray, params: Parameters, run: int) -> Cl
         )
         if n_changed == 0 or shift <= tolerance:
             break
-    return finish(shard, centers, labels, n_iter)
+    if n_changed or not np.array_equal(previous, centers):
+        # The centers moved after the last assignment: labels_ must be what predict says.
+        offset = kernels.center_offset(centers)
+        kernels.assign(shard.X, centers, offset, labels, shard.n_thread)
+    distances = kernels.squared_distances(shard.X, centers, labels, shard.n_thread)
+    return Clustering(centers, labels, exact_total(shard.ctx, distances, shard.n_thread), n_iter)
 
 
 def assign_and_sum(
@@ -167,7 +172,12 @@ def assign_and_sum(
     counts : ndarray of shape (n_clusters,), int64
     """
     n_changed, sums, counts = kernels.assign_accumulate(
-        shard.X, centers, shard.offset, labels, shard.exponents, shard.n_thread
+        shard.X,
+        centers,
+        kernels.center_offset(centers),
+        labels,
+        shard.exponents,
+        shard.n_thread,
     )
     mine = np.concatenate([[n_changed], counts, sums.ravel()])
     total = shard.ctx.comm.allreduce(mine)
@@ -217,14 +227,6 @@ def farthest(distances: np.ndarray, rows: np.ndarray, n_wanted: int) -> np.ndarr
         candidates = np.flatnonzero(distances >= least)
     order = np.lexsort((rows[candidates], -distances[candidates]))
     return candidates[order[:n_wanted]]
-
-
-def finish(shard: Shard, centers: np.ndarray, labels: np.ndarray, n_iter: int) -> Clustering:
-    """Labels and inertia of the final centers, by the score that `predict` uses, too."""
-    n_thread = shard.n_thread
-    kernels.assign(shard.X, centers, kernels.mean_of_centers(centers), labels, n_thread)
-    distances = kernels.squared_distances(shard.X, centers, labels, n_thread)
-    return Clustering(centers, labels, exact_total(shard.ctx, distances, n_thread), n_iter)
 
 
 def same_clustering(shard: Shard, a: np.ndarray, b: np.ndarray, n_clusters: int) -> bool:

@@ -20,8 +20,15 @@ SEEDINGS = ("random", "k-means++")
 _DRAW_BITS = 53
 
 
+def shared_random_state(ctx: Any, state: Any) -> np.random.RandomState:
+    """The generator all workers draw from; without a state rank 0 picks a seed for all."""
+    if state is None:
+        state = int(ctx.comm.broadcast(np.random.RandomState().randint(2**31, size=1))[0])
+    return restore_random_state(state)
+
+
 def restore_random_state(state: Any) -> np.random.RandomState:
-    """A RandomState from a seed, None, or the dict of `RandomState.get_state(legacy=False)`."""
+    """A RandomState from a seed or the dict of `RandomState.get_state(legacy=False)`."""
     if not isinstance(state, Mapping):
         return np.random.RandomState(state)
     kind = getattr(np.random, str(state.get("bit_generator")), None)

@@ -23,8 +23,6 @@ class Shard:
     exponents : ndarray of shape (n_columns,), int32
         Of each column's largest magnitude over all rows: the quanta of the exact sums.
     means : ndarray of shape (n_columns,), float64
-    offset : ndarray of shape (n_columns,), X's dtype
-        The means, subtracted before scoring during fit.
     scatter : float
         Sum of the squared distances of all rows to their mean.
     """
@@ -36,7 +34,6 @@ class Shard:
     n_thread: int
     exponents: np.ndarray
     means: np.ndarray
-    offset: np.ndarray
     scatter: float
 
     @property
@@ -79,10 +76,9 @@ def load_shard(ctx: Any, n_clusters: int, init: np.ndarray | None) -> Shard:
     sums, counts = kernels.accumulate(X, None, 1, exponents, n_thread)
     sums, counts = ctx.comm.allreduce(sums), ctx.comm.allreduce(counts)
     means = kernels.centers_from_sums(sums, counts, exponents, np.float64)[0]
-    offset = kernels.centers_from_sums(sums, counts, exponents, X.dtype)[0]
     deviations = kernels.squared_distances(X, means[np.newaxis], None, n_thread)
     scatter = exact_total(ctx, deviations, n_thread)
-    return Shard(ctx, X, start, n_rows, n_thread, exponents, means, offset, scatter)
+    return Shard(ctx, X, start, n_rows, n_thread, exponents, means, scatter)
 
 
 def refuse_overflow(

@@ -68,8 +68,8 @@ def centers_from_sums(
 ) -> NDArray:
     """Means (n_clusters, n_columns); an empty cluster gets the first largest one's center."""
 
-def mean_of_centers(centers: NDArray[_F]) -> NDArray[_F]:
-    """Mean of the centers (n_columns,): the offset of final labels and of predict."""
+def center_offset(centers: NDArray[_F]) -> NDArray[_F]:
+    """Median of the centers (n_columns,): what is subtracted before scoring."""
 
 def center_shift(before: NDArray[_F], after: NDArray[_F]) -> float:
     """Sum of the squared distances between old and new centers."""

@@ -44,7 +44,7 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
     Status centers_from_sums_ "harpy::kmeans::centers_from_sums"[T](
         const int64_t* limbs, const int64_t* counts, const int32_t* exponents,
         int64_t n_clusters, int64_t n_columns, T* centers)
-    void mean_of_centers_ "harpy::kmeans::mean_of_centers"[T](Matrix[T] centers, T* mean)
+    Status center_offset_ "harpy::kmeans::center_offset"[T](Matrix[T] centers, T* offset)
     double center_shift_ "harpy::kmeans::center_shift"[T](Matrix[T] before, Matrix[T] after)
     Status squared_distances_ "harpy::kmeans::squared_distances"[T](
         const LaneKernels* lanes, Matrix[T] x, Matrix[double] centers, const int32_t* labels,
@@ -256,12 +256,12 @@ cdef int _fill_centers(const int64_t[:, :, ::1] limbs, const int64_t[::1] counts
     return 0
 
 
-def mean_of_centers(const floating[:, ::1] centers not None):
+def center_offset(const floating[:, ::1] centers not None):
     if centers.shape[0] == 0:
         raise ValueError("need at least one center, got 0")
-    cdef floating[::1] mean = np.zeros(centers.shape[1], dtype=np.asarray(centers).dtype)
-    mean_of_centers_(_matrix(centers), &mean[0])
-    return np.asarray(mean)
+    cdef floating[::1] offset = np.zeros(centers.shape[1], dtype=np.asarray(centers).dtype)
+    _check(center_offset_(_matrix(centers), &offset[0]), "center_offset")
+    return np.asarray(offset)
 
 
 def center_shift(const floating[:, ::1] before not None, const floating[:, ::1] after not None):

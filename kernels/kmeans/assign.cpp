@@ -96,7 +96,33 @@ bool sizes_fit(Matrix<T> centers, std::int64_t most_lanes) noexcept {
            checked_product(kBlockRows, centers.n_columns, &product);
 }
 
+// Middle of the values, which are reordered.
+template <class T>
+T median(std::vector<T>& values) noexcept {
+    const auto upper = values.begin() + values.size() / 2;
+    std::nth_element(values.begin(), upper, values.end());
+    if (values.size() % 2 == 1) return *upper;
+    const T lower = *std::max_element(values.begin(), upper);
+    // Not their mean: beside one far outlier that would be far from both.
+    return std::fabs(lower) <= std::fabs(*upper) ? lower : *upper;
+}
+
 }  // namespace
+
+template <class T>
+Status center_offset(Matrix<T> centers, T* offset) noexcept {
+    return guarded([&]() -> Status {
+        const FloatEnvironment environment;
+        std::vector<T> column(centers.n_rows);
+        for (std::int64_t j = 0; j < centers.n_columns; ++j) {
+            for (std::int64_t c = 0; c < centers.n_rows; ++c) {
+                column[c] = centers.data[c * centers.n_columns + j];
+            }
+            offset[j] = median(column);
+        }
+        return Status::ok;
+    });
+}
 
 template <class T>
 Status assign(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T* offset,
@@ -139,6 +165,8 @@ Status assign(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T*
     });
 }
 
+template Status center_offset<float>(Matrix<float>, float*) noexcept;
+template Status center_offset<double>(Matrix<double>, double*) noexcept;
 template Status assign<float>(const LaneKernels*, Matrix<float>, Matrix<float>, const float*,
                               const std::int32_t*, int, std::int32_t*, std::int64_t*, std::int64_t*,
                               std::int64_t*) noexcept;

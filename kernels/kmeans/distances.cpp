@@ -125,26 +125,13 @@ double center_shift(Matrix<T> before, Matrix<T> after) noexcept {
     return total;
 }
 
-template <class T>
-void mean_of_centers(Matrix<T> centers, T* mean) noexcept {
-    const FloatEnvironment environment;
-    for (std::int64_t j = 0; j < centers.n_columns; ++j) {
-        double sum = 0.0;
-        for (std::int64_t c = 0; c < centers.n_rows; ++c) {
-            sum += static_cast<double>(centers.data[c * centers.n_columns + j]);
-        }
-        mean[j] = static_cast<T>(sum / static_cast<double>(centers.n_rows));
-    }
-}
-
 #define HARPY_INSTANTIATE(T)                                                                       \
     template Status squared_distances<T>(const LaneKernels*, Matrix<T>, Matrix<double>,            \
                                          const std::int32_t*, int, double*) noexcept;              \
     template Status closest_distances<T>(const LaneKernels*, Matrix<T>, Matrix<double>,            \
                                          const double*, int, double*) noexcept;                    \
     template Status transform<T>(const LaneKernels*, Matrix<T>, Matrix<double>, int, T*) noexcept; \
-    template double center_shift<T>(Matrix<T>, Matrix<T>) noexcept;                                \
-    template void mean_of_centers<T>(Matrix<T>, T*) noexcept;
+    template double center_shift<T>(Matrix<T>, Matrix<T>) noexcept;
 HARPY_INSTANTIATE(float)
 HARPY_INSTANTIATE(double)
 #undef HARPY_INSTANTIATE

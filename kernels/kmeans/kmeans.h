@@ -57,9 +57,9 @@ Status centers_from_sums(const std::int64_t* limbs, const std::int64_t* counts,
                          const std::int32_t* exponents, std::int64_t n_clusters,
                          std::int64_t n_columns, T* centers) noexcept;
 
-// Mean of the centers: float64 sum in index order, rounded once to T.
+// Median of the centers in each column; of two middle values the one of lesser magnitude.
 template <class T>
-void mean_of_centers(Matrix<T> centers, T* mean) noexcept;
+Status center_offset(Matrix<T> centers, T* offset) noexcept;
 
 // Sum over the centers, in index order, of the float64 chain of squared differences.
 template <class T>

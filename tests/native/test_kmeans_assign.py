@@ -110,11 +110,32 @@ def test_threads_and_instruction_sets_give_the_same_bits(
         assert len(seen) == 1, name
 
 
+@pytest.mark.parametrize(
+    ("column", "offset"),
+    [
+        ([3.0, 1.0, 2.0], 2.0),
+        ([5.0], 5.0),
+        ([1.0, 2.0, 9.0, 8.0], 2.0),
+        ([-1.0, -2.0, -9.0, -8.0], -2.0),
+        ([1e10, 0.5], 0.5),
+        ([-1e10, 0.5], 0.5),
+        ([4.0, -4.0], -4.0),
+    ],
+)
+def test_offset_is_the_median_of_the_centers(column: list[float], offset: float) -> None:
+    centers = np.array([column, column[::-1]]).T.copy()
+    for dtype in DTYPES:
+        assert kmeans.center_offset(centers.astype(dtype)).tolist() == [offset, offset]
+
+
+@pytest.mark.parametrize("name", ["offset 1e4", "outlier"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_offset_keeps_float_labels_right_far_from_the_origin(dtype: type) -> None:
-    X = hostile_data(dtype)["offset 1e4"]
+def test_offset_keeps_labels_right_far_from_the_origin_and_beside_outliers(
+    dtype: type, name: str
+) -> None:
+    X = hostile_data(dtype)[name]
     centers = np.ascontiguousarray(X[::70])
-    offset = X.mean(axis=0, dtype=np.float64).astype(dtype)
+    offset = kmeans.center_offset(centers)
     labels = assign(X, centers, offset)
     squares = np.square(X[:, None].astype(np.float64) - centers[None]).sum(axis=2)
     best = squares.min(axis=1)

@@ -34,10 +34,3 @@ def test_shift_is_the_sum_of_squared_moves() -> None:
     before = np.array([[0.0, 0.0], [1.0, 1.0]], np.float32)
     after = np.array([[3.0, 4.0], [1.0, 2.0]], np.float32)
     assert kmeans.center_shift(before, after) == 26.0
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_mean_of_centers_is_rounded_once(dtype: type) -> None:
-    centers = np.array([[1.0, 0.1], [2.0, 0.2], [4.0, 0.4]], dtype)
-    sums = [(7.0) / 3, (float(centers[0, 1]) + float(centers[1, 1]) + float(centers[2, 1])) / 3]
-    assert np.array_equal(kmeans.mean_of_centers(centers), np.array(sums).astype(dtype))

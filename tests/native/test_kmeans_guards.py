@@ -36,7 +36,7 @@ def control_word(bits: int) -> Iterator[ctypes.c_uint32]:
 
 def everything(X: np.ndarray, n_thread: int) -> list[bytes]:
     centers = np.ascontiguousarray(X[::60])
-    offset = kmeans.mean_of_centers(centers)
+    offset = kmeans.center_offset(centers)
     exponents = np.full(X.shape[1], 3, np.int32)
     labels = np.full(len(X), -1, np.int32)
     _, limbs, counts = kmeans.assign_accumulate(X, centers, offset, labels, exponents, n_thread)
