@@ -69,7 +69,10 @@ def application_state(
 
 
 def kill_application(
-    conf: HadoopConf, application_id: str, reason: str, deadlines: Deadlines | None = None
+    conf: HadoopConf,
+    application_id: str,
+    reason: str = "killed with harpy kill",
+    deadlines: Deadlines | None = None,
 ) -> None:
     """Kill one application and remove its staging folder; no error when it has ended already."""
     chosen = deadlines or Deadlines.from_environment()

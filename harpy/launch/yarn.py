@@ -11,8 +11,14 @@ from dataclasses import replace
 from typing import Any
 
 from harpy.config import Deadlines, HadoopConf
-from harpy.errors import HarpyError, LaunchError
-from harpy.launch.applications import kill_application
+from harpy.errors import HarpyError, LaunchError, SubmissionRefused
+from harpy.launch.applications import (
+    Application,
+    application_logs,
+    application_state,
+    kill_application,
+    list_applications,
+)
 from harpy.launch.base import Demand, GangSpec, Grant, JobState, Launcher, LaunchStatus
 from harpy.launch.diagnostics import attempt_failure
 from harpy.launch.job_settings import job_settings
@@ -23,6 +29,16 @@ from harpy.launch.submitter import SubmitterProcess, send_conf, wait_for
 
 # Besides its own deadline for the first contact the JVM asks a few more questions.
 _ANSWER_S = 20.0
+
+
+__all__ = (
+    "Application",
+    "YarnLauncher",
+    "application_logs",
+    "application_state",
+    "kill_application",
+    "list_applications",
+)
 
 
 class YarnLauncher(Launcher):
@@ -82,7 +98,11 @@ class YarnLauncher(Launcher):
         self._jvm.send("submit")
         seconds = self._deadlines.submit_s
         what = f"no application id {seconds:g} s after submitting job {spec.job_id}"
-        return str(self._answer("accepted", seconds, what)["application_id"])
+        try:
+            return str(self._answer("accepted", seconds, what)["application_id"])
+        except SubmissionRefused:
+            self._spec = None
+            raise
 
     def status(self) -> LaunchStatus:
         with self._changed:
@@ -97,6 +117,7 @@ class YarnLauncher(Launcher):
             if status.application_id is not None:
                 kill_application(self._conf, status.application_id, reason, self._deadlines)
             return
+        # A submission that is still under way is killed as soon as it has been accepted.
         self._jvm.send("kill", reason)
         self.wait(self._deadlines.kill_s)
 
@@ -142,11 +163,13 @@ class YarnLauncher(Launcher):
         if state.ended:
             # "ended" follows when the last failures have been fetched and the rest tidied up.
             return
-        if state is JobState.RUNNING:
-            self._mark("master_running")
-        message = self._status.message
         if state is JobState.SUBMITTED:
             message = _waiting(facts)
+        elif self._status.state is JobState.RUNNING:
+            message = self._status.message
+        else:
+            self._mark("master_running")
+            message = "the application master runs; workers start"
         self._set(state=state, tracking_url=facts["tracking_url"], message=message)
 
     def _on_progress(self, facts: Mapping[str, Any]) -> None:
@@ -185,7 +208,7 @@ class YarnLauncher(Launcher):
     # -- waiting for an answer --
 
     def _over(self) -> bool:
-        return self._status.state.ended or "exit" in self._answers
+        return self._status.state.ended or bool(self._answers.keys() & {"exit", "not_submitted"})
 
     def _answer(self, event: str, timeout_s: float, otherwise: str) -> Mapping[str, Any]:
         """The facts of `event`; the error the JVM sent instead, or LaunchError at the deadline."""
@@ -208,7 +231,8 @@ class YarnLauncher(Launcher):
 
 
 def _waiting(facts: Mapping[str, Any]) -> str:
+    """What the job waits for; the scheduler's one sentence without its time and its arithmetic."""
     words = re.sub(r"^\[[^\]]*\]\s*", "", str(facts["diagnostics"] or "")).strip()
-    return f"waiting for its application master in queue {facts['queue']}" + (
-        f": {words.splitlines()[0]}" if words else ""
-    )
+    reason = re.split(r"\s{2,}|;|\n|\. ", words, maxsplit=1)[0]
+    queue = f"queue {facts['queue']} is at {facts['queue_percent']:.0f} %"
+    return f"waiting in YARN ({queue})" + (f": {reason}" if reason else "")

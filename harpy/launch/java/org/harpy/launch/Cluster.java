@@ -70,7 +70,8 @@ final class Cluster {
         return;
       } catch (IOException e) {
         if (System.nanoTime() > deadline) {
-          throw new Unreachable(address.getHostString() + ":" + address.getPort(), e);
+          String where = address.getHostString() + ":" + address.getPort();
+          throw new Unreachable(where + ": " + e.getMessage(), e);
         }
       }
       pause();

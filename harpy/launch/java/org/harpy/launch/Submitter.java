@@ -136,10 +136,18 @@ public final class Submitter {
   private void kill(String reason) {
     Follower current = follower;
     if (current == null) {
-      // Between "submit" and its acceptance: behind it in the queue.
-      work.execute(() -> follower.kill(reason));
+      // Before a submission is accepted or refused: behind it in the queue.
+      work.execute(() -> killSubmitted(reason));
     } else {
       current.kill(reason);
+    }
+  }
+
+  private void killSubmitted(String reason) {
+    if (follower == null) {
+      events.send("not_submitted", new Json());
+    } else {
+      follower.kill(reason);
     }
   }
 
