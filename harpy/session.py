@@ -270,6 +270,10 @@ class Session:
                 self._progress.close()
         self._state = "closed"
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Session:
+        # sklearn.base.clone copies an estimator's parameters; workers stay where they are.
+        return self
+
     def __enter__(self) -> Session:
         return self.open()
 

@@ -28,6 +28,7 @@ def state_of(seed: int) -> dict[str, Any]:
     return np.random.RandomState(seed).get_state(legacy=False)
 
 
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")  # scikit-learn's, of hostile data
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_one_e_step_agrees_wherever_the_best_center_is_clear(dtype: type) -> None:
     for name, X in {**hostile_data(dtype), "digits": load_digits().data.astype(dtype)}.items():
