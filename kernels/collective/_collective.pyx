@@ -4,7 +4,7 @@
 Connections are made and authenticated by harpy.gang; arrays are shaped by its Communicator.
 """
 
-from cpython.exc cimport PyErr_CheckSignals, PyErr_Occurred
+from cpython.exc cimport PyErr_Occurred
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t
 from libcpp.string cimport string
@@ -43,8 +43,17 @@ cdef extern from * nogil:
             *message = "unknown C++ exception";
         }
     }
+    // A call waits without the GIL. What a signal handler raises stays in this thread's Python state
+    // until `translate` finds it there.
+    static int harpy_check_signals() {
+        const PyGILState_STATE state = PyGILState_Ensure();
+        const int raised = PyErr_CheckSignals();
+        PyGILState_Release(state);
+        return raised;
+    }
     """
     void harpy_current_failure(Failure*, int*, string*)
+    int harpy_check_signals()
 
 cdef int translate() except -1:
     cdef Failure failure = Failure.kMisuse
@@ -87,10 +96,6 @@ cdef extern from "mesh.h" namespace "harpy::collective" nogil:
         int size()
 
 
-cdef int check_signals() noexcept with gil:
-    return PyErr_CheckSignals()
-
-
 # Codes of frame.h, by the names that NumPy and Communicator use.
 cdef dict DTYPES = {"int32": 1, "int64": 2, "float32": 3, "float64": 4}
 cdef dict REDUCTIONS = {"sum": 1, "max": 2, "min": 3}
@@ -128,7 +133,7 @@ cdef class Mesh:
                   size_t tree_limit=65536):
         cdef vector[int] sockets = fds
         self.mesh = new CppMesh(rank, size, sockets, epoch, timeout_s, tree_limit,
-                                <InterruptCheck>check_signals)
+                                <InterruptCheck>harpy_check_signals)
 
     def __dealloc__(self):
         cdef CppMesh* mesh = self.mesh
