@@ -52,9 +52,11 @@ class _Group(click.Group):
         except click.UsageError as exc:
             # click itself suggests registered commands only.
             close = difflib.get_close_matches(args[0], self.elsewhere, n=1)
-            if close:
-                exc.message += f" Did you mean {close[0]!r}?"
-            raise
+            if not close:
+                raise
+            raise click.UsageError(
+                f"No such command {args[0]!r}. Did you mean {close[0]!r}?", ctx
+            ) from exc
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
