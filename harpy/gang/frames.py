@@ -123,7 +123,7 @@ def _decode(header: bytes, body: memoryview) -> dict[str, Any]:
     try:
         parsed = json.loads(header)
         message, described = parsed["message"], parsed["arrays"]
-        arrays = _read_arrays(described, body) if described else []
+        arrays = _read_arrays(described, body) if described or len(body) else []
         restored = _restore(message, arrays)
     except (ValueError, KeyError, TypeError, IndexError, RecursionError) as exc:
         raise ProtocolError(f"a frame holds no message: {exc}") from exc

@@ -42,7 +42,7 @@ class World:
         return len(self.meshes)
 
     def run(self, program: Callable[[int, Mesh], Any]) -> list[Any]:
-        """Call `program(rank, mesh)` on every rank at once; results, or what was raised, by rank."""
+        """Call `program(rank, mesh)` on all ranks at once; results or exceptions, by rank."""
         results: list[Any] = ["did not return"] * len(self.meshes)
 
         def one(rank: int) -> None:
