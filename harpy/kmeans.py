@@ -391,7 +391,8 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         n_thread = int(self.n_thread)
         if "n_thread" in self._untouched():
             n_thread = min(n_thread, len(os.sched_getaffinity(0)))
-        return kernels.worthwhile_threads(n_thread, *X.shape, int(self.n_clusters))
+        n_rows, n_columns = X.shape
+        return kernels.worthwhile_threads(n_thread, n_rows, n_columns, int(self.n_clusters))
 
     # Steps of predict, transform and score
 
