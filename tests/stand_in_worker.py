@@ -87,6 +87,12 @@ def stopped(hello: dict[str, Any], out: TextIO) -> int:
     return 0
 
 
+def hungry(hello: dict[str, Any], out: TextIO) -> int:
+    """Use more memory than the container of 512 MB has."""
+    eaten = b"x" * (600 << 20)
+    return waits(hello, out) + len(eaten)
+
+
 def grandchild(hello: dict[str, Any], out: TextIO) -> int:
     """Leave a process behind that holds the pipe open."""
     child = subprocess.Popen(["sleep", "60"], stdin=subprocess.DEVNULL)
@@ -117,6 +123,7 @@ BEHAVIOURS = {
     "killed": killed,
     "silent": silent,
     "stopped": stopped,
+    "hungry": hungry,
     "grandchild": grandchild,
     "waits": waits,
 }

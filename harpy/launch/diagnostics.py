@@ -11,6 +11,8 @@ from typing import Any
 from harpy.launch.base import AttemptFailure
 
 _MARK = re.compile(r"harpy-failure (\{.*\})\s*$", re.MULTILINE)
+_TIME = re.compile(r"^\[\d{4}-\d\d-\d\d [\d:.]+\]")
+_TOO_MUCH_MEMORY = re.compile(r"beyond the '(PHYSICAL|VIRTUAL)' memory limit")
 _TAIL_LINES = 20
 _SIGNALLED = 128
 
@@ -103,10 +105,10 @@ def _signal_name(number: int) -> str:
 def _hadoops_own(facts: Mapping[str, Any], words: str) -> AttemptFailure:
     """No word of ours: the container was killed, or never ran."""
     host = str(facts.get("node") or "").removeprefix("http://").split(":")[0]
-    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    lines = [_TIME.sub("", line).strip() for line in words.splitlines() if line.strip()]
     first = lines[0] if lines else "Hadoop gives no reason"
     message = f"rank {facts['task']} on {host or 'an unknown node'}: {first}"
-    if "beyond" in words and "memory limits" in words:
+    if _TOO_MUCH_MEMORY.search(words):
         message += "\n  The worker needs more than its container has: raise n_mem."
     return AttemptFailure(
         rank=facts["task"],

@@ -116,7 +116,9 @@ def _client_jars(home: str | None, path: str) -> tuple[str, ...]:
         jars = _expand([f"{f}/*" for f in (*sorted(folders), Path(home) / "lib")])
     if not _has_client(jars):
         raise HadoopNotFound(_no_client(home, program))
-    return tuple(dict.fromkeys(jars))
+    # Test jars hold settings of their own, which must not be found.
+    kept = (j for j in jars if not j.endswith(("-tests.jar", "-sources.jar")))
+    return tuple(dict.fromkeys(kept))
 
 
 def _ask_classpath(program: str) -> str:

@@ -100,8 +100,9 @@ def _failures(spec: GangSpec) -> dict[str, str]:
         "yarn.app.mapreduce.am.job.node-blacklisting.enable": "false",
         # A second master starts all ranks anew: completed ones are not to be kept.
         "yarn.app.mapreduce.am.job.recovery.enable": "false",
-        # The task's JVM speaks for its worker; only a vanished host is silent this long.
-        "mapreduce.task.timeout": "15000",
+        # The task's JVM speaks for its worker, so only a vanished host is silent this long; but the
+        # time begins with the container, and on a starved node a JVM needs 15 s to its first word.
+        "mapreduce.task.timeout": "30000",
         "mapreduce.task.timeout.check-interval-ms": "1000",
         # A host that vanished, as the master sees it: 19 s to a replacement instead of minutes.
         "yarn.client.nodemanager-connect.max-wait-ms": "3000",

@@ -1,0 +1,146 @@
+"""What Hadoop and the submitting JVM say becomes an error for people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harpy.config import Deadlines, HadoopConf
+from harpy.errors import ClusterUnreachable, JavaNotFound, LaunchError, SubmissionRefused
+from harpy.launch.base import GangSpec, Grant
+from harpy.launch.diagnostics import attempt_failure
+from harpy.launch.job_settings import job_settings
+from harpy.launch.launch_errors import jvm_died, launch_error
+
+ATTEMPT = "attempt_1_0001_m_000001_0"
+
+
+def event(diagnostics: str) -> dict[str, Any]:
+    return {"attempt": ATTEMPT, "task": 1, "node": "http://n1:8042", "diagnostics": diagnostics}
+
+
+def ours(**told: Any) -> dict[str, Any]:
+    """The event of an attempt whose failure line the task's JVM wrote, as the master has it."""
+    facts = {
+        "kind": "WorkerLost",
+        "rank": 1,
+        "attempt": ATTEMPT,
+        "host": "n1",
+        "exit_code": 1,
+        "greeted": True,
+        "killed_because": None,
+        "echo": False,
+        "error": None,
+        "python": "/opt/python",
+        "stderr": "",
+        **told,
+    }
+    line = f"Error: org.harpy.launch.WorkerFailure: harpy-failure {json.dumps(facts)}"
+    return event(f"[2026-01-01 10:00:00.1]{line}\n\tat org.harpy.launch.X.y(X.java:1)\n\n")
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"exit_code": 3}, "rank 1 on n1 ended with exit code 3 without a word"),
+        ({"exit_code": 137}, "rank 1 on n1 was killed by SIGKILL"),
+        ({"exit_code": 128 + 99}, "was killed by signal 99"),
+        ({"exit_code": 2, "greeted": False}, "exit code 2 without a word before its first word"),
+        ({"exit_code": 137, "killed_because": "was silent for 15 s"}, "n1 was silent for 15 s"),
+    ],
+)
+def test_how_a_worker_ended_is_said(told: dict[str, Any], words: str) -> None:
+    failure = attempt_failure(ours(**told))
+    assert words in failure.message
+    assert (failure.kind, failure.rank, failure.host) == ("WorkerLost", 1, "n1")
+
+
+def test_the_workers_own_error_wins_over_its_exit_code() -> None:
+    error = {"kind": "DataError", "message": "too short", "host": "n1", "detail": "Traceback …"}
+    failure = attempt_failure(ours(error=json.dumps(error)))
+    assert (failure.kind, failure.message, failure.detail) == (
+        "DataError",
+        "too short",
+        "Traceback …",
+    )
+
+
+def test_without_a_line_of_ours_hadoops_words_are_kept() -> None:
+    words = (
+        "[2026-01-01 10:00:00.1]Container [pid=7,containerID=c] is running 9 B beyond the "
+        "'PHYSICAL' memory limit. Current usage: 1.1 GB of 1 GB physical memory used; beyond "
+        "physical memory limits. Killing container.\nDump of the process-tree"
+    )
+    failure = attempt_failure(event(words))
+    assert failure.kind == "WorkerLost"
+    assert failure.host == "n1"
+    assert "rank 1 on n1: Container [pid=7" in failure.message
+    assert failure.message.endswith("raise n_mem.")
+    assert "Dump of the process-tree" in failure.detail
+
+
+def test_an_attempt_without_any_words_is_still_named() -> None:
+    failure = attempt_failure({"attempt": ATTEMPT, "task": 1, "node": None, "diagnostics": None})
+    assert failure.message == "rank 1 on an unknown node: Hadoop gives no reason"
+
+
+def test_a_client_that_needs_a_newer_java_says_which() -> None:
+    words = (
+        "Error: java.lang.UnsupportedClassVersionError: org/apache/hadoop/mapred/JobConf has been "
+        "compiled by a more recent version of the Java Runtime (class file version 61.0), this "
+        "version of the Java Runtime only recognizes class file versions up to 55.0"
+    )
+    error = jvm_died({"code": 1, "stderr": [words]}, None)
+    assert isinstance(error, JavaNotFound)
+    assert "needs Java 17, found Java 11" in str(error)
+
+
+def test_a_dead_jvm_shows_its_last_words_and_names_the_job_it_leaves() -> None:
+    error = jvm_died({"code": -9, "stderr": ["OutOfMemoryError"]}, "application_1_1")
+    assert isinstance(error, LaunchError)
+    assert "code -9; application_1_1 goes on without it" in str(error)
+    assert "OutOfMemoryError" in str(error)
+
+
+def test_submitter_errors_become_harpys() -> None:
+    conf = HadoopConf({"yarn.resourcemanager.hostname": "rm1"}, Path("/etc/hadoop"))
+    refused = launch_error({"kind": "SubmissionRefused", "message": "queue full"}, conf)
+    assert isinstance(refused, SubmissionRefused)
+    assert str(refused) == "Hadoop refused the job: queue full"
+    lost = launch_error({"kind": "ClusterUnreachable", "message": "refused"}, conf)
+    assert isinstance(lost, ClusterUnreachable)
+    assert "ResourceManager at rm1:8032 does not answer" in str(lost)
+    assert "/etc/hadoop/yarn-site.xml" in str(lost)
+
+
+def spec(**more: Any) -> GangSpec:
+    chosen: dict[str, Any] = {
+        "job_id": "j1",
+        "job_url": "hdfs://nn:8020/user/me/harpy-work/j1",
+        "grant": Grant(2, 4, 2048, queue="q", vcores=3),
+        "secret": b"\x01" * 32,
+        "python": "/opt/python",
+        "name": "harpy j1",
+        **more,
+    }
+    return GangSpec(**chosen)
+
+
+def test_job_settings_carry_the_grant_and_the_work_directorys_file_system() -> None:
+    settings = job_settings(spec(), Deadlines())
+    assert settings["harpy.n-node"] == "2"
+    assert settings["harpy.n-thread"] == "4"
+    assert settings["mapreduce.map.memory.mb"] == "2048"
+    assert settings["mapreduce.map.cpu.vcores"] == "3"
+    assert settings["mapreduce.job.queuename"] == "q"
+    assert settings["mapreduce.job.hdfs-servers"] == "hdfs://nn:8020"
+    assert settings["mapreduce.map.maxattempts"] == "1"
+
+
+def test_job_settings_of_the_user_win_and_never_hold_the_secret() -> None:
+    settings = job_settings(spec(hadoop_conf={"mapreduce.task.timeout": "9"}), Deadlines())
+    assert settings["mapreduce.task.timeout"] == "9"
+    assert not any((b"\x01" * 32).hex() in value for value in settings.values())
