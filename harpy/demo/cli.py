@@ -63,10 +63,10 @@ def demo(
     """
     from harpy.demo.comparison import Placement, compare
     from harpy.demo.packages import require
-    from harpy.demo.report import prepare_output, score_table, write_results
+    from harpy.demo.report import check_output, score_table, write_results
 
     require("matplotlib")
-    prepare_output(output)
+    check_output(output)
     launcher, reason = resolve_launcher(launcher)
     placement = Placement(launcher, n_node, n_thread)
     pictures = _load(images)
@@ -100,7 +100,7 @@ def _load(images: Path | None) -> PictureSet:
         f"features: {pictures.features}"
     )
     if pictures.skipped:
-        _say(f"skipped {len(pictures.skipped)} files that are not readable pictures:")
+        _say(f"skipped what is not a readable picture ({len(pictures.skipped)}):")
         for line in pictures.skipped[:_NAMED]:
             _say(f"  {line}")
         if len(pictures.skipped) > _NAMED:

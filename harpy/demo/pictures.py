@@ -126,10 +126,13 @@ def read_grey(path: Path) -> np.ndarray:
 
 def describe(path: Path) -> np.ndarray | str:
     """The oriented gradients of one photograph, or why it cannot be read."""
+    from PIL import UnidentifiedImageError
     from skimage.feature import hog
 
     try:
         grey = read_grey(path)
+    except UnidentifiedImageError:
+        return "not a picture"
     except Exception as exc:  # whatever a decoder makes of a broken or foreign file
         return f"{type(exc).__name__}: {exc}"
     return hog(

@@ -24,28 +24,29 @@ LABELS = "labels.csv"
 REPORT = "report.json"
 
 
-def prepare_output(folder: Path) -> None:
-    """Make the folder for the results, before any work is done.
+def check_output(folder: Path) -> None:
+    """See, before any work is done, that results can be written there; makes nothing yet.
 
     Raises
     ------
     ConfigError
-        It cannot be made or written to.
+        It is a file, or neither it nor the nearest folder above it is writable.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK | os.X_OK)
-        problem = "not writable"
-    except OSError as exc:
-        writable, problem = False, exc.strerror or str(exc)
-    if not writable:
-        raise ConfigError(f"cannot write results to {folder}: {problem}; choose another --output")
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        problem = f"{nearest} is a file"
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        problem = f"{nearest} is not writable"
+    else:
+        return
+    raise ConfigError(f"cannot write results to {folder}: {problem}; choose another --output")
 
 
 def write_results(
     folder: Path, pictures: PictureSet, outcomes: list[Outcome], placement: Placement
 ) -> dict[str, Any]:
     """Write contact sheet, labels and report of a comparison; return the report."""
+    folder.mkdir(parents=True, exist_ok=True)
     best = outcomes[-1]
     targets = [folder / name for name in SHEETS]
     draw_contact_sheet(pictures, best, _subtitle(best), targets)
@@ -57,11 +58,12 @@ def write_results(
 
 def _subtitle(outcome: Outcome) -> str:
     scores = outcome.scores
-    where = "local"
+    where = "on this machine"
     if outcome.job is not None:
-        where = f"{outcome.job.n_node} workers, {outcome.job.launcher}"
+        workers = "1 worker" if outcome.job.n_node == 1 else f"{outcome.job.n_node} workers"
+        where = f"{workers} {'on YARN' if outcome.job.launcher == 'yarn' else 'on this machine'}"
     return (
-        f"{outcome.name} ({where}) · ARI {scores['ARI']:.2f} · "
+        f"{outcome.name}, {where} · ARI {scores['ARI']:.2f} · "
         f"V-measure {scores['V-measure']:.2f} · silhouette {scores['silhouette']:.2f}"
     )
 

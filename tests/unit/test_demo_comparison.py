@@ -167,9 +167,18 @@ def test_demo_as_json_says_nothing_else_on_stdout(tmp_path: Path) -> None:
 def test_demo_refuses_an_output_that_is_a_file(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="needs matplotlib, of the demo extra")
     (tmp_path / "taken").touch()
-    result = CliRunner().invoke(demo, ["--output", str(tmp_path / "taken")])
+    for output in (tmp_path / "taken", tmp_path / "taken" / "below"):
+        result = CliRunner().invoke(demo, ["--output", str(output)])
+        assert isinstance(result.exception, ConfigError)
+        assert "taken is a file; choose another --output" in str(result.exception)
+
+
+def test_demo_that_fails_leaves_no_output_folder(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs matplotlib, of the demo extra")
+    arguments = ["--launcher", "local", "--n-clusters", "5000", "--output", str(tmp_path / "out")]
+    result = CliRunner().invoke(demo, arguments)
     assert isinstance(result.exception, ConfigError)
-    assert "choose another --output" in str(result.exception)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_scenes_are_told_apart(shared_data: Path, tmp_path: Path) -> None:
