@@ -21,8 +21,11 @@ GUARDIAN = """
 import sys
 from pathlib import Path
 from harpy.cluster.embedded import EmbeddedCluster
+home = Path(sys.argv[1])
 sys.stdin.read()
-EmbeddedCluster(Path(sys.argv[1])).down(delete=True)
+EmbeddedCluster(home).down(delete=True)
+if home.exists():  # no cluster was ever started there
+    home.rmdir()
 """
 
 
@@ -55,8 +58,8 @@ class RunningCluster:
 
 
 @contextmanager
-def running_cluster(shape: Shape) -> Iterator[RunningCluster]:
-    """Run a cluster in a temporary directory on free ports; gone at the end, come what may."""
+def guarded_home() -> Iterator[Path]:
+    """Make a state directory, readable by all; cluster and directory are gone at the end."""
     # Not below pytest's own temporary directories: those are closed to other users.
     home = Path(tempfile.mkdtemp(prefix="harpy-test-cluster-"))
     home.chmod(0o755)
@@ -67,12 +70,19 @@ def running_cluster(shape: Shape) -> Iterator[RunningCluster]:
         start_new_session=True,  # a Ctrl-C for the tests is not for it
     )
     try:
+        yield home
+    finally:
+        guardian.communicate(timeout=60)
+        assert guardian.returncode == 0, f"the cluster in {home} could not be stopped"
+        assert not home.exists()
+
+
+@contextmanager
+def running_cluster(shape: Shape) -> Iterator[RunningCluster]:
+    """Run a cluster on free ports, apart from any that a user of this machine may have."""
+    with guarded_home() as home:
         embedded = EmbeddedCluster(home)
         state = embedded.up(shape, users=["nobody"], default_ports=False)
         settings = embedded.environment()
         path = f"{embedded.layout.bin}{os.pathsep}{os.environ['PATH']}"
         yield RunningCluster(home, {**os.environ, **settings, "PATH": path}, state)
-    finally:
-        guardian.communicate(timeout=60)
-        assert guardian.returncode == 0, f"the cluster in {home} could not be stopped"
-        assert not home.exists()

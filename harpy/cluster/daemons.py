@@ -212,7 +212,9 @@ def _gone(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Proc
 
 def _running(process: psutil.Process) -> bool:
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        # Its first thread may be a zombie while others still close files and ports.
+        ended = process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
+        return process.is_running() and not ended
     except psutil.NoSuchProcess:
         return False
 

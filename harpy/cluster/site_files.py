@@ -18,6 +18,7 @@ LOG4J = """\
 hadoop.root.logger=INFO,console
 log4j.rootLogger=${hadoop.root.logger}
 log4j.logger.org.apache.hadoop.util.NativeCodeLoader=ERROR
+log4j.logger.http.requests=WARN
 log4j.appender.console=org.apache.log4j.ConsoleAppender
 log4j.appender.console.target=System.err
 log4j.appender.console.layout=org.apache.log4j.PatternLayout
