@@ -88,8 +88,9 @@ def stopped(hello: dict[str, Any], out: TextIO) -> int:
 
 
 def hungry(hello: dict[str, Any], out: TextIO) -> int:
-    """Use more memory than the container of 512 MB has."""
-    eaten = b"x" * (600 << 20)
+    """Use more memory than the container of 1024 MB has, after a few looks at it."""
+    time.sleep(4)
+    eaten = b"x" * (1200 << 20)
     return waits(hello, out) + len(eaten)
 
 

@@ -141,6 +141,10 @@ STOCK: Profile = {
         "yarn.nodemanager.vmem-check-enabled": ("true", "kills what maps too much"),
         "yarn.nodemanager.vmem-pmem-ratio": ("2.1", "address space per granted memory"),
         "yarn.nodemanager.pmem-check-enabled": ("true", "kills what uses too much"),
+        "yarn.nodemanager.resource.memory.enforced": (
+            "false",
+            "at true, Hadoop 3.5's default, both checks are left to control groups, in use or not",
+        ),
         "yarn.scheduler.minimum-allocation-mb": ("1024", "every container is rounded up to it"),
         "yarn.scheduler.maximum-allocation-mb": ("8192", "below harpy's default n_mem of 10240"),
         "yarn.scheduler.maximum-allocation-vcores": ("4", "below harpy's default n_thread of 8"),
