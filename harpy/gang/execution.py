@@ -61,7 +61,8 @@ class Execution:
         self._outputs = Outputs(
             around.directory.run(spec.run), around.rank, around.send if spec.deliver else None
         )
-        self._peers: queue.SimpleQueue[tuple[tuple[Member, ...], int]] = queue.SimpleQueue()
+        # The addresses and the epoch; None ends the wait for them.
+        self._peers: queue.SimpleQueue[tuple[tuple[Member, ...], int] | None] = queue.SimpleQueue()
         self._communicator: Communicator | None = None
         self._lock = threading.Lock()
         self._abort_reason: str | None = None
@@ -158,9 +159,12 @@ class Execution:
 
             return LocalCommunicator()
         around.send({"type": "comm", "run": self.spec.run})
-        # No deadline here: the hub keeps it, and an abort interrupts this wait.
-        members, epoch = self._peers.get()
-        communicator = around.form_mesh(members, epoch)
+        # No deadline here: the hub keeps it, and an abort ends this wait.
+        peers = self._peers.get()
+        if peers is None:
+            self._check_abort()
+            raise PeerLost("the run was aborted")
+        communicator = around.form_mesh(*peers)
         with self._lock:
             self._communicator = communicator
         self._check_abort()
@@ -216,16 +220,17 @@ class Execution:
         self._peers.put((members, epoch))
 
     def abort(self, reason: str) -> None:
-        """Stop the program: its collectives and its main thread get PeerLost(reason)."""
+        """Stop the program where it waits for others: in a collective or for the communicator."""
         with self._lock:
             if self._abort_reason is not None:
                 return
             self._abort_reason = reason
         self._leave(reason)
-        self.interrupt()
+        self._peers.put(None)
 
     def interrupt(self) -> None:
-        """Have `on_signal` run in the main thread, also in the middle of a wait."""
+        """Have `on_signal` raise in the main thread, whatever it does. Second to `abort`: an import
+        that is torn in the middle may not work again in this process."""
         if self._interruptible:
             signal.pthread_kill(threading.main_thread().ident or 0, ABORT_SIGNAL)
 

@@ -48,6 +48,8 @@ class Hub:
         Numeric local address.
     port_range : (int, int)
         First and last port to try; (0, 0) for any.
+    on_end : callable
+        Called last in the hub's thread, with whether all ranks had been there.
     on_crash : callable
         Called with the exception if the hub's thread dies of a bug; must end the process.
     """
@@ -61,6 +63,7 @@ class Hub:
         bind: str,
         port_range: tuple[int, int],
         deadlines: Deadlines,
+        on_end: Callable[[bool], None],
         on_crash: Callable[[BaseException], None],
     ) -> None:
         self._gang = gang
@@ -68,7 +71,7 @@ class Hub:
         self._job_id = job_id
         self._me = Identity(Role.HUB, 0, attempt)
         self._deadlines = deadlines
-        self._on_crash = on_crash
+        self._on_end, self._on_crash = on_end, on_crash
         self._listener = listen(bind, port_range, backlog=gang.n_node + 64)
         self._listener.setblocking(False)
         self.address, self.port = self._listener.getsockname()[:2]
@@ -82,11 +85,6 @@ class Hub:
         self._stopping: float | None = None  # deadline of the linger
         self._thread = threading.Thread(target=self._main, name="harpy-hub", daemon=True)
 
-    @property
-    def complete(self) -> bool:
-        """Whether all ranks have joined at some time."""
-        return self._gang.complete
-
     def start(self) -> None:
         self._thread.start()
 
@@ -99,6 +97,7 @@ class Hub:
     def _main(self) -> None:
         try:
             self._serve()
+            self._on_end(self._gang.complete)
         except BaseException as exc:
             self._on_crash(exc)
         finally:

@@ -5,6 +5,7 @@ Owns the process: its descriptors, signals, threads and how it ends. One run is 
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -36,7 +37,7 @@ THREAD_VARIABLES = (
 )
 HUB_LINGER_S = 10.0
 TELL_S = 1.0
-INTERRUPT_S = 0.25  # between interruptions of a program that is to stop
+INTERRUPT_S = 0.5  # before the first and between further interruptions of a program that is to stop
 
 
 def main() -> NoReturn:
@@ -44,6 +45,8 @@ def main() -> NoReturn:
     # Before anything that could print or fork.
     lifeline = Lifeline()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # A crash in native code then ends with the program's lines on stderr, which the launcher shows.
+    faulthandler.enable()
     lifeline.say("hello", f"1 {os.getpid()}")
     try:
         hello = lifeline.read_hello()
@@ -180,7 +183,8 @@ class Worker:
             hello.bind,
             hello.port_range,
             job.deadlines,
-            self._on_hub_crash,
+            on_end=lambda complete: None if complete else directory.publish_end(),
+            on_crash=self._on_hub_crash,
         )
         hub.start()
         directory.publish_rank0(hello.attempt, hub.address, hub.port)
@@ -215,8 +219,6 @@ class Worker:
         assert self._link is not None
         self._link.close()
         if self._hub is not None:
-            if not self._hub.complete:
-                self._around.directory.publish_end()
             self._hub.join(HUB_LINGER_S)
         if message["cause"] is None:
             self._lifeline.status(message["reason"])

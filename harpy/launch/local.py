@@ -30,7 +30,7 @@ from harpy.launch.local_child import LocalChild
 
 BIND = "127.0.0.1"
 POLL_S = 0.02
-FOLLOW_S = 2.0  # after the first failure: for the others to end by themselves
+FOLLOW_S = 5.0  # after the first failure: for the others to end by themselves
 TERMINATE_S = 0.25  # between SIGTERM and SIGKILL, as YARN does it
 
 
