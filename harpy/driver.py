@@ -10,7 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -25,10 +25,10 @@ from harpy.errors import (
     JobKilled,
     PeerLost,
     RendezvousTimeout,
-    RunError,
     RunTimeout,
     SessionClosed,
     StorageError,
+    StoragePermissionError,
     WorkerLost,
 )
 from harpy.gang.control import ControlChannel, Progressed, RunDone, RunFailed, SessionEnded
@@ -43,8 +43,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("harpy")
 
+DETAIL_LINES = 20  # of a traceback or log in an error's message; all that came is in `detail`
+DETAIL_COLUMNS = 500
 POLL_S = 0.05  # how often the driver looks for rank 0, an event or the job's state
-CAUSE_S = 5.0  # how long after a failure to wait for word of its first cause
+CAUSE_S = 15.0  # how long after a failure to wait for the launcher's word of its first cause
 
 
 class GangDriver:
@@ -54,6 +56,7 @@ class GangDriver:
         self.options = options
         self.deadlines = Deadlines.from_environment()
         self.usable = True  # False once the gang has ended for whatever reason
+        self._gang_stands = False  # the last run failed, and its gang waits for the next
         self._progress = progress
         self._secret = secrets.token_bytes(32)
         self._job_id = f"{options.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
@@ -76,6 +79,9 @@ class GangDriver:
         self._launcher.open()
         options = self.options
         self._fs, workdir = self._resolve_workdir()
+        with suppress(StoragePermissionError):  # create() below says what to do about it
+            # A NameNode that is down is met here, before there is anything to record or remove.
+            self._fs.exists(workdir)
         self._grant = self._launcher.preflight(
             Demand(options.n_node, options.n_thread, options.n_mem, options.queue, options.wishes)
         )
@@ -147,7 +153,8 @@ class GangDriver:
         assert self._directory is not None
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         first = self._n_runs == 0
-        with self.cleaned_up_on_error(keep_after=errors.ProgramFailed):
+        self._gang_stands = False
+        with self.cleaned_up_on_error():
             self._n_runs += 1
             spec = self._describe_run(source, params, data)
             if first and self.options.single_run:
@@ -259,6 +266,7 @@ class GangDriver:
         if event.kind == "WorkerLost":
             # The gang saw a silent peer; the launcher may know how it died.
             return self._cause(make_error(event.kind, event.message, event.rank, event.host))
+        self._gang_stands = not self.options.single_run and event.kind != "RendezvousTimeout"
         return make_error(event.kind, event.message, event.rank, event.host, event.detail)
 
     def _cause(self, seen: Exception | None) -> HarpyError:
@@ -317,19 +325,13 @@ class GangDriver:
             self._release()
 
     @contextmanager
-    def cleaned_up_on_error(self, keep_after: type[BaseException] | None = None) -> Iterator[None]:
+    def cleaned_up_on_error(self) -> Iterator[None]:
         """Whatever goes wrong inside, Ctrl-C included, ends the job and removes its traces, except
-        a `keep_after` in a kept session, which outlives a failed program."""
+        the failure of a program in a kept session, whose gang waits for the next run."""
         try:
             yield
         except BaseException as exc:
-            survives = (
-                keep_after is not None
-                and isinstance(exc, keep_after)
-                and not self.options.single_run
-                and not self._launcher.status().state.ended
-            )
-            if not survives:
+            if not self._gang_stands or self._launcher.status().state.ended:
                 try:
                     self.abandon(type(exc).__name__)
                 except HarpyError as problem:
@@ -346,7 +348,7 @@ class GangDriver:
         if self._directory is None or self._record is None:
             return
         if self.options.keep:
-            registry.update(self._record, keep=True)
+            registry.update(self._record, ended=True)
             return
         try:
             self._directory.remove()
@@ -388,10 +390,16 @@ class GangDriver:
         """The file system and URL below which job directories are made."""
         default_fs = "file://" if self.options.launcher == "local" else self._conf.default_fs
         given = self.options.workdir
+        if default_fs == "file:" and (given is None or "://" not in given):
+            raise ConfigError(
+                f"{self._conf.directory} names no file system of the cluster (fs.defaultFS in "
+                "core-site.xml).\n  Point HADOOP_CONF_DIR at the cluster's configuration, or give "
+                "workdir as a URL that all nodes can reach: hdfs://… or file://…"
+            )
         if given is None:
             fs = filesystem(default_fs, hadoop_conf=self._conf, deadlines=self.deadlines)
             return fs, f"{fs.home()}/{self.options.default_workdir}"
-        url = given if "://" in given else default_fs.rstrip("/") + str(Path("/") / given)
+        url = given if "://" in given else default_fs + str(Path("/") / given)
         if urlsplit(url).scheme not in ("hdfs", "file"):
             raise ConfigError(f"workdir must be a path, hdfs:// or file://, got {given!r}")
         return filesystem(url, hadoop_conf=self._conf, deadlines=self.deadlines), url.rstrip("/")
@@ -411,14 +419,19 @@ class GangDriver:
 def make_error(
     kind: str, message: str, rank: int | None = None, host: str | None = None, detail: str = ""
 ) -> HarpyError:
-    """The error class named `kind` with the place and the first lines of its cause."""
+    """The error class named `kind` with the place and the last lines of its cause."""
     cls = getattr(errors, kind, WorkerLost)
-    where = f"rank {rank} on {host}: " if rank is not None and host else ""
-    text = f"{where}{message}"
-    if detail:
-        text += "\n" + "\n".join(f"  | {line}" for line in detail.rstrip().splitlines()[-20:])
-    if issubclass(cls, RunError):
-        return cls(text, rank=rank, host=host, detail=detail)
-    if issubclass(cls, HarpyError):
-        return cls(text)
-    return WorkerLost(text, rank=rank, host=host, detail=detail)
+    if not issubclass(cls, HarpyError):
+        cls = WorkerLost
+    named = message.startswith(f"rank {rank}") or f"node {host}" in message
+    where = f"rank {rank} on {host}: " if rank is not None and host and not named else ""
+    lines = [line for line in map(printable, detail.splitlines()) if line.strip()]
+    error = cls("\n".join([where + message, *(f"  | {line}" for line in lines[-DETAIL_LINES:])]))
+    error.rank, error.host, error.detail = rank, host, detail
+    return error
+
+
+def printable(line: str) -> str:
+    """A line as a terminal may show it: no control characters, not longer than a few lines."""
+    shown = "".join(c if c.isprintable() or c == "\t" else "�" for c in line)
+    return shown if len(shown) <= DETAIL_COLUMNS else shown[:DETAIL_COLUMNS] + " …"

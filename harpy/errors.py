@@ -37,9 +37,16 @@ from __future__ import annotations
 
 
 class HarpyError(Exception):
-    """Base of all errors raised by harpy; `exit_code` is what the command line returns for it."""
+    """Base of all errors raised by harpy; `exit_code` is what the command line returns for it.
+
+    Where the cause was a worker, `rank` and `host` say which, and `detail` holds its traceback or
+    the end of its log.
+    """
 
     exit_code = 1
+    rank: int | None = None
+    host: str | None = None
+    detail: str = ""
 
 
 class ConfigError(HarpyError, ValueError):
@@ -145,8 +152,7 @@ class PeerLost(GangError, ConnectionError):
 
 
 class RunError(HarpyError, RuntimeError):
-    """A run failed. `rank` and `host` say where the first cause was, `detail` holds its traceback
-    or the end of its log."""
+    """A run failed; its first cause is in `rank`, `host` and `detail`."""
 
     exit_code = 6
 

@@ -234,7 +234,11 @@ class Session:
         Raises
         ------
         RunError
-            With the first cause: ProgramFailed, WorkerLost or RunTimeout.
+            With the first cause: ProgramFailed (the session can run again), WorkerLost or
+            RunTimeout (it is over). `rank`, `host` and `detail` say where and how.
+        HarpyError
+            What else the program met on a worker, with the same attributes: DataError,
+            StorageError, or ProtocolError where ranks made different collective calls.
         """
         source = resolve_program(program)
         if self._state != "open":
@@ -302,9 +306,11 @@ def run_in_process(
     """Execute a program as the only worker, here and now; its errors come as they are."""
     from harpy.gang.context import Context
     from harpy.gang.programs import load_program
+    from harpy.storage.values import check_value
 
     context = Context.in_process(
         params=params, data=data, n_thread=options.n_thread, on_progress=progress.iteration
     )
     value = load_program(source)(context)
+    check_value(value, "the program's result")  # as where it would have to travel
     return value, context.saved
