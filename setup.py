@@ -70,13 +70,14 @@ def build_launcher_jar(target: Path) -> None:
         subprocess.run([*command, f"-DoutputDirectory={work}/api"], cwd=work, check=True)
         api = ":".join(glob(f"{work}/api/*.jar"))
         options = ["--release", JAVA_RELEASE, "-Xlint:all,-options,-serial,-processing"]
-        subprocess.run(
-            [javac, *options, "-cp", api, "-d", f"{work}/classes", *sources], check=True
-        )
+        subprocess.run([javac, *options, "-cp", api, "-d", f"{work}/classes", *sources], check=True)
         built = f"{work}/launcher.jar"
         subprocess.run([jar, "--create", "--file", built, "-C", f"{work}/classes", "."], check=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(built, target)
+        # Renamed into place: a JVM that has the old one open keeps it whole.
+        fresh = target.with_suffix(".new")
+        shutil.copyfile(built, fresh)
+        fresh.replace(target)
 
 
 class BuildNative(build_ext):

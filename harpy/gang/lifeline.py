@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 PROTOCOL = 1
 MAX_HELLO_BYTES = 64 << 10
 HELLO_S = 60.0  # the launcher writes it right after the start
+MAX_ERROR_CHARS = 16_000
 MAX_LINE_CHARS = 4000  # below PIPE_BUF even in UTF-8's usual mix: short lines are written whole
 
 # exit codes, docs/architecture.md
@@ -130,9 +131,16 @@ class Lifeline:
 
     def error(self, cause: Mapping[str, Any]) -> None:
         """The worker's own failure; only the first is said."""
-        if not self._said_error:
-            self._said_error = True
-            self.say("error", json.dumps(dict(cause)))
+        if self._said_error:
+            return
+        self._said_error = True
+        said = dict(cause)
+        # Encoded once more on its way through Hadoop, whose text for a failed task is limited.
+        while len(json.dumps(json.dumps(said))) > MAX_ERROR_CHARS and said.get("detail"):
+            said["detail"] = said["detail"][len(said["detail"]) // 2 + 1 :]
+        while len(json.dumps(json.dumps(said))) > MAX_ERROR_CHARS and said.get("message"):
+            said["message"] = said["message"][: len(said["message"]) // 2]
+        self.say("error", json.dumps(said))
 
 
 def die_with_children() -> NoReturn:

@@ -14,6 +14,25 @@ final class Json {
     return this;
   }
 
+  /** Puts as much of the end of a text as keeps the whole object below so many characters. */
+  Json putEndOf(String name, String value, int longest) {
+    int room = longest - text.length() - name.length() - 8;
+    String end = value;
+    for (StringBuilder quoted = quoted(end); quoted.length() > room; quoted = quoted(end)) {
+      end = end.substring(end.length() - end.length() / 2);
+      if (end.isEmpty()) {
+        break;
+      }
+    }
+    return put(name, end);
+  }
+
+  private static StringBuilder quoted(String value) {
+    StringBuilder out = new StringBuilder();
+    quote(value, out);
+    return out;
+  }
+
   private void append(Object value) {
     if (value == null) {
       text.append("null");

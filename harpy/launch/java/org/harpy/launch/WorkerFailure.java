@@ -9,6 +9,9 @@ import java.io.IOException;
 final class WorkerFailure extends IOException {
   private static final long serialVersionUID = 1L;
 
+  /** MapReduce cuts the text of a failure at 65535 / 3 characters; cut JSON says nothing. */
+  static final int LONGEST = 21000;
+
   WorkerFailure(Json facts) {
     super("harpy-failure " + facts);
   }

@@ -72,15 +72,15 @@ public final class WorkerRecordReader extends RecordReader<IntWritable, Text> {
   private WorkerFailure failure() {
     int code = worker.exitCode();
     boolean echo = code == EXIT_ECHO || code == EXIT_SUPERSEDED;
-    return new WorkerFailure(
+    Json facts =
         facts("WorkerLost")
             .put("exit_code", code)
             .put("greeted", worker.greeted())
             .put("killed_because", worker.killedBecause())
             .put("echo", echo)
             .put("error", error)
-            .put("python", command.python())
-            .put("stderr", StderrTail.read()));
+            .put("python", command.python());
+    return new WorkerFailure(facts.putEndOf("stderr", StderrTail.read(), WorkerFailure.LONGEST));
   }
 
   private Json facts(String kind) {
