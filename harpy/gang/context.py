@@ -163,6 +163,11 @@ class Context:
         given = np.asarray(array)
         if given.ndim == 0:
             raise DataError(f"output {name!r} is a single number; return it from the program")
+        if given.dtype.kind not in "biufcSU":
+            raise DataError(
+                f"output {name!r} is an array of dtype {given.dtype}; expected numbers, booleans "
+                "or strings"
+            )
         self._saved_names.add(name)
         self._on_save(name, given)
 

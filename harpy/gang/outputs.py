@@ -12,7 +12,7 @@ import numpy as np
 
 from harpy.errors import DataError
 from harpy.gang.frames import array_bytes
-from harpy.storage import RunDirectory
+from harpy.storage import RunDirectory, check_value
 
 DELIVER_BYTES = 16 << 20  # larger arrays go through files even when the driver listens
 COPY_BYTES = 256 << 20  # larger arrays are written before `save` returns, without a copy
@@ -66,21 +66,18 @@ class Outputs:
         """What the program returned; only rank 0's counts."""
         if self._rank != 0:
             return
-        if self._send is not None:
-            try:
-                if array_bytes({"value": value}) <= DELIVER_BYTES:
-                    self.delivered = {"value": value, "in_file": False}
-                    return
-            except TypeError as exc:
-                raise DataError(f"the program's result cannot be sent: {exc}") from exc
-            self.delivered = {"value": None, "in_file": True}
-        self._write(self._write_result, value)
-
-    def _write_result(self, value: Any) -> None:
         try:
-            self._directory.write_result(value)
+            check_value(value)
         except DataError as exc:
-            raise DataError(f"the program's result cannot be stored: {exc}") from exc
+            raise DataError(
+                f"what the program returned cannot travel to the driver: {exc}"
+            ) from exc
+        if self._send is not None:
+            if array_bytes({"value": value}) <= DELIVER_BYTES:
+                self.delivered = {"value": value, "in_file": False}
+                return
+            self.delivered = {"value": None, "in_file": True}
+        self._write(self._directory.write_result, value)
 
     def report(self, report: dict[str, Any]) -> None:
         if self._send is None or report["error"] is not None:

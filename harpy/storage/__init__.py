@@ -6,7 +6,13 @@ Nothing heavy is imported until used: workers import this room.
 from harpy.storage.filesystem import Entry, FileSystem, Writer, filesystem, join
 from harpy.storage.job_directory import JobDirectory, Rank0Address, RunDirectory
 from harpy.storage.staging import StagedArray, content_hash, open_staged, stage_array
-from harpy.storage.values import read_array_parts, read_value, write_array_part, write_value
+from harpy.storage.values import (
+    check_value,
+    read_array_parts,
+    read_value,
+    write_array_part,
+    write_value,
+)
 
 __all__ = [
     "Entry",
@@ -16,6 +22,7 @@ __all__ = [
     "RunDirectory",
     "StagedArray",
     "Writer",
+    "check_value",
     "content_hash",
     "filesystem",
     "join",

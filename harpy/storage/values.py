@@ -19,6 +19,7 @@ from harpy.storage.arrays import NpyFile, little_endian, write_npy
 from harpy.storage.filesystem import FileSystem
 
 FORMAT = 1
+ARRAY_KINDS = "biufcSU"  # numbers, booleans and strings of fixed length: no pickle needed
 _INLINE_BYTES = 64 << 10
 _ARRAY, _FLOAT = "$array", "$float"  # reserved keys
 
@@ -36,9 +37,10 @@ def write_value(fs: FileSystem, path: str, value: Any) -> None:
     DataError
         Something in it is of another type; the message says where.
     """
+    check_value(value)
     stem = path.removesuffix(".json")
     large: list[np.ndarray] = []
-    text = json.dumps({"format": FORMAT, "value": _encode(value, "value", large)}, allow_nan=False)
+    text = json.dumps({"format": FORMAT, "value": _encode(value, large)}, allow_nan=False)
     for number, array in enumerate(large):
         write_npy(fs, f"{stem}-{number}.npy", array)
     fs.write_bytes(path, text.encode(), overwrite=True)
@@ -57,31 +59,46 @@ def read_value(fs: FileSystem, path: str) -> Any:
         raise DataError(f"{path} is not a value written by harpy: {exc}") from exc
 
 
-def _encode(value: Any, where: str, large: list[np.ndarray]) -> Any:
-    if isinstance(value, np.ndarray):
-        return {_ARRAY: _encode_array(value, where, large)}
+def check_value(value: Any, where: str = "value") -> None:
+    """Refuse what `write_value` could not write: DataError with the place of the misfit."""
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or isinstance(value, bool | int | str):
-        return value
+    if value is None or isinstance(value, bool | int | float | str):
+        return
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind not in ARRAY_KINDS:
+            expected = "expected numbers or strings"
+            raise DataError(f"{where} is an array of dtype {value.dtype}; {expected}")
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            check_value(item, f"{where}[{number}]")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str) or key in (_ARRAY, _FLOAT):
+                raise DataError(f"{where} has the key {key!r}; keys must be str, not reserved")
+            check_value(item, f"{where}[{key!r}]")
+    else:
+        raise DataError(
+            f"{where} is a {type(value).__name__}; expected None, bool, int, float, str, list, "
+            "dict or numpy array"
+        )
+
+
+def _encode(value: Any, large: list[np.ndarray]) -> Any:
+    if isinstance(value, np.ndarray):
+        return {_ARRAY: _encode_array(value, large)}
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, float):
         return value if math.isfinite(value) else {_FLOAT: repr(value)}
     if isinstance(value, list | tuple):
-        return [_encode(item, f"{where}[{i}]", large) for i, item in enumerate(value)]
+        return [_encode(item, large) for item in value]
     if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str) or key in (_ARRAY, _FLOAT):
-                raise DataError(f"{where} has the key {key!r}; keys must be str, not reserved")
-        return {key: _encode(item, f"{where}[{key!r}]", large) for key, item in value.items()}
-    raise DataError(
-        f"{where} is a {type(value).__name__}; expected None, bool, int, float, str, list, dict "
-        "or numpy array"
-    )
+        return {key: _encode(item, large) for key, item in value.items()}
+    return value
 
 
-def _encode_array(array: np.ndarray, where: str, large: list[np.ndarray]) -> dict[str, Any]:
-    if array.dtype.kind not in "biufcSU":
-        raise DataError(f"{where} is an array of dtype {array.dtype}; expected numbers or strings")
+def _encode_array(array: np.ndarray, large: list[np.ndarray]) -> dict[str, Any]:
     if array.nbytes > _INLINE_BYTES:
         large.append(array)
         return {"file": len(large) - 1}
@@ -139,7 +156,7 @@ def read_array_parts(fs: FileSystem, directory: str) -> np.ndarray:
 
 def write_array_part(fs: FileSystem, path: str, array: np.ndarray) -> None:
     """Write one rank's rows of an output; at least 1-d, numbers or fixed-length strings."""
-    if array.ndim == 0 or array.dtype.kind not in "biufcSU":
+    if array.ndim == 0 or array.dtype.kind not in ARRAY_KINDS:
         raise DataError(
             f"cannot save an array of dtype {array.dtype} and shape {array.shape}: expected "
             "numbers with at least one dimension; return single values from the program instead"
