@@ -15,6 +15,12 @@ LAUNCHERS = ("auto", "local", "yarn")
 # Read in this order; a later file overrides an earlier one, as Hadoop's client does.
 SITE_FILES = ("core-site.xml", "hdfs-site.xml", "yarn-site.xml", "mapred-site.xml")
 
+HOW_TO_CONFIGURE = (
+    "  on a cluster's client machine: export HADOOP_CONF_DIR=/etc/hadoop/conf\n"
+    '  for a cluster on this machine: harpy cluster up && eval "$(harpy cluster env)"\n'
+    '  without Hadoop: launcher="local"'
+)
+
 
 @dataclass(frozen=True)
 class Deadlines:
@@ -73,7 +79,8 @@ class HadoopConf(Mapping[str, str]):
         found = [directory / name for name in SITE_FILES if (directory / name).is_file()]
         if not found:
             raise HadoopNotFound(
-                f"no Hadoop configuration in {directory}: expected one of {', '.join(SITE_FILES)}"
+                f"no Hadoop configuration in {directory}: expected one of "
+                f"{', '.join(SITE_FILES)}.\n{HOW_TO_CONFIGURE}"
             )
         for path in found:
             values.update(_read_site_file(path))
@@ -120,13 +127,11 @@ def load_hadoop_conf(overrides: Mapping[str, str] | None = None) -> HadoopConf:
     directory = hadoop_conf_dir()
     if directory is None:
         raise HadoopNotFound(
-            "no Hadoop configuration: neither HADOOP_CONF_DIR nor HADOOP_HOME is set.\n"
-            "  on a cluster's client machine: export HADOOP_CONF_DIR=/etc/hadoop/conf\n"
-            '  for a cluster on this machine: harpy cluster up && eval "$(harpy cluster env)"\n'
-            '  without Hadoop: launcher="local"'
+            "no Hadoop configuration: neither HADOOP_CONF_DIR nor HADOOP_HOME names one.\n"
+            f"{HOW_TO_CONFIGURE}"
         )
     if not directory.is_dir():
-        raise HadoopNotFound(f"HADOOP_CONF_DIR={directory} is not a directory")
+        raise HadoopNotFound(f"HADOOP_CONF_DIR={directory} is not a directory.\n{HOW_TO_CONFIGURE}")
     return HadoopConf.load(directory, overrides)
 
 

@@ -182,7 +182,7 @@ class Gang:
         member = self.members.pop(rank)
         cause = Cause(
             "WorkerLost",
-            f"worker {rank} on {member.host} (process {member.pid}, attempt {member.attempt}) "
+            f"rank {rank} on {member.host} (process {member.pid}, attempt {member.attempt}) "
             f"is gone: {how}",
             rank,
             member.host,

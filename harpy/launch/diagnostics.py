@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 from collections.abc import Mapping
 from typing import Any
 
 from harpy.launch.base import AttemptFailure
+from harpy.launch.endings import ending
 
 _MARK = re.compile(r"harpy-failure (\{.*\})\s*$", re.MULTILINE)
 _TIME = re.compile(r"^\[\d{4}-\d\d-\d\d [\d:.]+\]")
@@ -90,16 +90,7 @@ def _how_it_ended(told: Mapping[str, Any]) -> str:
         return f"cannot import harpy: {told['python']} on that node is not the driver's environment"
     code = told["exit_code"]
     stage = "" if told["greeted"] else " before its first word"
-    if code > _SIGNALLED:
-        return f"was killed by {_signal_name(code - _SIGNALLED)}{stage}"
-    return f"ended with exit code {code} without a word{stage}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    return ending(_SIGNALLED - code if code > _SIGNALLED else code, stage)
 
 
 def _hadoops_own(facts: Mapping[str, Any], words: str) -> AttemptFailure:

@@ -16,6 +16,7 @@ from collections import deque
 
 from harpy.gang.lifeline import DONE, ECHO, SUPERSEDED
 from harpy.launch.base import AttemptFailure
+from harpy.launch.endings import ending
 
 TAIL_LINES = 60  # of stderr, kept for the failure's detail
 MAX_LINE = 64 << 10
@@ -81,20 +82,22 @@ class LocalChild:
             self.rank,
             "0",
             host,
-            f"worker {self.rank} (process {self._process.pid}) died without a word: "
-            f"{_ending(code)}",
+            f"rank {self.rank} on {host} (process {self._process.pid}) {ending(code)}",
             echo=code in (ECHO, SUPERSEDED),
             detail=tail,
         )
 
     def kill_silent(self) -> None:
         """It has stopped saying that it lives."""
-        self._kill(f"worker {self.rank} said nothing for {self.silent_for():.0f} s and was killed")
+        self._kill(
+            f"rank {self.rank} on {socket.gethostname()} (process {self._process.pid}) was silent "
+            f"for {self.silent_for():.0f} s (HARPY_SILENCE_S) and was killed"
+        )
 
     def kill_as_follower(self) -> None:
         """Another worker has failed and this one has not ended by itself."""
         self._follower = self._killed_because is None
-        self._kill(f"worker {self.rank} was ended because another worker failed")
+        self._kill(f"rank {self.rank} was ended because another worker failed")
 
     def _kill(self, reason: str) -> None:
         self._killed_because = self._killed_because or reason
@@ -143,9 +146,3 @@ class LocalChild:
         with self._process.stderr as lines:
             while line := lines.readline(MAX_LINE):
                 self._tail.append(line.decode("utf-8", "replace").rstrip("\n"))
-
-
-def _ending(code: int) -> str:
-    if code < 0:
-        return f"signal {-code} ({signal.Signals(-code).name})"
-    return f"exit code {code}"

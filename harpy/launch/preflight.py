@@ -124,10 +124,11 @@ def _threads(demand: Demand, limits: Limits, queue: Queue, notes: list[str]) -> 
 
 def _memory(demand: Demand, limits: Limits, queue: Queue, notes: list[str]) -> Demand:
     if demand.n_mem < SMALLEST_WORKER_MB:
-        asked = Refusal(
-            f"{demand.n_mem} MB", f"{SMALLEST_WORKER_MB} MB or more", "what a worker needs to start"
+        raise DemandRefused(
+            f"n_mem={demand.n_mem} is too little for any worker: asked {demand.n_mem} MB, needed "
+            f"{SMALLEST_WORKER_MB} MB, {JVM_SHARE_MB} of them by the task's JVM.\n"
+            "  Ask for more n_mem."
         )
-        raise DemandRefused(_refused(demand, asked))
     vcores = _vcores(demand, limits, queue)
 
     def refusal(n_mem: int) -> Refusal | None:
@@ -162,7 +163,7 @@ def _room(n_node: int, container: Resource, limits: Limits, queue: Queue) -> Ref
         return Refusal(
             f"{n_node} workers of {worker.memory_mb} MB",
             f"room for {max(held, 0)}",
-            f"{len(limits.nodes)} nodes with {total} MB together, "
+            f"{len(limits.nodes)} node{'s' * (len(limits.nodes) != 1)} with {total} MB together, "
             f"{master.memory_mb} MB of it for the application master",
         )
     return _queue_room(n_node, worker, master, queue)

@@ -1,0 +1,29 @@
+"""How a process ended without saying why, in words for people, with the likely cause. Pure."""
+
+from __future__ import annotations
+
+import signal
+
+_LIKELY = {
+    signal.SIGKILL: "if nobody killed it, its machine ran out of memory (dmesg tells): ask for "
+    "more n_mem, or for fewer workers on a node",
+    signal.SIGSEGV: "native code crashed; the program's lines at that moment should be below",
+    signal.SIGABRT: "native code gave up; its last words should be below",
+    signal.SIGBUS: "native code crashed, or a disk behind mapped memory is full",
+}
+
+
+def ending(code: int, stage: str = "") -> str:
+    """Say how it ended, as in "was killed by SIGKILL"; a signal n is the code -n."""
+    if code >= 0:
+        said = f"ended with exit code {code} without a word{stage}"
+        if stage:
+            return said
+        likely = "the program, or a library, ended its process (os._exit): raise an error instead"
+        return f"{said}.\n  Likely: {likely}."
+    try:
+        number = signal.Signals(-code)
+    except ValueError:
+        return f"was killed by signal {-code}{stage}"
+    killed = f"was killed by {number.name}{stage}"
+    return f"{killed}.\n  Likely: {_LIKELY[number]}." if number in _LIKELY else killed
