@@ -6,7 +6,7 @@ scripts/setup.sh
 bin=.venv/bin
 failed=0
 check() { # check COMMAND...: go on after a failure, so that one run shows all of them
-  echo "check: $1 ${2:-}"
+  echo "check: ${*:1:4}"
   "$@" || failed=1
 }
 mapfile -t native < <(git ls-files 'kernels/*.cpp' 'kernels/*.h' 'tests/native/*.cpp')
