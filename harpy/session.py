@@ -308,8 +308,11 @@ def run_in_process(
     from harpy.gang.programs import load_program
     from harpy.storage.values import check_value
 
+    n_thread = options.n_thread
+    if "n_thread" in options.wishes:
+        n_thread = min(n_thread, len(os.sched_getaffinity(0)))
     context = Context.in_process(
-        params=params, data=data, n_thread=options.n_thread, on_progress=progress.iteration
+        params=params, data=data, n_thread=n_thread, on_progress=progress.iteration
     )
     value = load_program(source)(context)
     check_value(value, "the program's result")  # as where it would have to travel

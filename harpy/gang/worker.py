@@ -56,6 +56,8 @@ def main() -> NoReturn:
     lifeline.watch(heartbeat_s=2.0)
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(hello.n_thread)
+    # Nodes are shared: a thread that waits for the next iteration must not spin meanwhile.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ["HARPY_INSIDE_WORKER"] = "1"
     code = _live(hello, lifeline)
     if code == DONE:
