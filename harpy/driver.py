@@ -427,7 +427,7 @@ def make_error(
     where = f"rank {rank} on {host}: " if rank is not None and host and not named else ""
     lines = [line for line in map(printable, detail.splitlines()) if line.strip()]
     # A traceback helps where the program failed; bad data or a full disk say it in their words.
-    shown = lines[-DETAIL_LINES:] if issubclass(cls, RunError) else []
+    shown = lines[-DETAIL_LINES:] if issubclass(cls, errors.RunError) else []
     error = cls("\n".join([where + message, *(f"  | {line}" for line in shown)]))
     error.rank, error.host, error.detail = rank, host, detail
     return error
