@@ -26,7 +26,7 @@ def event_of(message: dict[str, Any], sender: Identity) -> events.Event:
             return _from_worker(message, sender)
         if sender.role is Role.DRIVER:
             return _from_driver(message)
-    except (KeyError, TypeError, ValueError) as exc:
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
         if isinstance(exc, ProtocolError):
             raise
         raise ProtocolError(f"{sender} sent a malformed message: {exc!r}") from exc

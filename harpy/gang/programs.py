@@ -48,10 +48,8 @@ def _import(name: str) -> ModuleType:
 
 
 def _load_text(text: str, digest: str, origin: str) -> ModuleType:
-    """Execute a program file once per process and content."""
+    """Execute a program file: afresh for every run, so that none sees another's globals."""
     name = f"harpy_program_{digest}"
-    if name in sys.modules:
-        return sys.modules[name]
     module = ModuleType(name)
     # Tracebacks show the program's lines under the name its author knows.
     filename = origin or f"<program {digest}>"

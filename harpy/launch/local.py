@@ -27,6 +27,7 @@ from harpy.launch.base import (
     LaunchStatus,
 )
 from harpy.launch.local_child import LocalChild
+from harpy.storage.filesystem import split_url
 
 BIND = "127.0.0.1"
 POLL_S = 0.02
@@ -191,7 +192,9 @@ class LocalLauncher(Launcher):
 def _start(rank: int, spec: GangSpec) -> LocalChild:
     """Start one worker and say hello to it."""
     command = [spec.python, "-m", "harpy.gang.worker"]
-    directory = spec.job_url.removeprefix("file://")
+    scheme, _, path = split_url(spec.job_url)
+    # A neutral place: `python -m` puts the current directory first in sys.path.
+    directory = path if scheme == "file" else "/"
     try:
         process = subprocess.Popen(
             command,
@@ -199,7 +202,6 @@ def _start(rank: int, spec: GangSpec) -> LocalChild:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=_environment(spec.env),
-            # A neutral place: `python -m` puts the current directory first in sys.path.
             cwd=directory,
             # A group of its own: Ctrl-C is the driver's to handle, and what a worker forks can be
             # ended with it.
@@ -224,7 +226,7 @@ def _start(rank: int, spec: GangSpec) -> LocalChild:
         "secret": spec.secret.hex(),
         "bind": BIND,
         "port_range": [0, 0],
-        "hadoop_conf_dir": None,
+        "hadoop_conf_dir": os.environ.get("HADOOP_CONF_DIR"),
     }
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it died at once: its exit code says so

@@ -64,7 +64,7 @@ cdef int translate() except -1:
         return -1
     text = message.decode("utf-8", "replace")
     if failure == Failure.kTimeout:
-        raise RunTimeout(text, rank=rank)
+        raise RunTimeout(f"{text} (HARPY_COLLECTIVE_S)", rank=rank)
     if failure == Failure.kPeerLost or failure == Failure.kAborted:
         raise PeerLost(text, rank=None if rank < 0 else rank)
     if failure == Failure.kProtocol:
