@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from harpy import registry
 from harpy.config import Deadlines, HadoopConf
 from harpy.errors import (
     ConfigError,
+    HarpyError,
     JobKilled,
     JobNotFound,
     PathExists,
@@ -30,7 +32,14 @@ from harpy.launch.base import JobState
 from harpy.registry import JobRecord
 from harpy.storage import FileSystem, JobDirectory, filesystem
 
+if TYPE_CHECKING:
+    from harpy.launch.applications import Application
+
+logger = logging.getLogger("harpy")
+
 POLL_S = 0.2
+ASK_S = 3.0  # between questions to the resource manager while waiting for a run
+DRIVER_S = 10.0  # for a driver to clean up after its job was killed
 
 
 @dataclass(frozen=True)
@@ -58,30 +67,21 @@ class JobSummary:
 
 def summaries() -> Iterator[JobSummary]:
     """The jobs started from this machine, oldest first; one question per cluster."""
-    known: dict[str | None, dict[str, JobState]] = {None: {}}
+    clusters = _Clusters()
     for record in registry.all_jobs():
-        if record.conf_dir not in known:
-            known[record.conf_dir] = _applications_of(record)
-        if record.launcher == "yarn" and record.application_id:
-            state = known[record.conf_dir].get(record.application_id)
-        else:
-            state = _state(record)
-        yield JobSummary(record, state.value if state else "unknown", _finished_runs(record))
-
-
-def _applications_of(record: JobRecord) -> dict[str, JobState]:
-    """The states of this user's applications on the record's cluster."""
-    from harpy.launch.applications import list_applications
-
-    return {a.application_id: a.state for a in list_applications(_conf(record))}
+        try:
+            record, state = clusters.look_up(record)
+            yield JobSummary(record, state.value, _finished_runs(record))
+        except HarpyError as exc:
+            logger.warning("cannot say where job=%s stands: %s", record.job_id, exc)
+            yield JobSummary(record, "unknown", 0)
 
 
 def logs(job_id: str) -> str:
     """What the workers of a job wrote: their reports, and on YARN their containers' logs."""
-    record = registry.find(job_id)
-    directory = _directory(record)
+    record = _with_application(registry.find(job_id))
     parts = []
-    for report in directory.reports():
+    for report in _directory(record).reports():
         parts.append(json.dumps(report, indent=1, sort_keys=True))
     if record.application_id:
         from harpy.launch.applications import application_logs
@@ -93,40 +93,85 @@ def logs(job_id: str) -> str:
 
 
 def kill(job_id: str) -> str:
-    """End a job from another shell; return its full id. Its driver, if alive, cleans up and raises
-    JobKilled; if it is dead we remove the job directory here."""
-    record = registry.find(job_id)
-    alive = record.driver_alive()
-    if record.launcher == "yarn" and record.application_id:
+    """End a job from another shell and remove its directory unless it is to be kept; return its
+    full id. Its driver raises JobKilled, a local job's driver KeyboardInterrupt."""
+    record = _with_application(registry.find(job_id))
+    if record.application_id:
         from harpy.launch.applications import kill_application
 
         kill_application(_conf(record), record.application_id, "harpy kill")
-    elif alive:
-        # The workers are the driver's children and there is no cluster to ask.
-        os.kill(record.driver_pid, signal.SIGINT)
-    deadline = time.monotonic() + Deadlines.from_environment().kill_s
-    while record.driver_alive() and alive and time.monotonic() < deadline:
-        try:
-            registry.find(record.job_id)
-        except JobNotFound:
-            return record.job_id
-        time.sleep(POLL_S)
-    if not alive:
+        # A driver that waits for the job cleans up itself; one that is busy elsewhere need not be
+        # waited for: there is nothing left that it could disturb.
+        _driver_let_go(record, DRIVER_S)
+    elif record.driver_alive():
+        _interrupt(record)
+    if not record.keep:
         _remove(record)
     return record.job_id
+
+
+def _interrupt(record: JobRecord) -> None:
+    """End a driver whose workers are its children, or whose job is not submitted yet."""
+    seconds = Deadlines.from_environment().kill_s
+    for number in (signal.SIGINT, signal.SIGTERM):  # the first is ignored in a script's background
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(record.driver_pid, number)
+        if _driver_let_go(record, seconds):
+            return
+    raise RunTimeout(
+        f"the driver of job {record.job_id} (process {record.driver_pid}) has not ended "
+        f"{2 * seconds:g} s after SIGINT and SIGTERM; kill -9 {record.driver_pid}, then harpy clean"
+    )
+
+
+def _driver_let_go(record: JobRecord, timeout_s: float) -> bool:
+    """Wait until the driver is dead or has cleaned up; False at the deadline."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            if not registry.find(record.job_id).driver_alive():
+                return True
+        except JobNotFound:
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
 
 
 def fetch(job_id: str, output: Path, *, keep: bool = False, timeout_s: float = 600.0) -> list[Path]:
     """Download what the last run of a job left, waiting until it has finished; then remove the job
     directory unless `keep`. Returns the files written: result.json and one .npy per array."""
-    record = registry.find(job_id)
+    check_output(output)
+    record = _with_application(registry.find(job_id))
     directory = _directory(record)
     deadline = time.monotonic() + timeout_s
-    while not (finished := directory.finished_runs()):
-        state = _state(record)
+    number = _await_finished_run(record, directory, deadline, timeout_s)
+    value, arrays = directory.run(number).read_results()
+    written = save_results(output, value, arrays)
+    if not keep and not record.driver_alive():
+        _await_end(record, deadline)
+        _remove(record)
+    return written
+
+
+def _await_finished_run(
+    record: JobRecord, directory: JobDirectory, deadline: float, timeout_s: float
+) -> int:
+    """The last finished run of the job."""
+    ask_at = time.monotonic()
+    while True:
+        state = None
+        if time.monotonic() >= ask_at:
+            # Before looking for the run, which may finish meanwhile; seldom, as it costs a JVM.
+            state = _state(record)
+            ask_at = time.monotonic() + ASK_S
+        if finished := directory.finished_runs():
+            return finished[-1]
         if state is JobState.KILLED:
             raise JobKilled(f"job {record.job_id} was killed; nothing to fetch")
-        if state.ended or (state is JobState.NEW and not record.driver_alive()):
+        if state is not None and (
+            state.ended or (state is JobState.NEW and not record.driver_alive())
+        ):
             causes = [r["error"]["message"] for r in directory.reports() if r.get("error")]
             raise RunError(
                 f"job {record.job_id} ended ({state.value}) without a finished run"
@@ -134,14 +179,8 @@ def fetch(job_id: str, output: Path, *, keep: bool = False, timeout_s: float = 6
                 + f"\n  see: harpy logs {record.job_id}; remove it: harpy clean"
             )
         if time.monotonic() > deadline:
-            raise RunTimeout(f"job {record.job_id} is still {state.value} after {timeout_s:g} s")
+            raise RunTimeout(f"job {record.job_id} has not finished a run after {timeout_s:g} s")
         time.sleep(POLL_S)
-    value, arrays = directory.run(finished[-1]).read_results()
-    written = save_results(output, value, arrays)
-    if not keep and not record.driver_alive():
-        _await_end(record, deadline)
-        _remove(record)
-    return written
 
 
 def check_output(output: Path) -> None:
@@ -183,35 +222,69 @@ def _without_arrays(value: Any, name: str, found: dict[str, np.ndarray]) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def clean(*, older_than_s: float = 0.0, kept: bool = False) -> list[str]:
+def clean(*, older_than_s: float = 0.0, kept: bool = False) -> Iterator[str]:
     """Remove what dead drivers left: job directories of jobs that do not run, and their records.
 
     A job that still runs is left alone, so is one whose driver lives, and one with keep=True
-    unless `kept`. Returns the ids removed.
+    unless `kept`. Yields the ids removed; jobs that cannot be removed do not hold up the others:
+    their error comes last.
     """
-    removed = []
+    clusters = _Clusters()
+    problems: list[tuple[JobRecord, HarpyError]] = []
     for record in registry.all_jobs():
         if time.time() - record.created < older_than_s or (record.keep and not kept):
             continue
-        if not record.keep and record.driver_alive():
+        if record.driver_alive():
             continue
-        if record.application_id is None and record.launcher == "yarn":
-            record = _adopt_application(record)
-        if record.application_id and not _state(record).ended:
-            continue
-        _remove(record)
-        removed.append(record.job_id)
-    return removed
+        try:
+            _, state = clusters.look_up(record)
+            if state in (JobState.SUBMITTED, JobState.RUNNING):
+                continue
+            _remove(record)
+        except HarpyError as exc:
+            problems.append((record, exc))
+        else:
+            yield record.job_id
+    if problems:
+        record, problem = problems[0]
+        ids = ", ".join(r.job_id for r, _ in problems)
+        raise type(problem)(
+            f"cannot remove {ids}: {problem}\n  If that cluster is gone for good, remove the "
+            f"records: {registry.path_of(record.job_id).parent}/<job>.json"
+        ) from problem
 
 
-def _adopt_application(record: JobRecord) -> JobRecord:
-    """Find the application of a job whose driver died while it submitted."""
-    from harpy.launch.applications import list_applications
+class _Clusters:
+    """The applications of this user on each cluster, asked for once."""
 
-    for application in list_applications(_conf(record)):
-        if application.name == record.job_id:
-            return registry.update(record, application_id=application.application_id)
-    return record
+    def __init__(self) -> None:
+        self._known: dict[str | None, list[Application]] = {}
+
+    def look_up(self, record: JobRecord) -> tuple[JobRecord, JobState]:
+        """Where a job stands; its record with the application it turned out to have."""
+        if record.launcher != "yarn":
+            return record, _state_without_cluster(record)
+        if record.conf_dir not in self._known:
+            from harpy.launch.applications import list_applications
+
+            self._known[record.conf_dir] = list_applications(_conf(record))
+        for application in self._known[record.conf_dir]:
+            if application.application_id == record.application_id:
+                return record, application.state
+            if record.application_id is None and application.name == record.job_id:
+                # Its driver died while it submitted.
+                found = registry.update(record, application_id=application.application_id)
+                return found, application.state
+        if record.application_id is None:
+            return record, JobState.NEW
+        return record, _state_without_cluster(record)
+
+
+def _with_application(record: JobRecord) -> JobRecord:
+    """The record with its application, also if its driver died while it submitted."""
+    if record.launcher != "yarn" or record.application_id or record.driver_alive():
+        return record
+    return _Clusters().look_up(record)[0]
 
 
 def _conf(record: JobRecord) -> HadoopConf:
@@ -237,14 +310,13 @@ def _finished_runs(record: JobRecord) -> int:
 
 
 def _state(record: JobRecord) -> JobState:
-    """Where a job stands now."""
-    if record.launcher == "yarn":
-        if record.application_id is None:
-            return JobState.NEW
-        from harpy.launch.applications import application_state
+    """Where one job stands now."""
+    return _Clusters().look_up(record)[1]
 
-        return application_state(_conf(record), record.application_id).state
-    if record.driver_alive() and not record.keep:
+
+def _state_without_cluster(record: JobRecord) -> JobState:
+    """Of a local job, or one that its cluster does not know any more."""
+    if record.launcher == "local" and record.driver_alive():
         return JobState.RUNNING
     return JobState.SUCCEEDED if _finished_runs(record) else JobState.FAILED
 

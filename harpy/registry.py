@@ -34,6 +34,7 @@ class JobRecord:
     application_id: str | None = None
     keep: bool = False
     user: str | None = None  # who the cluster takes us for, where simple authentication says so
+    ended: bool = False  # its session is over; only what was to be kept is left
 
     @classmethod
     def of_this_process(cls, job_id: str, job_url: str, launcher: str, created: float) -> JobRecord:
@@ -50,9 +51,11 @@ class JobRecord:
         )
 
     def driver_alive(self) -> bool:
-        """Whether the process that started the job still runs (True if it is on another host)."""
+        """Whether the process that started the job still works on it (True on another host)."""
         import psutil
 
+        if self.ended:
+            return False
         if self.host != socket.gethostname():
             return True
         try:
@@ -72,10 +75,15 @@ def state_dir() -> Path:
     return Path(platformdirs.user_state_dir("harpy"))
 
 
+def path_of(job_id: str) -> Path:
+    """Where a job's file lies."""
+    return state_dir() / "jobs" / f"{job_id}.json"
+
+
 def record(job: JobRecord) -> None:
     """Write (or rewrite) the job's file; where that is impossible, say so: the job can run."""
-    directory = state_dir() / "jobs"
-    path = directory / f"{job.job_id}.json"
+    path = path_of(job.job_id)
+    directory = path.parent
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -99,7 +107,7 @@ def update(job: JobRecord, **changes: object) -> JobRecord:
 
 def forget(job_id: str) -> None:
     """Remove the job's file; nothing happens when there is none."""
-    (state_dir() / "jobs" / f"{job_id}.json").unlink(missing_ok=True)
+    path_of(job_id).unlink(missing_ok=True)
 
 
 def all_jobs() -> Iterator[JobRecord]:

@@ -77,6 +77,8 @@ class Shell:
     user: str
     become: str | None = None  # another user than ours, for its processes
     before: Traces = field(init=False)
+    _extra: dict[str, str] = field(default_factory=dict)
+    _started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.before = self.traces()
@@ -85,7 +87,11 @@ class Shell:
     def env(self) -> dict[str, str]:
         base: Mapping[str, str] = self.cluster.env if self.cluster else os.environ
         env = {k: v for k, v in base.items() if not k.startswith(("HARPY_STATE", "XDG_"))}
-        return {**env, "HOME": str(self.home), "TMPDIR": str(self.home / "tmp")}
+        return {**env, "HOME": str(self.home), "TMPDIR": str(self.home / "tmp"), **self._extra}
+
+    def set(self, **variables: str) -> None:
+        """Set environment variables for what is started from now on."""
+        self._extra.update(variables)
 
     def traces(self) -> Traces:
         return traces(self.home, self.cluster, self.user)
@@ -121,8 +127,6 @@ class Shell:
         )
         self._started.append(process)
         return Driver(process)
-
-    _started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def harpy(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one `harpy` command to its end."""

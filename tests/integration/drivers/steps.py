@@ -8,7 +8,7 @@ import numpy as np
 
 
 def main(ctx):
-    """`steps` sums over all ranks, `pause_s` apart.
+    """`steps` sums over all ranks, `pause_s` apart; then the file `release` is waited for.
 
     Every rank makes the file `<reached>.<rank>` after its first; rank 1 raises at step `raise_at`.
     """
@@ -21,5 +21,10 @@ def main(ctx):
             raise ValueError("this program raises on purpose")
         ctx.progress((step + 1) / ctx.params["steps"], step=step)
         time.sleep(ctx.params.get("pause_s", 0.0))
+    give_up = time.monotonic() + 120
+    while "release" in ctx.params and not Path(ctx.params["release"]).exists():
+        if time.monotonic() > give_up:
+            raise TimeoutError("the test did not release its program")
+        time.sleep(0.02)
     ctx.save("rows", np.full((2, 3), ctx.rank) + total)
     return {"total": total, "n_node": ctx.size}
