@@ -11,21 +11,25 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from harpy.errors import ProgramFailed
+from harpy.errors import ConfigError, ProgramFailed
 
 if TYPE_CHECKING:
     from harpy.program import ProgramSource
 
 Function = Callable[[Any], Any]
+LOADING = "_harpy_loading"  # set on a program's module while its file is being executed
 
 
 def load_program(source: ProgramSource) -> Function:
-    """The function of a program; its module is executed on the way.
+    """The function of a program; its module is executed on the way, and what that raises comes as
+    it is.
 
     Raises
     ------
     ProgramFailed
-        There is no such module or function. What the module's own code raises comes as it is.
+        There is no such module or function.
+    ConfigError
+        The program's file starts a run of itself when it is loaded.
     """
     if source.text is not None:
         module = _load_text(source.text, source.digest, source.origin)
@@ -50,7 +54,13 @@ def _import(name: str) -> ModuleType:
 def _load_text(text: str, digest: str, origin: str) -> ModuleType:
     """Execute a program file: afresh for every run, so that none sees another's globals."""
     name = f"harpy_program_{digest}"
+    if getattr(sys.modules.get(name), LOADING, False):
+        raise ConfigError(
+            f"{origin} runs itself: loading the program executes the file, and that starts a run "
+            'of it again; put the driver\'s part under `if __name__ == "__main__":`'
+        )
     module = ModuleType(name)
+    setattr(module, LOADING, True)
     # Tracebacks show the program's lines under the name its author knows.
     filename = origin or f"<program {digest}>"
     module.__file__ = filename
@@ -60,8 +70,9 @@ def _load_text(text: str, digest: str, origin: str) -> ModuleType:
     try:
         exec(code, module.__dict__)
     except BaseException:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
         raise
+    delattr(module, LOADING)
     return module
 
 
