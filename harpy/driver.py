@@ -153,7 +153,7 @@ class GangDriver:
         assert self._directory is not None
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         first = self._n_runs == 0
-        self._gang_stands = False
+        failed_before, self._gang_stands = self._gang_stands, False
         with self.cleaned_up_on_error():
             self._n_runs += 1
             spec = self._describe_run(source, params, data)
@@ -165,8 +165,9 @@ class GangDriver:
                 self._connect(deadline)
             assert self._control is not None
             if not (first and self.options.single_run):
-                self._control.start_run(spec)
-            done = self._follow(spec.run, deadline)
+                with suppress(PeerLost):  # what it said before it left is read next
+                    self._control.start_run(spec)
+            done = self._follow(spec.run, deadline, failed_before)
             self._mark("ran")
             results = done.read_results(self._directory.run(spec.run))
             self._mark("downloaded")
@@ -234,7 +235,7 @@ class GangDriver:
                 ) from refused
             time.sleep(POLL_S)
 
-    def _follow(self, run: int, deadline: float | None) -> RunDone:
+    def _follow(self, run: int, deadline: float | None, failed_before: bool) -> RunDone:
         """Show the run's progress until it is done; raise its first cause if it fails."""
         assert self._control is not None
         while True:
@@ -247,7 +248,9 @@ class GangDriver:
             if isinstance(event, RunFailed) and event.run == run:
                 raise self._cause_of_run(event)
             if isinstance(event, SessionEnded):
-                raise self._cause(SessionClosed(f"the session ended: {event.reason}"))
+                ended = SessionClosed(f"the session ended: {event.reason}; open a new one")
+                # The launcher's first failure would be that of the run before, which was told.
+                raise ended if failed_before else self._cause(ended)
             if isinstance(event, Progressed):
                 self._progress.iteration(event.fraction, event.values)
             elif event is None:
