@@ -10,7 +10,8 @@ from typing import Any
 from harpy.errors import HarpyError, PeerLost, ProgramFailed
 
 MAX_MESSAGE = 2_000  # characters; a message is a few lines
-MAX_DETAIL = 16_000  # the end of a traceback says most
+MAX_DETAIL = 16_000
+MAX_COLUMNS = 500  # of a line of the detail: an exception may carry a whole document
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,23 @@ class Cause:
             message = f"{type(exc).__name__}: {text}" if text else type(exc).__name__
         return cls(
             kind=kind,
-            message=message[:MAX_MESSAGE],
+            message=message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]} …",
             rank=rank,
             host=host,
             echo=isinstance(exc, PeerLost),
-            detail=detail[-MAX_DETAIL:],
+            detail=_shortened(detail),
         )
+
+
+def _shortened(detail: str) -> str:
+    """Long lines cut, then the middle left out: frames come first, the exception's words last."""
+    short = "".join(
+        line if len(line) <= MAX_COLUMNS else f"{line[:MAX_COLUMNS]} …\n"
+        for line in detail.splitlines(keepends=True)
+    )
+    if len(short) <= MAX_DETAIL:
+        return short
+    return f"{short[: MAX_DETAIL // 2]}\n…\n{short[-MAX_DETAIL // 2 :]}"
 
 
 def _program_frames(exc: BaseException) -> Any:
