@@ -286,7 +286,7 @@ def test_a_lost_worker_is_the_cause_and_ends_the_session():
     play(Left(1, 0, "its connection closed"))
     (failed,) = play.told("run_failed")
     assert (failed["kind"], failed["rank"], failed["host"]) == ("WorkerLost", 1, "host-1")
-    assert "worker 1 on host-1 (process 101, attempt 0) is gone" in failed["message"]
+    assert "rank 1 on host-1 (process 101, attempt 0) is gone" in failed["message"]
     echo = Cause("PeerLost", "aborted", 0, "host-0", echo=True)
     play(Reported(0, 1, echo), Reported(2, 1, echo))
     assert play.end.cause.kind == "WorkerLost"

@@ -167,7 +167,7 @@ def test_a_stopped_worker_is_lost_after_its_silence(tmp_path):
         failed = gang.outcome(failing("os.kill(os.getpid(), signal.SIGSTOP)"))
         assert (failed.kind, failed.rank) == ("WorkerLost", 1)
         failures = gang.failures()
-        assert "said nothing for 6 s (HARPY_SILENCE_S) and was killed" in failures[1].message
+        assert "6 s (HARPY_SILENCE_S) and was killed" in failures[1].message
 
 
 def test_a_program_that_cannot_be_stopped_ends_its_session(tmp_path):
