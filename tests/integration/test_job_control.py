@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 from running_cluster import RunningCluster
-from traces import RUNNING, applications_of
+from traces import RUNNING, applications_of, hdfs_files
 from user_shell import DRIVERS, END_S, HARPY, STEPS, Driver, Shell, eventually, user_shell
 
 import harpy
@@ -146,8 +146,28 @@ def test_killed_before_it_submitted(shell: Shell) -> None:
     shell.nothing_left()
 
 
+def test_killed_while_it_submitted(shell: Shell) -> None:
+    driver = shell.run_steps(steps=1)
+    job = shell.job(driver)
+
+    def submitting() -> bool:
+        entries = hdfs_files(shell.cluster, f"/user/{shell.user}/.staging")
+        return any(entry.path not in shell.before.files for entry in entries)
+
+    shell.while_alive(driver, submitting, "nothing was submitted")
+    driver.sigkill()
+
+    def withdrawn() -> bool:
+        # Its submitting JVM outlives it for long enough to take the job back.
+        return not [k for k in shell.traces().beyond(shell.before) if k != "files"]
+
+    eventually(withdrawn, END_S, "the submission was not taken back")
+    assert removed(shell) == [job]
+    shell.nothing_left()
+
+
 def test_killed_before_it_knew_its_application(shell: Shell) -> None:
-    driver = shell.run_steps(**ENDLESS)
+    driver = shell.run_steps(reached=shell.reached, **ENDLESS)
     job = shell.job(driver)
 
     def submitted() -> bool:
@@ -157,9 +177,10 @@ def test_killed_before_it_knew_its_application(shell: Shell) -> None:
         return False
 
     shell.while_alive(driver, submitted, "nothing was submitted")
+    shell.under_way(driver)
     driver.sigkill()
-    if shell.harpy("kill", job[:-2]).returncode == 0:  # else it was gone already
-        assert not shell.records()
+    killed = shell.harpy("kill", job[:-2])
+    assert (killed.returncode, killed.stderr) == (0, f"killed {job}\n")
     shell.nothing_left()
 
 

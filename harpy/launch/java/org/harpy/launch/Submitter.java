@@ -8,6 +8,7 @@ import java.net.URLDecoder;
 import java.nio.charset.StandardCharsets;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
 import org.apache.hadoop.mapred.JobConf;
 import org.apache.hadoop.yarn.conf.YarnConfiguration;
 
@@ -17,6 +18,8 @@ import org.apache.hadoop.yarn.conf.YarnConfiguration;
  * was submitted goes on.
  */
 public final class Submitter {
+  private static final long WITHDRAW_S = 60;
+
   private final Events events;
   private final ExecutorService work =
       Executors.newSingleThreadExecutor(Submitter::daemon);
@@ -24,6 +27,7 @@ public final class Submitter {
   private final Cluster cluster;
   private byte[] secret;
   private volatile Follower follower;
+  private volatile boolean submitting;
 
   private Submitter(Events events) {
     this.events = events;
@@ -54,6 +58,7 @@ public final class Submitter {
       }
       submitter.command(words);
     }
+    submitter.withdraw();
     // Not exit(): Hadoop's shutdown hooks would wait for file systems nobody needs any more.
     Runtime.getRuntime().halt(0);
   }
@@ -77,6 +82,7 @@ public final class Submitter {
         new Thread(this::warm, "harpy-warm").start();
         break;
       case "submit":
+        submitting = true;
         run("SubmissionRefused", this::submit);
         break;
       case "list":
@@ -128,9 +134,35 @@ public final class Submitter {
   }
 
   private void submit() throws Exception {
-    GangJob job = GangJob.submit(conf, secret);
-    follower = new Follower(job, cluster, events);
-    follower.start();
+    try {
+      GangJob job = GangJob.submit(conf, secret);
+      follower = new Follower(job, cluster, events);
+      follower.start();
+    } finally {
+      submitting = false;
+    }
+  }
+
+  /**
+   * A driver that died during the submission never learnt of the job, nor has it staged what the
+   * job needs: the job ends, and its staging folder goes.
+   */
+  private void withdraw() {
+    if (!submitting) {
+      return;
+    }
+    work.execute(
+        () -> {
+          if (follower != null) {
+            follower.kill("its driver died while it was being submitted");
+          }
+        });
+    work.shutdown();
+    try {
+      work.awaitTermination(WITHDRAW_S, TimeUnit.SECONDS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
   }
 
   private void kill(String reason) {
