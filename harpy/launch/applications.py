@@ -107,6 +107,12 @@ def _ask(conf: HadoopConf, deadlines: Deadlines, event: str, *words: str) -> Map
         jvm.close()
 
 
+def _overrides(conf: HadoopConf) -> dict[str, str]:
+    """What the files do not say; a command line is no place for all of it."""
+    files = HadoopConf.load(conf.directory) if conf.directory else HadoopConf()
+    return {key: value for key, value in conf.items() if files.get(key) != value}
+
+
 def application_logs(conf: HadoopConf, application_id: str) -> str:
     """Return the logs of all containers, as Hadoop's own client collects them.
 
@@ -115,7 +121,7 @@ def application_logs(conf: HadoopConf, application_id: str) -> str:
     """
     java = find_java()
     flags = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-Xshare:auto", *module_flags(java)]
-    overrides = [f"-D{key}={value}" for key, value in conf.items()]
+    overrides = [f"-D{key}={value}" for key, value in _overrides(conf).items()]
     command = [str(java.program), *flags, "-Dhadoop.root.logger=ERROR,console"]
     command += ["-cp", class_path(conf.directory), _LOGS_MAIN, *overrides]
     command += ["-applicationId", application_id]

@@ -85,6 +85,7 @@ def _speed() -> dict[str, str]:
         "mapreduce.client.submit.file.replication": "3",
         # A worker has no twin: a second copy of a rank would fence the first.
         "mapreduce.map.speculative": "false",
+        "mapreduce.reduce.speculative": "false",
         # Uber mode would run the workers one after another inside the master.
         "mapreduce.job.ubertask.enable": "false",
         "mapreduce.job.reduces": "0",

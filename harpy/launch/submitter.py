@@ -87,11 +87,18 @@ class SubmitterProcess:
     def _read_stderr(self) -> None:
         assert self._process.stderr is not None
         for line in self._process.stderr:
-            self._stderr.append(line[:_STDERR_LINE_CHARACTERS].decode(errors="replace").rstrip())
+            self._keep(line)
+
+    def _keep(self, line: bytes) -> None:
+        self._stderr.append(line[:_STDERR_LINE_CHARACTERS].decode(errors="replace").rstrip())
 
     def _read_events(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
+            if not line.startswith(b'{"event":'):
+                # The JVM itself warns on stdout, before any code of ours runs.
+                self._keep(line)
+                continue
             message = json.loads(line)
             self._handler(message["event"], message["facts"])
         code = self._process.wait()

@@ -273,6 +273,30 @@ def test_dead_submitter_is_an_error_and_the_job_can_still_be_killed(bench: Bench
         assert application_state(bench.conf, application_id).state is JobState.KILLED
 
 
+def test_workers_of_a_new_master_are_followed(bench: Bench) -> None:
+    with submitted(bench, bench.spec("waits", 1)) as (launcher, application_id):
+        assert bench.reported(0)["hello"]["attempt"] == 0
+        (bench.folder / "rank-0.json").unlink()
+        master_of(application_id).kill()
+        second = bench.reported(0)
+        # A higher number supersedes: (2 - 1) x 1000 for the second master's first try.
+        assert second["hello"]["attempt"] == 1000
+        os.kill(second["pid"], signal.SIGKILL)
+        status = launcher.wait(JOB_S)
+    assert status.state is JobState.FAILED
+    assert "SIGKILL" in status.failures[-1].message
+    assert status.failures[-1].attempt.endswith("_m_000000_1000")
+
+
+def master_of(application_id: str) -> psutil.Process:
+    container = application_id.replace("application", "container")
+    for process in psutil.process_iter(["name", "cmdline"]):
+        words = " ".join(process.info["cmdline"] or [])
+        if process.info["name"] == "java" and "MRAppMaster" in words and container in words:
+            return process
+    raise AssertionError(f"{application_id} has no master")
+
+
 def test_secret_is_in_no_configuration_command_line_or_log(bench: Bench) -> None:
     with submitted(bench, bench.spec("waits", 1)) as (launcher, application_id):
         bench.reported(0)

@@ -16,6 +16,7 @@ import org.apache.hadoop.net.NetUtils;
 import org.apache.hadoop.security.UserGroupInformation;
 import org.apache.hadoop.yarn.api.records.ApplicationId;
 import org.apache.hadoop.yarn.api.records.ApplicationReport;
+import org.apache.hadoop.yarn.api.records.ApplicationResourceUsageReport;
 import org.apache.hadoop.yarn.api.records.FinalApplicationStatus;
 import org.apache.hadoop.yarn.api.records.YarnApplicationState;
 import org.apache.hadoop.yarn.client.api.YarnClient;
@@ -157,6 +158,8 @@ final class Cluster {
   }
 
   static Json describe(ApplicationReport report) {
+    // Who may not view an application is told of it without its usage.
+    ApplicationResourceUsageReport usage = report.getApplicationResourceUsageReport();
     return new Json()
         .put("application_id", report.getApplicationId())
         .put("name", report.getName())
@@ -168,8 +171,8 @@ final class Cluster {
         .put("started_ms", report.getStartTime())
         .put("finished_ms", report.getFinishTime())
         .put("diagnostics", report.getDiagnostics())
-        .put(
-            "containers", report.getApplicationResourceUsageReport().getNumUsedContainers());
+        .put("containers", usage == null ? 0 : usage.getNumUsedContainers())
+        .put("queue_percent", usage == null ? 0 : usage.getQueueUsagePercentage());
   }
 
   /** A state of harpy/launch/base.py: YARN's two words (life, outcome) as one. */

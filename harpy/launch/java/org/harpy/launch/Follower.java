@@ -3,6 +3,7 @@ package org.harpy.launch;
 import java.io.IOException;
 import java.util.concurrent.TimeUnit;
 import org.apache.hadoop.yarn.api.records.ApplicationReport;
+import org.apache.hadoop.yarn.exceptions.ApplicationNotFoundException;
 
 /**
  * Follows one job by polling: the resource manager for its state in one thread, its application
@@ -12,6 +13,8 @@ final class Follower {
   private static final long POLL_MS = 100;
   /** The last look at the master, which lingers 5 s after the job has ended for such questions. */
   private static final long LAST_LOOK_MS = 2000;
+  /** So many times in a row: a resource manager that has just started may still be reading. */
+  private static final int FORGOTTEN = 30;
 
   private final GangJob gang;
   private final Cluster cluster;
@@ -19,6 +22,7 @@ final class Follower {
   private final MasterWatch master;
   private String lastState = "";
   private long silentSince;
+  private int unknown;
 
   Follower(GangJob gang, Cluster cluster, Events events) {
     this.gang = gang;
@@ -49,13 +53,13 @@ final class Follower {
   private void follow() {
     try {
       ApplicationReport report = poll();
-      while (!ended(report)) {
+      while (!ended(report) && unknown < FORGOTTEN) {
         Thread.sleep(POLL_MS);
         report = poll();
       }
       master.lastLook(LAST_LOOK_MS);
       tidy(report);
-      events.send("ended", Cluster.describe(report));
+      events.send("ended", report == null ? forgotten() : Cluster.describe(report));
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
@@ -69,18 +73,32 @@ final class Follower {
     return !state.equals("submitted") && !state.equals("running");
   }
 
+  private Json forgotten() {
+    return new Json()
+        .put("application_id", gang.applicationId)
+        .put("state", "failed")
+        .put(
+            "diagnostics",
+            "the resource manager no longer knows the application: it was restarted and remembers"
+                + " none (yarn.resourcemanager.recovery.enabled is false)");
+  }
+
   /** Null while the resource manager does not answer: it may restart and remember the job. */
   private ApplicationReport poll() throws InterruptedException {
     try {
       ApplicationReport report = cluster.report(gang.applicationId);
       silentSince = 0;
+      unknown = 0;
       tell(report);
       if (Cluster.stateOf(report).equals("running")) {
-        master.running();
+        master.running(report.getCurrentApplicationAttemptId().getAttemptId());
       }
       return report;
     } catch (InterruptedException e) {
       throw e;
+    } catch (ApplicationNotFoundException e) {
+      unknown++;
+      return null;
     } catch (Exception e) {
       long now = System.nanoTime();
       silentSince = silentSince == 0 ? now : silentSince;
@@ -93,7 +111,6 @@ final class Follower {
 
   private void tell(ApplicationReport report) {
     Json facts = Cluster.describe(report);
-    facts.put("queue_percent", report.getApplicationResourceUsageReport().getQueueUsagePercentage());
     String text = facts.toString();
     if (!text.equals(lastState)) {
       lastState = text;
@@ -102,7 +119,7 @@ final class Follower {
   }
 
   private void tidy(ApplicationReport report) {
-    if (Cluster.stateOf(report).equals("succeeded")) {
+    if (report != null && Cluster.stateOf(report).equals("succeeded")) {
       return;
     }
     try {

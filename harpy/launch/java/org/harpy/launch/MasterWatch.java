@@ -24,6 +24,8 @@ final class MasterWatch {
   private int seen;
   private int rounds;
   private String lastProgress = "";
+  private int connectedTo;
+  private volatile int master;
   private volatile boolean stop;
 
   MasterWatch(GangJob gang, Events events) {
@@ -31,7 +33,9 @@ final class MasterWatch {
     this.events = events;
   }
 
-  void running() {
+  /** Called while the job runs, with the number of the master's attempt. */
+  void running(int masterAttempt) {
+    master = masterAttempt;
     if (thread == null) {
       thread = new Thread(this::watch, "harpy-master");
       thread.setDaemon(true);
@@ -61,7 +65,10 @@ final class MasterWatch {
 
   private void look() throws InterruptedException {
     try {
-      if (job == null) {
+      if (job == null || connectedTo != master) {
+        // A new master begins its list of events anew.
+        connectedTo = master;
+        seen = 0;
         job = connect();
       }
       if (job != null) {
