@@ -20,7 +20,13 @@ import pytest
 from running_cluster import RunningCluster
 
 from harpy.config import Deadlines, HadoopConf
-from harpy.errors import ClusterUnreachable, DemandRefused, LaunchError, SubmissionRefused
+from harpy.errors import (
+    ClusterUnreachable,
+    DemandRefused,
+    JobNotFound,
+    LaunchError,
+    SubmissionRefused,
+)
 from harpy.launch.base import AttemptFailure, Demand, GangSpec, Grant, JobState, LaunchStatus
 from harpy.launch.yarn import (
     YarnLauncher,
@@ -260,6 +266,12 @@ def test_job_outlives_its_submitter_and_other_shells_find_and_kill_it(bench: Ben
         assert killed.state is JobState.KILLED
         assert "from another shell" in killed.diagnostics
         eventually(lambda: not psutil.pid_exists(pid), 5, "the worker is left")
+
+
+def test_application_that_never_was_is_not_found(bench: Bench) -> None:
+    for ask in (application_state, kill_application):
+        with pytest.raises(JobNotFound, match="application_1_0001"):
+            ask(bench.conf, "application_1_0001")
 
 
 def test_dead_submitter_is_an_error_and_the_job_can_still_be_killed(bench: Bench) -> None:

@@ -11,6 +11,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import org.apache.hadoop.mapred.JobConf;
 import org.apache.hadoop.yarn.conf.YarnConfiguration;
+import org.apache.hadoop.yarn.exceptions.ApplicationNotFoundException;
 
 /**
  * The driver's hand on YARN: commands come on stdin, one per line with percent-encoded words, events
@@ -89,11 +90,11 @@ public final class Submitter {
         run("ClusterUnreachable", () -> events.send("applications", cluster.list()));
         break;
       case "state":
-        run("JobNotFound", () -> events.send("application", cluster.state(words[1])));
+        run("LaunchError", () -> events.send("application", cluster.state(words[1])));
         break;
       case "kill-application":
         run(
-            "JobNotFound",
+            "LaunchError",
             () -> {
               cluster.kill(words[1], words[2]);
               events.send("killed", new Json().put("application_id", words[1]));
@@ -116,6 +117,8 @@ public final class Submitter {
             step.run();
           } catch (Cluster.Unreachable e) {
             events.error("ClusterUnreachable", e);
+          } catch (ApplicationNotFoundException e) {
+            events.error("JobNotFound", e);
           } catch (Exception | LinkageError e) {
             e.printStackTrace();
             events.error(kind, e);
