@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 
 from harpy.cluster.jars import Distribution, Report, locked
-from harpy.cluster.places import HADOOP_VERSION, SYSTEM_CACHE, cache_dir, open_directory
+from harpy.cluster.places import HADOOP_VERSION, cache_dir, caches, open_directory
 
 NEEDED_MB = 300
 DUMP_S = 300.0  # takes 20 s on two cores
@@ -27,7 +27,7 @@ def class_archive(hadoop: Distribution, java_home: Path, report: Report) -> Path
     None, with a line to `report`, where it cannot be made: everything works without, slower.
     """
     name = f"hadoop-{HADOOP_VERSION}-{_key(hadoop, java_home)}.jsa"
-    for cache in (cache_dir(), SYSTEM_CACHE):
+    for cache in caches():
         if (cache / name).is_file():
             return cache / name
     cache = cache_dir()

@@ -118,12 +118,13 @@ class EmbeddedCluster:
         return ran
 
     def environment(self) -> dict[str, str]:
-        """Return what a client's shell needs; ClusterError when there is no cluster."""
+        """Return what a client's shell needs; ClusterError when no cluster runs."""
+        home = self.layout.home
         if not self.layout.state.exists():
-            raise ClusterError(
-                f"no embedded cluster in {self.layout.home}.\n  next: harpy cluster up"
-            )
+            raise ClusterError(f"no embedded cluster in {home}.\n  next: harpy cluster up")
         state = State.load(self.layout.state)
+        if not any(daemons.alive(process) for process in state.daemons):
+            raise ClusterError(f"the cluster in {home} is dead.\n  next: harpy cluster up")
         variables = {
             "HADOOP_HOME": str(self.layout.home),
             "HADOOP_CONF_DIR": str(self.layout.conf),
@@ -154,6 +155,7 @@ class EmbeddedCluster:
             started=time.time(),
             users=users,
         )
+        self._report(f"starting Hadoop {HADOOP_VERSION} in {layout.home}")
         write_configuration(layout, shape, state.ports, runtime)
         write_shims(layout, runtime)
         start = Start(layout, runtime, state)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from harpy.cluster.places import HADOOP_VERSION, SYSTEM_CACHE, cache_dir, open_directory
+from harpy.cluster.places import HADOOP_VERSION, cache_dir, caches, open_directory
 from harpy.errors import ClusterError, DiskFull
 
 Report = Callable[[str], None]
@@ -55,7 +55,7 @@ def distribution(report: Report) -> Distribution:
         There is no room for 100 MB of jars.
     """
     name = f"hadoop-{HADOOP_VERSION}"
-    for cache in (cache_dir(), SYSTEM_CACHE):
+    for cache in caches():
         if _complete(cache / name):
             return Distribution(cache / name)
     cache = cache_dir()

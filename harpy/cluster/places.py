@@ -27,6 +27,12 @@ def cache_dir() -> Path:
     return Path(platformdirs.user_cache_dir("harpy"))
 
 
+def caches() -> list[Path]:
+    """Return where to look: this user's cache, then the one root filled for the whole machine."""
+    own = cache_dir()
+    return [own] if os.environ.get("HARPY_CACHE") else [own, SYSTEM_CACHE]
+
+
 def own_home() -> Path:
     """Return where this user's cluster lives: HARPY_CLUSTER_HOME, or the platform's state."""
     given = os.environ.get("HARPY_CLUSTER_HOME")

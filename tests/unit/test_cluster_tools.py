@@ -72,8 +72,6 @@ def test_java_home_without_java_is_not_papered_over(
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, and no other."""
     monkeypatch.setenv("HARPY_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(jars, "SYSTEM_CACHE", tmp_path / "nowhere")
-    monkeypatch.setattr(class_archive, "SYSTEM_CACHE", tmp_path / "nowhere")
     return tmp_path / "cache"
 
 
