@@ -23,9 +23,11 @@ from harpy.errors import (
     ConfigError,
     HarpyError,
     JobKilled,
+    PathExists,
     PeerLost,
     RendezvousTimeout,
     RunTimeout,
+    SafeModeError,
     SessionClosed,
     StorageError,
     StoragePermissionError,
@@ -100,7 +102,13 @@ class GangDriver:
             keep=options.keep,
             user=hadoop_user(),
         )
-        self._directory.create()
+        try:
+            self._directory.create()
+        except (PathExists, SafeModeError, StoragePermissionError):
+            # Nothing of ours is there; removing it would meet the same refusal, now and ever.
+            self._directory = None
+            registry.forget(self._job_id)
+            raise
         self._mark("job_directory")
 
     def submit(self, first_run: RunSpec | None) -> None:

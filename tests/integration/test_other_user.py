@@ -1,0 +1,148 @@
+"""The core of harpy by a user who is not the cluster's: results, failures, kill, owners of files.
+
+Where authentication is simple, containers run as the node manager's unix user: a worker that forgot
+whom it works for would write as somebody else, here even as the cluster's owner.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from running_cluster import ROOT, RunningCluster
+from user_shell import Shell, user_shell
+
+import harpy
+
+pytestmark = [
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root"),
+]
+
+USER = "nobody"
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    """The interpreter, if the other user can run it."""
+    asked = subprocess.run(
+        [sys.executable, "-c", "import harpy.session"],
+        user=USER,
+        cwd="/",
+        env={"HOME": "/"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if asked.returncode != 0:
+        words = asked.stderr.strip().splitlines()
+        pytest.skip(
+            f"user {USER} cannot run {sys.executable} with harpy in {ROOT}: "
+            f"{words[-1] if words else asked.returncode}"
+        )
+    return sys.executable
+
+
+@pytest.fixture
+def shell(cluster: RunningCluster, python: str) -> Iterator[Shell]:
+    """The other user's, on a cluster that root has started."""
+    with user_shell("yarn", cluster, become=USER) as opened:
+        yield opened
+
+
+def test_a_fit_has_the_same_bits_and_every_file_is_the_users(shell: Shell) -> None:
+    rows = np.random.default_rng(8).normal(size=(3_000, 6))
+    np.save(shell.home / "rows.npy", rows)
+    shell.before = shell.traces()
+    options = ["--n-clusters=7", "--max-iter=20", "--random-state=1", "--keep", "--output=model"]
+    fit = shell.harpy("kmeans", "fit", "rows.npy", *options, *shell.session())
+    assert fit.returncode == 0, fit.stderr
+    expected = harpy.DAALKMeans(
+        n_clusters=7, max_iter=20, random_state=1, launcher="local", n_thread=1
+    ).fit(rows)
+    facts = json.loads(fit.stdout)
+    model = shell.home / "model"
+    assert np.load(model / "cluster_centers.npy").tobytes() == expected.cluster_centers_.tobytes()
+    assert np.load(model / "labels.npy").tobytes() == expected.labels_.tobytes()
+    assert (facts["inertia"], facts["n_iter"]) == (expected.inertia_, expected.n_iter_)
+
+    entries = {entry.path: entry for entry in shell.files_of(facts["job"])}
+    directory = f"/user/{USER}/kmeans-work/{facts['job']}"
+    assert entries[directory].mode == "700"
+    inside = {path.removeprefix(f"{directory}/") for path in entries}
+    # What the driver wrote, what each worker wrote, and the end.
+    assert {"job.json", "runs/0001/params.json"} <= inside
+    assert {f"runs/0001/reports/rank-000{rank}.json" for rank in (0, 1)} <= inside
+    assert {f"runs/0001/output/labels/part-0000{rank}.npy" for rank in (0, 1)} <= inside
+    assert "runs/0001/_SUCCESS" in inside
+    assert {entry.owner for entry in entries.values()} == {USER}
+
+    assert shell.harpy("clean", "--kept").stdout == f"removed {facts['job']}\n"
+    for path in (*model.iterdir(), shell.home / "rows.npy"):
+        path.unlink()
+    shell.nothing_left()
+
+
+def test_a_program_of_ones_own_saves_its_rows(shell: Shell) -> None:
+    driver = shell.run_steps("--output=result", steps=3)
+    code, out, err = driver.end()
+    assert (code, json.loads(out)["total"]) == (0, [3.0, 9.0, 15.0]), err
+    assert np.load(shell.home / "result/rows.npy").tolist() == [
+        *2 * [[3.0, 9.0, 15.0]],
+        *2 * [[4.0, 10.0, 16.0]],
+    ]
+    assert (shell.home / "result").stat().st_uid == shell.home.stat().st_uid
+    for path in (shell.home / "result").iterdir():
+        path.unlink()
+    shell.nothing_left()
+
+
+def test_a_program_that_raises(shell: Shell) -> None:
+    code, out, err = shell.run_steps(steps=3, raise_at=1).end()
+    assert (code, out) == (6, "")
+    assert "this program raises on purpose" in err
+    shell.nothing_left()
+
+
+def test_kill_from_another_shell(shell: Shell) -> None:
+    driver = shell.run_steps(reached=shell.reached, steps=100_000, pause_s=0.05)
+    shell.under_way(driver)
+    killed = shell.harpy("kill", shell.job(driver))
+    assert killed.returncode == 0, killed.stderr
+    code, _, err = driver.end()
+    assert code == 7, err
+    shell.nothing_left()
+
+
+def test_ctrl_c(shell: Shell) -> None:
+    driver = shell.run_steps(reached=shell.reached, steps=100_000, pause_s=0.05)
+    shell.under_way(driver)
+    driver.signal(signal.SIGINT)
+    assert driver.end()[0] == 130
+    shell.nothing_left()
+
+
+def test_a_work_directory_of_somebody_else_is_refused(shell: Shell) -> None:
+    theirs = f"/user/{shell.cluster.state.owner}/harpy-work"
+    code, _, err = shell.run_steps(f"--workdir={theirs}", steps=1).end()
+    assert code == 3, err
+    assert f"{theirs} is not writable" in err
+    assert f"/user/{USER}/harpy-work" in err  # what to do instead
+    shell.nothing_left()
+
+
+def test_without_a_home_on_the_cluster_says_what_to_ask_for(
+    cluster: RunningCluster, python: str
+) -> None:
+    with user_shell("yarn", cluster, become="daemon") as shell:
+        code, _, err = shell.run_steps(steps=1).end()
+        assert code == 3, err
+        assert "hdfs dfs -mkdir /user/daemon && hdfs dfs -chown daemon /user/daemon" in err
+        shell.nothing_left()
