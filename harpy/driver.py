@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,11 +35,12 @@ from harpy.errors import (
     WorkerLost,
 )
 from harpy.gang.control import ControlChannel, Progressed, RunDone, RunFailed, SessionEnded
+from harpy.gang.frames import array_bytes
 from harpy.gang.run_spec import RunSpec
 from harpy.launch.base import Demand, GangSpec, Grant, JobState, Launcher
 from harpy.program import ProgramSource
 from harpy.progress import Progress
-from harpy.storage import FileSystem, JobDirectory, content_hash, filesystem, stage_array
+from harpy.storage import FileSystem, JobDirectory, check_value, content_hash, filesystem, stage_array
 
 if TYPE_CHECKING:
     from harpy.session import JobInfo, SessionOptions
@@ -47,6 +49,7 @@ logger = logging.getLogger("harpy")
 
 DETAIL_LINES = 20  # of a traceback or log in an error's message; all that came is in `detail`
 DETAIL_COLUMNS = 500
+INLINE_BYTES = 4 << 20  # parameters up to this size travel with the run, not in a file
 POLL_S = 0.05  # how often the driver looks for rank 0, an event or the job's state
 CAUSE_S = 15.0  # how long after a failure to wait for the launcher's word of its first cause
 
@@ -72,6 +75,8 @@ class GangDriver:
         self._record: registry.JobRecord | None = None
         self._control: ControlChannel | None = None
         self._staged: set[str] = set()
+        self._writers = ThreadPoolExecutor(4, thread_name_prefix="harpy-writer")
+        self._writing: list[Future[None]] = []
         self._n_runs = 0
 
     # -- opening ---------------------------------------------------------------------------------
@@ -114,20 +119,19 @@ class GangDriver:
     def submit(self, first_run: RunSpec | None) -> None:
         """Write job.json and start the workers; they come up while the driver goes on."""
         assert self._grant and self._directory and self._record
-        self._directory.write_job(
-            {
-                "version": 1,
-                "job_id": self._job_id,
-                "owner": self._record.user,
-                "created": self._record.created,
-                "launcher": self.options.launcher,
-                "n_node": self._grant.n_node,
-                "n_thread": self._grant.n_thread,
-                "keep_open": not self.options.single_run,
-                "first_run": first_run.to_json() if first_run else None,
-                "deadlines": self._worker_deadlines(),
-            }
-        )
+        job = {
+            "version": 1,
+            "job_id": self._job_id,
+            "owner": self._record.user,
+            "created": self._record.created,
+            "launcher": self.options.launcher,
+            "n_node": self._grant.n_node,
+            "n_thread": self._grant.n_thread,
+            "keep_open": not self.options.single_run,
+            "first_run": first_run.to_json() if first_run else None,
+            "deadlines": self._worker_deadlines(),
+        }
+        self._write(self._write_job_last, list(self._writing), job)
         application_id = self._launcher.submit(
             GangSpec(
                 job_id=self._job_id,
@@ -145,6 +149,7 @@ class GangDriver:
         where = f" as {application_id}" if application_id else ""
         url = f", {status.tracking_url}" if status.tracking_url else ""
         self._progress.note(f"submitted {self._job_id}{where}{url}")
+        self._finish_writing()
 
     # -- runs ------------------------------------------------------------------------------------
 
@@ -164,11 +169,13 @@ class GangDriver:
         failed_before, self._gang_stands = self._gang_stands, False
         with self.cleaned_up_on_error():
             self._n_runs += 1
-            spec = self._describe_run(source, params, data)
+            digests = {name: content_hash(array) for name, array in data.items()}
+            spec = self._describe_run(source, params, digests)
             if first and self.options.single_run:
                 self.submit(spec)
-            for array in data.values():
-                self.stage(array)
+            for name, array in data.items():
+                self.stage(array, digests[name])
+            self._finish_writing()
             if self._control is None:
                 self._connect(deadline)
             assert self._control is not None
@@ -181,38 +188,58 @@ class GangDriver:
             self._mark("downloaded")
         return results
 
-    def stage(self, array: np.ndarray) -> str:
-        """Bring rows to where workers read them, once per content; return the content hash."""
+    def stage(self, array: np.ndarray, digest: str | None = None) -> None:
+        """Bring rows to where workers read them, once per content (whose hash is `digest`)."""
         assert self._fs and self._directory
-        digest = content_hash(array)
-        if digest not in self._staged:
-            self._progress.stage(f"staging {array.shape[0]} x {array.shape[1]} {array.dtype}")
-            stage_array(self._fs, self._directory.data(digest), array, n_parts=self.options.n_node)
-            self._staged.add(digest)
-            self._mark("staged")
-        return digest
+        digest = digest or content_hash(array)
+        if digest in self._staged:
+            return
+        self._progress.stage(f"staging {array.shape[0]} x {array.shape[1]} {array.dtype}")
+        stage_array(self._fs, self._directory.data(digest), array, n_parts=self.options.n_node)
+        self._staged.add(digest)
+        self._mark("staged")
 
     def _describe_run(
-        self, source: ProgramSource, params: Mapping[str, Any], data: Mapping[str, np.ndarray]
+        self, source: ProgramSource, params: Mapping[str, Any], digests: Mapping[str, str]
     ) -> RunSpec:
-        """Write the program's text and the parameters into the job directory."""
+        """Say what to run; what is too large for a message goes into the job directory."""
         assert self._fs and self._directory
         if source.text is not None:
             path = self._directory.program(source.digest)
             if not self._fs.exists(path):
-                self._fs.write_bytes(path, source.text.encode())
-        self._directory.run(self._n_runs).write_params(dict(params))
+                self._write(self._fs.write_bytes, path, source.text.encode())
+        check_value(params, "params")
+        inline = not self.options.single_run and _is_small(params)
+        if not inline:
+            self._write(self._directory.run(self._n_runs).write_params, dict(params))
         return RunSpec(
+            params=dict(params) if inline else None,
             run=self._n_runs,
             function=source.function,
             module=source.module,
             file=source.digest if source.text is not None else None,
             origin=source.origin,
-            data={name: content_hash(array) for name, array in data.items()},
+            data=digests,
             # Through the control channel in a kept session; into files where the run must be able
             # to finish without this process, or somebody wants to find them.
             deliver=not (self.options.single_run or self.options.keep),
         )
+
+    def _write(self, write: Callable[..., None], *arguments: Any) -> None:
+        """Begin to write a small file: HDFS takes half a second to close one, whatever its size."""
+        self._writing.append(self._writers.submit(write, *arguments))
+
+    def _write_job_last(self, others: list[Future[None]], job: Mapping[str, Any]) -> None:
+        """Workers wait for job.json only: what the first run needs must be there before."""
+        for other in others:
+            other.result()
+        assert self._directory is not None
+        self._directory.write_job(job)
+
+    def _finish_writing(self) -> None:
+        """Wait for the small files; raise the first failure among them."""
+        while self._writing:
+            self._writing.pop(0).result()
 
     def _connect(self, run_deadline: float | None) -> None:
         """Wait until rank 0 can be reached, saying meanwhile what the cluster says."""
@@ -293,14 +320,15 @@ class GangDriver:
                 return JobKilled(
                     f"job {self._job_id} was killed: {status.diagnostics or 'no word why'}"
                 )
-            if status.state is JobState.SUCCEEDED:
-                break
+            if status.state.ended:
+                break  # its last failures came before that
             time.sleep(POLL_S)
         if isinstance(seen, HarpyError) and not isinstance(seen, PeerLost):
             return seen
+        echo = next((failure.message for failure in status.failures), None)
         return WorkerLost(
             f"job {self._job_id} ended ({status.state.value}) before its run did: "
-            f"{status.diagnostics or seen or 'no word why'}"
+            f"{echo or status.diagnostics or seen or 'no word why'}"
         )
 
     # -- the end ---------------------------------------------------------------------------------
@@ -352,6 +380,7 @@ class GangDriver:
     def _release(self) -> None:
         """Close what this process holds, then the job directory and the record of the job."""
         try:
+            self._writers.shutdown(cancel_futures=True)  # no file may appear after the removal
             if self._control is not None:
                 self._control.close()
         finally:
@@ -425,6 +454,11 @@ class GangDriver:
 
     def _mark(self, stage: str) -> None:
         self._timings[stage] = time.monotonic() - self._started
+
+
+def _is_small(params: Mapping[str, Any]) -> bool:
+    """Whether parameters that passed check_value fit comfortably into a control message."""
+    return array_bytes(params) <= INLINE_BYTES and len(repr(params)) <= INLINE_BYTES // 4
 
 
 def make_error(

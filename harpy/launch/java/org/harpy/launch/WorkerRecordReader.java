@@ -15,6 +15,11 @@ import org.apache.hadoop.mapreduce.TaskAttemptContext;
 public final class WorkerRecordReader extends RecordReader<IntWritable, Text> {
   private static final int EXIT_ECHO = 75;
   private static final int EXIT_SUPERSEDED = 76;
+  /**
+   * How long an echo waits for the first cause: MapReduce fails the job with the first task that
+   * fails, and forgets what the others still had to say.
+   */
+  private static final long ECHO_MS = 5000;
 
   private final IntWritable rank = new IntWritable();
   private final Text line = new Text();
@@ -69,9 +74,12 @@ public final class WorkerRecordReader extends RecordReader<IntWritable, Text> {
     return false;
   }
 
-  private WorkerFailure failure() {
+  private WorkerFailure failure() throws InterruptedException {
     int code = worker.exitCode();
     boolean echo = code == EXIT_ECHO || code == EXIT_SUPERSEDED;
+    if (code == EXIT_ECHO) {
+      Thread.sleep(ECHO_MS);
+    }
     Json facts =
         facts("WorkerLost")
             .put("exit_code", code)
