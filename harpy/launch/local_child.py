@@ -78,11 +78,20 @@ class LocalChild:
                 detail=str(said.get("detail") or tail),
                 kind=str(said.get("kind") or "WorkerLost"),
             )
+        if not self.said_hello and "No module named" in tail:
+            python = os.fsdecode(next(iter(self._process.args)))  # type: ignore[arg-type]
+            message = (
+                f"rank {self.rank}: {python} cannot import harpy; it is not the driver's Python"
+            )
+            return AttemptFailure(
+                self.rank, "0", host, message, detail=tail, kind="InterpreterMissing"
+            )
+        stage = "" if self.said_hello else " before its first word"
         return AttemptFailure(
             self.rank,
             "0",
             host,
-            f"rank {self.rank} on {host} (process {self._process.pid}) {ending(code)}",
+            f"rank {self.rank} on {host} (process {self._process.pid}) {ending(code, stage)}",
             echo=code in (ECHO, SUPERSEDED),
             detail=tail,
         )
