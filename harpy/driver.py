@@ -40,7 +40,14 @@ from harpy.gang.run_spec import RunSpec
 from harpy.launch.base import Demand, GangSpec, Grant, JobState, Launcher
 from harpy.program import ProgramSource
 from harpy.progress import Progress
-from harpy.storage import FileSystem, JobDirectory, check_value, content_hash, filesystem, stage_array
+from harpy.storage import (
+    FileSystem,
+    JobDirectory,
+    check_value,
+    content_hash,
+    filesystem,
+    stage_array,
+)
 
 if TYPE_CHECKING:
     from harpy.session import JobInfo, SessionOptions
@@ -178,8 +185,7 @@ class GangDriver:
             self._finish_writing()
             if self._control is None:
                 self._connect(deadline)
-            assert self._control is not None
-            if not (first and self.options.single_run):
+            if self._control is not None and not (first and self.options.single_run):
                 with suppress(PeerLost):  # what it said before it left is read next
                     self._control.start_run(spec)
             done = self._follow(spec.run, deadline, failed_before)
@@ -242,12 +248,15 @@ class GangDriver:
             self._writing.pop(0).result()
 
     def _connect(self, run_deadline: float | None) -> None:
-        """Wait until rank 0 can be reached, saying meanwhile what the cluster says."""
+        """Wait until rank 0 can be reached, saying meanwhile what the cluster says. A single run
+        may be over before: then there is nobody to connect to."""
         assert self._directory is not None
         deadline = time.monotonic() + self.deadlines.allocate_s
         refused: Exception | None = None
         while True:
             status = self._launcher.status()
+            if self._over_already():
+                return
             if status.state.ended:
                 raise self._cause(None)
             self._progress.stage(status.message or "waiting for workers")
@@ -272,11 +281,14 @@ class GangDriver:
 
     def _follow(self, run: int, deadline: float | None, failed_before: bool) -> RunDone:
         """Show the run's progress until it is done; raise its first cause if it fails."""
-        assert self._control is not None
         while True:
             try:
+                if self._control is None:
+                    raise PeerLost("the run was over before the driver could connect")
                 event = self._control.next_event(POLL_S)
             except (ConnectionError, PeerLost) as exc:
+                if self._over_already():
+                    return RunDone(run)
                 raise self._cause(exc) from exc
             if isinstance(event, RunDone) and event.run == run:
                 return event
@@ -292,6 +304,12 @@ class GangDriver:
                 if self._launcher.status().state.ended:
                     raise self._cause(None)
                 self._check_deadline(deadline)
+
+    def _over_already(self) -> bool:
+        """Whether the only run of this session has ended well, even if nobody told us."""
+        assert self._directory is not None
+        ended_well = self._launcher.status().state is JobState.SUCCEEDED
+        return ended_well and self._directory.run(self._n_runs).finished()
 
     def _check_deadline(self, deadline: float | None) -> None:
         if deadline is not None and time.monotonic() > deadline:
