@@ -183,10 +183,14 @@ def stop(layout: Layout) -> None:
     ClusterError
         Something outlived SIGKILL; names it.
     """
+    # Node managers first: they end their containers, and sign off from the resource manager,
+    # for which they would wait in vain once it is gone.
+    nodes = {known.pid for known in recorded(layout) if known.name.startswith("nm")}
     everything = leftovers(layout)
-    for process in everything:
-        _signal(process, kill=False)
-    _gone(everything, TERM_S)
+    for group in ([p for p in everything if p.pid in nodes], everything):
+        for process in group:
+            _signal(process, kill=False)
+        _gone(group, TERM_S)
     # Also what a node manager had started in its last moments.
     left = leftovers(layout)
     for process in left:
