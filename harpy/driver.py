@@ -18,12 +18,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from harpy import errors, registry
+from harpy import registry
 from harpy.config import Deadlines, HadoopConf, hadoop_user, load_hadoop_conf
 from harpy.errors import (
     ConfigError,
     HarpyError,
-    JobKilled,
     PathExists,
     PeerLost,
     RendezvousTimeout,
@@ -32,8 +31,8 @@ from harpy.errors import (
     SessionClosed,
     StorageError,
     StoragePermissionError,
-    WorkerLost,
 )
+from harpy.first_cause import first_cause, make_error
 from harpy.gang.control import ControlChannel, Progressed, RunDone, RunFailed, SessionEnded
 from harpy.gang.frames import array_bytes
 from harpy.gang.run_spec import RunSpec
@@ -54,11 +53,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("harpy")
 
-DETAIL_LINES = 20  # of a traceback or log in an error's message; all that came is in `detail`
-DETAIL_COLUMNS = 500
 INLINE_BYTES = 4 << 20  # parameters up to this size travel with the run, not in a file
 POLL_S = 0.05  # how often the driver looks for rank 0, an event or the job's state
-CAUSE_S = 15.0  # how long after a failure to wait for the launcher's word of its first cause
 
 
 class GangDriver:
@@ -326,28 +322,8 @@ class GangDriver:
         return make_error(event.kind, event.message, event.rank, event.host, event.detail)
 
     def _cause(self, seen: Exception | None) -> HarpyError:
-        """The first cause of a gang's end: the launcher's first failure that is no echo."""
-        deadline = time.monotonic() + CAUSE_S
-        status = self._launcher.status()
-        while time.monotonic() < deadline:
-            status = self._launcher.status()
-            first = next((f for f in status.failures if not f.echo), None)
-            if first is not None:
-                return make_error(first.kind, first.message, first.rank, first.host, first.detail)
-            if status.state is JobState.KILLED:
-                return JobKilled(
-                    f"job {self._job_id} was killed: {status.diagnostics or 'no word why'}"
-                )
-            if status.state.ended:
-                break  # its last failures came before that
-            time.sleep(POLL_S)
-        if isinstance(seen, HarpyError) and not isinstance(seen, PeerLost):
-            return seen
-        echo = next((failure.message for failure in status.failures), None)
-        return WorkerLost(
-            f"job {self._job_id} ended ({status.state.value}) before its run did: "
-            f"{echo or status.diagnostics or seen or 'no word why'}"
-        )
+        """The first cause of the gang's end, as far as anybody knows it."""
+        return first_cause(self._launcher, self._job_id, seen)
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -477,26 +453,3 @@ class GangDriver:
 def _is_small(params: Mapping[str, Any]) -> bool:
     """Whether parameters that passed check_value fit comfortably into a control message."""
     return array_bytes(params) <= INLINE_BYTES and len(repr(params)) <= INLINE_BYTES // 4
-
-
-def make_error(
-    kind: str, message: str, rank: int | None = None, host: str | None = None, detail: str = ""
-) -> HarpyError:
-    """The error class named `kind` with the place and the last lines of its cause."""
-    cls = getattr(errors, kind, WorkerLost)
-    if not issubclass(cls, HarpyError):
-        cls = WorkerLost
-    named = message.startswith(f"rank {rank}") or f"node {host}" in message
-    where = f"rank {rank} on {host}: " if rank is not None and host and not named else ""
-    lines = [line for line in map(printable, detail.splitlines()) if line.strip()]
-    # A traceback helps where the program failed; bad data or a full disk say it in their words.
-    shown = lines[-DETAIL_LINES:] if issubclass(cls, errors.RunError) else []
-    error = cls("\n".join([where + message, *(f"  | {line}" for line in shown)]))
-    error.rank, error.host, error.detail = rank, host, detail
-    return error
-
-
-def printable(line: str) -> str:
-    """A line as a terminal may show it: no control characters, not longer than a few lines."""
-    shown = "".join(c if c.isprintable() or c == "\t" else "�" for c in line)
-    return shown if len(shown) <= DETAIL_COLUMNS else shown[:DETAIL_COLUMNS] + " …"
