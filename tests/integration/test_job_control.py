@@ -152,7 +152,8 @@ def test_killed_while_it_submitted(shell: Shell) -> None:
 
     def submitting() -> bool:
         entries = hdfs_files(shell.cluster, f"/user/{shell.user}/.staging")
-        return any(entry.path not in shell.before.files for entry in entries)
+        new = {entry.path for entry in entries} - shell.before.files
+        return any("/job_" in path for path in new)
 
     shell.while_alive(driver, submitting, "nothing was submitted")
     driver.sigkill()

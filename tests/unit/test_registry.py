@@ -52,6 +52,11 @@ def test_driver_is_alive_only_while_its_very_process_is():
     assert not gone.driver_alive()
 
 
+def test_an_ended_job_has_no_driver_even_if_its_process_lives_on():
+    mine = job("mine")
+    assert not JobRecord(**{**vars(mine), "ended": True}).driver_alive()
+
+
 def test_record_is_private_to_the_user(state):
     registry.record(job("km"))
     assert (state / "jobs").stat().st_mode & 0o077 == 0
