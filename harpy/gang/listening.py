@@ -37,5 +37,5 @@ def listen(bind: str, port_range: tuple[int, int], backlog: int) -> socket.socke
         return sock
     raise GangError(
         f"no free port on {bind} in {first} to {last}: other programs hold them all; widen the "
-        "port range"
+        "port range (harpy.port-range)"
     )

@@ -67,9 +67,11 @@ def settle(demand: Demand, limits: Limits, default_queue: str = DEFAULT_QUEUE) -
 
 
 def _refused(demand: Demand, refusal: Refusal) -> str:
+    # A wish is lowered as far as it goes: what stands in the way is what was given.
+    given = [n for n in ("n_node", "n_thread", "n_mem") if n not in demand.wishes]
+    asked = ", ".join(f"{name}={getattr(demand, name)}" for name in given)
     return (
-        f"the cluster can never run n_node={demand.n_node}, n_thread={demand.n_thread}, "
-        f"n_mem={demand.n_mem}: {refusal}.\n"
+        f"the cluster can never run {asked}: {refusal}.\n"
         "  Ask for less (n_node, n_mem, n_thread), or for another queue."
     )
 
@@ -161,7 +163,7 @@ def _room(n_node: int, container: Resource, limits: Limits, queue: Queue) -> Ref
     if held < n_node:
         total = sum(n.total.memory_mb for n in limits.nodes)
         return Refusal(
-            f"{n_node} workers of {worker.memory_mb} MB",
+            f"{n_node} worker{'s' * (n_node != 1)} of {worker.memory_mb} MB",
             f"room for {max(held, 0)}",
             f"{len(limits.nodes)} node{'s' * (len(limits.nodes) != 1)} with {total} MB together, "
             f"{master.memory_mb} MB of it for the application master",

@@ -89,7 +89,7 @@ class JobDirectory:
         """
         workdir = self.url.rpartition("/")[0]
         try:
-            self.fs.mkdirs(workdir)
+            self._make_workdir(workdir)
             if self.fs.exists(self.url):
                 raise PathExists(f"job directory {self.url} exists already", path=self.url)
             self.fs.mkdirs(self.url, 0o700)
@@ -98,6 +98,16 @@ class JobDirectory:
         except StoragePermissionError as exc:
             raise StoragePermissionError(
                 f"work directory {workdir} is not writable: {exc}\n  {self._where_instead()}",
+                path=workdir,
+            ) from exc
+
+    def _make_workdir(self, workdir: str) -> None:
+        try:
+            self.fs.mkdirs(workdir)
+        except PathExists as exc:
+            raise PathExists(
+                f"work directory {workdir} cannot be made: {exc}\n  it, or a folder above it, is a "
+                f"file; choose another, e.g. {join(self.fs.home(), 'harpy-work')}",
                 path=workdir,
             ) from exc
 

@@ -63,8 +63,8 @@ def test_wished_memory_is_shared_by_the_workers() -> None:
         (Demand(1, 1, 10240), "asked 10240 MB, available 8192 MB"),
         (Demand(1, 8, 1024), "asked 8 vcores, available 4 vcores"),
         (Demand(8, 1, 1024), "asked 8 workers of 1024 MB, available room for 7"),
-        (Demand(1, 1, 8192), "asked 1 workers of 8192 MB, available room for 0"),
-        (Demand(1, 1, 64), "asked 64 MB, available 384 MB or more"),
+        (Demand(1, 1, 8192), "asked 1 worker of 8192 MB, available room for 0"),
+        (Demand(1, 1, 64), "asked 64 MB, needed 384 MB"),
         (Demand(20, 1, 10240, wishes=BOTH), "asked 20 workers of 1024 MB, available room for 7"),
     ],
 )
