@@ -14,6 +14,7 @@ from harpy.cluster import class_archive, daemons, jars, java, places
 from harpy.cluster.embedded import EmbeddedCluster
 from harpy.cluster.jars import Distribution, distribution
 from harpy.cluster.places import Layout
+from harpy.cluster.spec import Process, Shape, State
 from harpy.errors import ClusterError, ConfigError, DiskFull, JavaNotFound
 
 
@@ -220,3 +221,33 @@ def test_a_recycled_pid_is_not_taken_for_a_daemon() -> None:
     started = daemons.psutil.Process().create_time()
     assert daemons.alive(daemons.Process("x", os.getpid(), started))
     assert not daemons.alive(daemons.Process("x", os.getpid(), started - 60))
+
+
+def test_delete_removes_what_a_cluster_wrote_and_nothing_else(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    layout = Layout(home)
+    for directory in (layout.conf, layout.hdfs / "data", layout.node_conf(0), layout.work):
+        places.open_directory(directory)
+    layout.lock.touch()
+    (home / "notes.txt").touch()
+    EmbeddedCluster(home).down(delete=True)
+    assert [path.name for path in home.iterdir()] == ["notes.txt"]
+
+
+def test_the_environment_of_a_dead_cluster_names_the_way_out(tmp_path: Path) -> None:
+    gone = Process("namenode", 2**22 + 1, 1.0)  # beyond the largest pid
+    state = State(
+        home=tmp_path,
+        shape=Shape(),
+        ports={},
+        distribution="",
+        java_home="",
+        archive=None,
+        owner="me",
+        hadoop="3.5.0",
+        started=0.0,
+        daemons=(gone,),
+    )
+    state.save(Layout(tmp_path).state)
+    with pytest.raises(ClusterError, match="is dead(?s:.*)harpy cluster up"):
+        EmbeddedCluster(tmp_path).environment()
