@@ -249,5 +249,5 @@ def test_the_environment_of_a_dead_cluster_names_the_way_out(tmp_path: Path) -> 
         daemons=(gone,),
     )
     state.save(Layout(tmp_path).state)
-    with pytest.raises(ClusterError, match="is dead(?s:.*)harpy cluster up"):
+    with pytest.raises(ClusterError, match=r"is dead(?s:.*)harpy cluster up"):
         EmbeddedCluster(tmp_path).environment()
