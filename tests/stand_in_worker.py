@@ -22,6 +22,9 @@ def main() -> int:
     if behaviour == "garbage":
         sys.stdout.buffer.write(b"\xff\x00 noise\n" + b"x" * (3 << 20) + b"\nhello kitty\n")
         sys.stdout.flush()
+    if behaviour == "unimportable":
+        print("No module named 'harpy'", file=sys.stderr)
+        return 1
     out = os.fdopen(os.dup(1), "w", buffering=1)
     out.write(f"hello 1 {os.getpid()}\n")
     record(hello)

@@ -136,8 +136,8 @@ def endings(cluster: RunningCluster) -> Iterator[Mapping[int, AttemptFailure]]:
             patch.setenv(name, cluster.env[name])
         bench = make_bench(cluster)
         spec = bench.spec(
-            "raises,exits,killed,silent,stopped,echo",
-            6,
+            "raises,exits,killed,silent,stopped,echo,unimportable",
+            7,
             hadoop_conf={"mapreduce.map.failures.maxpercent": "100"},
         )
         status = finished(bench, spec, silence_s=4.0)
@@ -145,11 +145,32 @@ def endings(cluster: RunningCluster) -> Iterator[Mapping[int, AttemptFailure]]:
         shutil.rmtree(bench.folder)
 
 
-def test_two_workers_end_well_and_leave_nothing(bench: Bench) -> None:
+def check_what_a_worker_got(bench: Bench, rank: int) -> None:
+    facts = bench.reported(rank)
+    hello = facts["hello"]
+    assert (hello["protocol"], hello["rank"], hello["n_node"]) == (1, rank, 2)
+    assert (hello["attempt"], hello["n_thread"]) == (0, 1)
+    assert hello["job_url"].endswith("/harpy-work/test-job")
+    assert hello["bind"] == "127.0.0.1"
+    assert hello["port_range"] == [0, 0]
+    assert facts["secret_length"] == 2 * len(SECRET)
+    assert facts["env"] == {
+        "HADOOP_USER_NAME": bench.cluster.state.owner,
+        "OMP_NUM_THREADS": "1",
+        "EXTRA": "a b=c",
+    }
+    assert bench.cluster.namenode in facts["client_conf"]
+    # The node manager kills process groups: a worker outside of it would stay.
+    assert facts["process_group"] == facts["parent_group"]
+
+
+def test_two_workers_get_their_hello_end_well_and_leave_nothing(bench: Bench) -> None:
     threads, children = threading.active_count(), psutil.Process().children()
-    with submitted(bench, bench.spec("well", 2)) as (launcher, application_id):
+    with submitted(bench, bench.spec("garbage", 2)) as (launcher, application_id):
         status = launcher.wait(JOB_S)
     assert status.state is JobState.SUCCEEDED, status
+    for rank in (0, 1):
+        check_what_a_worker_got(bench, rank)
     assert status.progress == 1.0
     assert not status.failures
     assert status.application_id == application_id
@@ -158,27 +179,6 @@ def test_two_workers_end_well_and_leave_nothing(bench: Bench) -> None:
     assert psutil.Process().children() == children
     files = filesystem(bench.cluster.namenode, hadoop_conf=bench.conf, deadlines=Deadlines())
     eventually(lambda: not files.exists(bench.staging(application_id)), 10, "staging left behind")
-
-
-def test_worker_gets_its_hello_and_environment(bench: Bench) -> None:
-    finished(bench, bench.spec("garbage", 2))
-    for rank in (0, 1):
-        facts = bench.reported(rank)
-        hello = facts["hello"]
-        assert (hello["protocol"], hello["rank"], hello["n_node"]) == (1, rank, 2)
-        assert (hello["attempt"], hello["n_thread"]) == (0, 1)
-        assert hello["job_url"].endswith("/harpy-work/test-job")
-        assert hello["bind"] == "127.0.0.1"
-        assert hello["port_range"] == [0, 0]
-        assert facts["secret_length"] == 2 * len(SECRET)
-        assert facts["env"] == {
-            "HADOOP_USER_NAME": bench.cluster.state.owner,
-            "OMP_NUM_THREADS": "1",
-            "EXTRA": "a b=c",
-        }
-        assert bench.cluster.namenode in facts["client_conf"]
-        # The node manager kills process groups: a worker outside of it would stay.
-        assert facts["process_group"] == facts["parent_group"]
 
 
 def test_raising_worker_tells_its_own_cause(endings: Mapping[int, AttemptFailure]) -> None:
@@ -235,11 +235,9 @@ def test_missing_interpreter_names_path_node_and_user(bench: Bench) -> None:
         assert word in failure.message
 
 
-def test_interpreter_without_harpy_is_named(bench: Bench) -> None:
-    bench.python.write_text("#!/bin/sh\necho \"No module named 'harpy'\" >&2\nexit 1\n")
-    failure = finished(bench, bench.spec("well", 1)).failures[0]
-    assert failure.kind == "InterpreterMissing"
-    assert "cannot import harpy" in failure.message
+def test_interpreter_without_harpy_is_named(endings: Mapping[int, AttemptFailure]) -> None:
+    assert endings[6].kind == "InterpreterMissing"
+    assert "cannot import harpy" in endings[6].message
 
 
 def test_kill_leaves_no_process_and_no_staging(bench: Bench) -> None:

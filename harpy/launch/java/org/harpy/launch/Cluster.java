@@ -149,12 +149,15 @@ final class Cluster {
 
   /** The application master removes it when it ends by itself; a killed one had no time to. */
   void removeStaging(ApplicationId id) throws IOException {
-    String root =
-        conf.get("yarn.app.mapreduce.am.staging-dir", "/tmp/hadoop-yarn/staging");
-    String user = UserGroupInformation.getCurrentUser().getShortUserName();
     String job = id.toString().replaceFirst("application", "job");
-    Path folder = new Path(new Path(root), user + "/.staging/" + job);
-    FileSystem.get(conf).delete(folder, true);
+    FileSystem.get(conf).delete(new Path(stagingRoot(conf), job), true);
+  }
+
+  /** Where MapReduce puts this user's staging folders. */
+  static Path stagingRoot(Configuration conf) throws IOException {
+    String root = conf.get("yarn.app.mapreduce.am.staging-dir", "/tmp/hadoop-yarn/staging");
+    String user = UserGroupInformation.getCurrentUser().getShortUserName();
+    return new Path(root, user + "/.staging");
   }
 
   static Json describe(ApplicationReport report) {

@@ -1,9 +1,9 @@
 package org.harpy.launch;
 
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileSystem;
-import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.io.NullWritable;
 import org.apache.hadoop.mapreduce.Job;
 import org.apache.hadoop.mapreduce.JobID;
@@ -23,11 +23,15 @@ final class GangJob {
     this.worldSize = worldSize;
   }
 
-  /** Connects to the staging file system and loads the classes of a submission. */
+  /**
+   * Does what a submission begins with and leaves nothing behind, so that the real one finds its
+   * classes loaded and its connections open.
+   */
   static void warm(Configuration conf) throws IOException {
-    FileSystem files = FileSystem.get(conf);
-    files.exists(new Path(conf.get("yarn.app.mapreduce.am.staging-dir", "/tmp")));
-    Job.getInstance(conf);
+    Job job = Job.getInstance(conf);
+    job.getConfiguration().writeXml(new ByteArrayOutputStream());
+    FileSystem.get(conf).exists(Cluster.stagingRoot(conf));
+    new org.apache.hadoop.mapreduce.Cluster(conf).close();
   }
 
   static GangJob submit(Configuration conf, byte[] secret)
