@@ -1,4 +1,4 @@
-"""Build the native kernels and the launcher jar; metadata and tool settings live in pyproject.toml."""
+"""Build native kernels and launcher jar; metadata and tool settings live in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from glob import glob
 from pathlib import Path
 
 import numpy as np
@@ -25,16 +24,21 @@ HADOOP_CLIENT = "org.apache.hadoop:hadoop-client-api:3.3.6"
 JAVA_RELEASE = "8"
 
 
+def files(folder: str, pattern: str) -> list[str]:
+    """The matching files of a folder, sorted; relative if the folder is."""
+    return sorted(str(path) for path in Path(folder).glob(pattern))
+
+
 def extension(name: str) -> Extension:
     """One native room: every .cpp of kernels/<name> plus its Cython face _<name>.pyx."""
     generated = f"kernels/{name}/_{name}.cpp"
-    sources = [f for f in sorted(glob(f"kernels/{name}/*.cpp")) if f != generated]
+    sources = [f for f in files(f"kernels/{name}", "*.cpp") if f != generated]
     # -ffp-contract=off: a contracted (x + M) - M is no longer a rounding (docs/numerics.md).
-    flags = ["-std=c++17", "-O3", "-ffp-contract=off", "-fopenmp", "-Wall", "-Wextra"]
+    flags = ["-std=c++17", "-O3", "-g0", "-ffp-contract=off", "-fopenmp", "-Wall", "-Wextra"]
     return Extension(
         f"harpy.kernels.{name}._{name}",
         [f"kernels/{name}/_{name}.pyx", *sources],
-        depends=sorted(glob(f"kernels/{name}/*.h")),
+        depends=files(f"kernels/{name}", "*.h"),
         include_dirs=[np.get_include(), f"kernels/{name}"],
         extra_compile_args=flags + os.environ.get("HARPY_CXXFLAGS", "").split(),
         extra_link_args=["-fopenmp", *os.environ.get("HARPY_CXXFLAGS", "").split()],
@@ -65,10 +69,10 @@ def build_launcher_jar(target: Path) -> None:
     javac, jar = need("javac", "openjdk-17-jdk-headless"), need("jar", "openjdk-17-jdk-headless")
     mvn = need("mvn", "maven")
     with tempfile.TemporaryDirectory(prefix="harpy-jar-") as work:
-        # Both goals in one Maven start: the API to compile against, nothing of it goes into the jar.
+        # The interface to compile against; nothing of it goes into the jar.
         command = [mvn, "-q", "-B", "dependency:copy", f"-Dartifact={HADOOP_CLIENT}"]
         subprocess.run([*command, f"-DoutputDirectory={work}/api"], cwd=work, check=True)
-        api = ":".join(glob(f"{work}/api/*.jar"))
+        api = ":".join(files(f"{work}/api", "*.jar"))
         options = ["--release", JAVA_RELEASE, "-Xlint:all,-options,-serial,-processing"]
         subprocess.run([javac, *options, "-cp", api, "-d", f"{work}/classes", *sources], check=True)
         built = f"{work}/launcher.jar"
@@ -83,6 +87,10 @@ def build_launcher_jar(target: Path) -> None:
 class BuildNative(build_ext):
     """Extensions first, then the jar, both beside the sources for an editable install."""
 
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
     def run(self) -> None:
         super().run()
         build_launcher_jar(ROOT / JAR if self.inplace else Path(self.build_lib) / JAR)
@@ -90,7 +98,7 @@ class BuildNative(build_ext):
 
 setup(
     ext_modules=cythonize(
-        [extension(name) for name in ROOMS if (ROOT / f"kernels/{name}/_{name}.pyx").exists()],
+        [extension(name) for name in ROOMS],
         language_level=3,
         compiler_directives={"boundscheck": False, "wraparound": False, "embedsignature": True},
     ),

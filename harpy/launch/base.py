@@ -37,7 +37,7 @@ class Demand:
 
 @dataclass(frozen=True)
 class Grant:
-    """What preflight settled on. `notes`: lowered wishes; `warnings`: busy now, no scheduler known."""
+    """What preflight settled on. `notes`: lowered wishes; `warnings`: busy, scheduler unknown."""
 
     n_node: int
     n_thread: int
