@@ -121,6 +121,7 @@ final class WorkerProcess {
 
   void destroy() {
     process.destroyForcibly();
+    Leftovers.kill();
     try {
       Runtime.getRuntime().removeShutdownHook(killAtExit);
     } catch (IllegalStateException e) {
