@@ -148,7 +148,10 @@ def _memory(demand: Demand, limits: Limits, queue: Queue, notes: list[str]) -> D
     if fits * step < SMALLEST_WORKER_MB:
         raise DemandRefused(_refused(demand, refusal(SMALLEST_WORKER_MB) or first))
     binding = refusal(min(too_large * step, demand.n_mem)) or first
-    notes.append(f"n_mem lowered from {demand.n_mem} to {fits * step} MB: {binding}")
+    notes.append(
+        f"n_mem lowered from {demand.n_mem} to {fits * step} MB: {binding.asked} would not fit "
+        f"({binding.available}: {binding.limit})"
+    )
     return replace(demand, n_mem=fits * step)
 
 
