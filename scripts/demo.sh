@@ -9,4 +9,5 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PATH="$here/.venv/bin:$PATH"
 harpy cluster up
 eval "$(harpy cluster env)"
-exec harpy demo "$@"
+harpy demo "$@"
+echo "In this shell harpy is $here/.venv/bin/harpy (or: source $here/.venv/bin/activate)."
