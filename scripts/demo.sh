@@ -10,4 +10,4 @@ export PATH="$here/.venv/bin:$PATH"
 harpy cluster up
 eval "$(harpy cluster env)"
 harpy demo "$@"
-echo "In this shell harpy is $here/.venv/bin/harpy (or: source $here/.venv/bin/activate)."
+echo "In this shell harpy is $here/.venv/bin/harpy (or: source $here/.venv/bin/activate)." >&2
