@@ -24,6 +24,14 @@ _TASK_FLAGS = f"{_JVM_FLAGS} -XX:CompressedClassSpaceSize=32m -XX:ReservedCodeCa
 # One malloc arena per thread reserves 64 MB each.
 _JVM_ENV = "MALLOC_ARENA_MAX=2"
 _POLL_MS = "100"
+# For the submitting JVM from its start, and for the application master.
+CLIENT_SETTINGS = {
+    # Closing a file asks the NameNode whether the last block has been reported; the DataNode does
+    # that some milliseconds after the last byte. Hadoop's client would ask again after 400 ms, and
+    # a submission closes four files, a master three.
+    "dfs.client.block.write.locateFollowingBlock.initial.delay.ms": "20",
+    "dfs.client.block.write.locateFollowingBlock.retries": "10",  # doubling: 20 s in all
+}
 
 
 def job_settings(spec: GangSpec, deadlines: Deadlines) -> dict[str, str]:
@@ -31,6 +39,7 @@ def job_settings(spec: GangSpec, deadlines: Deadlines) -> dict[str, str]:
     return {
         **_gang(spec, deadlines),
         **_containers(spec),
+        **CLIENT_SETTINGS,
         **_speed(),
         **_failures(spec),
         **spec.hadoop_conf,

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from harpy.config import Deadlines, HadoopConf
 from harpy.errors import ConfigError
 from harpy.launch.hadoop_client import Java, client_jars, find_java
+from harpy.launch.job_settings import CLIENT_SETTINGS
 
 JAR = Path(__file__).with_name("harpy-launcher.jar")
 _MAIN = "org.harpy.launch.Submitter"
@@ -142,7 +143,7 @@ def _class_archive() -> str | None:
 def send_conf(jvm: SubmitterProcess, conf: HadoopConf, deadlines: Deadlines) -> None:
     """Tell the JVM the client's configuration: its files, which it reads too, and -D overrides."""
     jvm.send("conf", "harpy.first-contact-ms", str(round(deadlines.first_contact_s * 1000)))
-    for key, value in conf.items():
+    for key, value in {**CLIENT_SETTINGS, **conf}.items():
         jvm.send("conf", key, value)
 
 
