@@ -85,20 +85,13 @@ class GangDriver:
     # -- opening ---------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Check the demand and make the job directory, while the launcher starts what is slow."""
+        """Make the job directory, while the launcher starts what is slow."""
         self._launcher.open()
         options = self.options
         self._fs, workdir = self._resolve_workdir()
         with suppress(StoragePermissionError):  # create() below says what to do about it
             # A NameNode that is down is met here, before there is anything to record or remove.
             self._fs.exists(workdir)
-        self._grant = self._launcher.preflight(
-            Demand(options.n_node, options.n_thread, options.n_mem, options.queue, options.wishes)
-        )
-        for note in (*self._grant.notes, *self._grant.warnings):
-            self._progress.note(note)
-            logger.info(note)
-        self._mark("preflight")
         url = f"{workdir}/{self._job_id}"
         self._directory = JobDirectory(self._fs, url)
         self._record = registry.JobRecord.of_this_process(
@@ -120,21 +113,32 @@ class GangDriver:
         self._mark("job_directory")
 
     def submit(self, first_run: RunSpec | None) -> None:
-        """Write job.json and start the workers; they come up while the driver goes on."""
-        assert self._grant and self._directory and self._record
-        job = {
-            "version": 1,
-            "job_id": self._job_id,
-            "owner": self._record.user,
-            "created": self._record.created,
-            "launcher": self.options.launcher,
-            "n_node": self._grant.n_node,
-            "n_thread": self._grant.n_thread,
-            "keep_open": not self.options.single_run,
-            "first_run": first_run.to_json() if first_run else None,
-            "deadlines": self._worker_deadlines(),
-        }
-        self._write(self._write_job_last, list(self._writing), job)
+        """Check the demand and start the workers; they come up while the driver goes on."""
+        assert self._directory and self._record
+        options = self.options
+        self._write(
+            self._directory.write_job,
+            {
+                "version": 1,
+                "job_id": self._job_id,
+                "owner": self._record.user,
+                "created": self._record.created,
+                "launcher": options.launcher,
+                "n_node": options.n_node,
+                "n_thread": options.n_thread,
+                "keep_open": not options.single_run,
+                "first_run": first_run.to_json() if first_run else None,
+                "deadlines": self._worker_deadlines(),
+            },
+        )
+        self._grant = self._launcher.preflight(
+            Demand(options.n_node, options.n_thread, options.n_mem, options.queue, options.wishes)
+        )
+        for note in (*self._grant.notes, *self._grant.warnings):
+            self._progress.note(note)
+            logger.info(note)
+        self._mark("preflight")
+        self._finish_writing()  # from here on the job needs nothing of us but its data
         application_id = self._launcher.submit(
             GangSpec(
                 job_id=self._job_id,
@@ -152,7 +156,6 @@ class GangDriver:
         where = f" as {application_id}" if application_id else ""
         url = f", {status.tracking_url}" if status.tracking_url else ""
         self._progress.note(f"submitted {self._job_id}{where}{url}")
-        self._finish_writing()
 
     # -- runs ------------------------------------------------------------------------------------
 
@@ -230,13 +233,6 @@ class GangDriver:
     def _write(self, write: Callable[..., None], *arguments: Any) -> None:
         """Begin to write a small file: HDFS takes half a second to close one, whatever its size."""
         self._writing.append(self._writers.submit(write, *arguments))
-
-    def _write_job_last(self, others: list[Future[None]], job: Mapping[str, Any]) -> None:
-        """Workers wait for job.json only: what the first run needs must be there before."""
-        for other in others:
-            other.result()
-        assert self._directory is not None
-        self._directory.write_job(job)
 
     def _finish_writing(self) -> None:
         """Wait for the small files; raise the first failure among them."""

@@ -36,7 +36,6 @@ THREAD_VARIABLES = (
     "ARROW_IO_THREADS",
 )
 HUB_LINGER_S = 10.0
-JOB_POLL_S = 0.1  # between looks for job.json
 TELL_S = 1.0
 INTERRUPT_S = 0.5  # before the first and between further interruptions of a program that is to stop
 
@@ -117,7 +116,7 @@ class Worker:
         hello = self._hello
         fs = filesystem(hello.job_url, hadoop_conf_dir=hello.hadoop_conf_dir)
         directory = JobDirectory(fs, hello.job_url)
-        job = JobSpec.from_json(_read_job(directory))
+        job = JobSpec.from_json(directory.read_job())
         # Only a later attempt can find its session over: no rank leaves before all have come.
         single = job.first_run if hello.attempt > 0 and not job.keep_open else None
         if single is not None and directory.run(single.run).finished():
@@ -327,21 +326,6 @@ class Worker:
             self._lifeline.say("progress", f"{fraction:.4f}")
         if text:
             self._lifeline.status(text)
-
-
-def _read_job(directory: JobDirectory) -> dict[str, Any]:
-    """job.json, which the driver may still be writing: it submits meanwhile."""
-    from harpy.config import Deadlines
-    from harpy.errors import PathNotFound
-
-    deadline = time.monotonic() + Deadlines.from_environment().storage_s
-    while True:
-        try:
-            return directory.read_job()
-        except PathNotFound:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(JOB_POLL_S)
 
 
 if __name__ == "__main__":
