@@ -83,6 +83,7 @@ def test_an_interrupted_start_leaves_nothing_running(home: Path, number: signal.
     assert not layout.state.exists()
 
 
+@pytest.mark.slow
 def test_a_start_that_was_killed_is_cleared_by_the_next(home: Path) -> None:
     layout = Layout(home)
     starting = begin_up(home)
@@ -179,6 +180,7 @@ def test_down_leaves_only_data_logs_and_configuration(stopped: Stopped) -> None:
     assert list((stopped.home / "pids").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_up_after_down_has_what_was_in_hdfs(stopped: Stopped) -> None:
     embedded = EmbeddedCluster(stopped.home)
     embedded.up(default_ports=False)

@@ -37,6 +37,7 @@ def test_demo_runs_two_workers_and_leaves_nothing_on_hdfs(
     assert filesystem(workdir).list(workdir) == []
 
 
+@pytest.mark.slow
 def test_tutorial_script_runs_daal_on_the_cluster_of_the_shell(on_cluster: RunningCluster) -> None:
     done = subprocess.run(
         [str(ROOT / "scripts" / "run_kmeans.sh"), "daal"],

@@ -217,6 +217,7 @@ def test_echo_is_marked(endings: Mapping[int, AttemptFailure]) -> None:
     assert [rank for rank, failure in sorted(endings.items()) if failure.echo] == [5]
 
 
+@pytest.mark.slow
 def test_grandchild_that_holds_the_pipe_does_not_hang_the_job(bench: Bench) -> None:
     status = finished(bench, bench.spec("grandchild", 1))
     assert status.state is JobState.SUCCEEDED, status
@@ -283,6 +284,7 @@ def test_dead_submitter_is_an_error_and_the_job_can_still_be_killed(bench: Bench
         assert application_state(bench.conf, application_id).state is JobState.KILLED
 
 
+@pytest.mark.slow
 def test_workers_of_a_new_master_are_followed(bench: Bench) -> None:
     with submitted(bench, bench.spec("waits", 1)) as (launcher, application_id):
         assert bench.reported(0)["hello"]["attempt"] == 0
@@ -394,6 +396,7 @@ def stock_bench(stock_cluster: RunningCluster, monkeypatch: pytest.MonkeyPatch) 
     shutil.rmtree(made.folder)
 
 
+@pytest.mark.slow
 def test_untouched_defaults_run_on_a_stock_cluster(stock_bench: Bench) -> None:
     launcher = stock_bench.launcher()
     launcher.open()
