@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -39,6 +39,7 @@ from harpy.gang.run_spec import RunSpec
 from harpy.launch.base import Demand, GangSpec, Grant, JobState, Launcher
 from harpy.program import ProgramSource
 from harpy.progress import Progress
+from harpy.session_options import JobInfo, SessionOptions
 from harpy.storage import (
     FileSystem,
     JobDirectory,
@@ -47,9 +48,6 @@ from harpy.storage import (
     filesystem,
     stage_array,
 )
-
-if TYPE_CHECKING:
-    from harpy.session import JobInfo, SessionOptions
 
 logger = logging.getLogger("harpy")
 
@@ -390,8 +388,6 @@ class GangDriver:
     # -- small things ----------------------------------------------------------------------------
 
     def job_info(self) -> JobInfo:
-        from harpy.session import JobInfo
-
         status = self._launcher.status()
         options, grant = self.options, self._grant
         return JobInfo(
@@ -400,6 +396,8 @@ class GangDriver:
             url=self._directory.url if self._directory else None,
             application_id=status.application_id,
             tracking_url=status.tracking_url,
+            state=status.state.value,
+            failures=status.failures,
             n_node=options.n_node,
             n_thread=grant.n_thread if grant else options.n_thread,
             n_mem=grant.n_mem if grant else options.n_mem,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from inspect import signature
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -331,7 +332,8 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             progress=True if self.progress is None and self.verbose else self.progress,
             wishes=untouched & {"n_thread", "n_mem"},
         ) as session:
-            return session.run(PROGRAM, params, data={"X": X})
+            result = session.run(PROGRAM, params, data={"X": X})
+        return replace(result, job=session.job)  # as it ended
 
     def _take(self, result: RunResult) -> DAALKMeans:
         n_distinct = result.value["n_distinct"]

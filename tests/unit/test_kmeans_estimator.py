@@ -47,6 +47,8 @@ class RecordingSession:
     def __exit__(self, *error: object) -> None:
         self.is_open = False
 
+    job = JobInfo("job-1", "yarn", state="succeeded")
+
     def run(self, program: Any, params: Any, data: Any) -> RunResult:
         self.runs.append((program, params, data))
         value = {
@@ -57,7 +59,7 @@ class RecordingSession:
             "random_state": np.random.RandomState(1).get_state(legacy=False),
         }
         labels = np.zeros(len(data["X"]), np.int32)
-        return RunResult(value, {"labels": labels}, 0.1, JobInfo("job-1", "yarn"))
+        return RunResult(value, {"labels": labels}, 0.1, self.job)
 
 
 @pytest.fixture
@@ -262,7 +264,7 @@ def test_untouched_parameters_are_wishes(sessions: list[RecordingSession]) -> No
         "progress": None,
         "wishes": frozenset({"n_thread", "n_mem"}),
     }
-    assert fitted.job_ == JobInfo("job-1", "yarn")
+    assert fitted.job_ == RecordingSession.job
 
 
 def test_given_parameters_are_demands(sessions: list[RecordingSession]) -> None:
