@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from harpy.cli_options import load_npy, session_options
-from harpy.errors import ConfigError, PathExists
+from harpy.errors import ConfigError, DataError, HarpyError, PathExists
+
+
+@contextmanager
+def _about(data: Path) -> Iterator[None]:
+    """scikit-learn's words about bad input, with the file they are about, as one message."""
+    try:
+        yield
+    except HarpyError:
+        raise
+    except (TypeError, ValueError) as exc:
+        words = str(exc)
+        # Its advice on missing values runs over many lines; the first says what is wrong.
+        said = words if len(words) < 300 else words.splitlines()[0]
+        raise DataError(f"{data}: {said}") from exc
 
 
 @click.group()
@@ -38,7 +54,9 @@ def fit(data: Path, output: Path | None, **options: Any) -> None:
     if output is not None:
         check_output(output)
     given = {name: value for name, value in options.items() if value is not None}
-    model = DAALKMeans(**given).fit(load_npy(data))
+    rows = load_npy(data)
+    with _about(data):
+        model = DAALKMeans(**given).fit(rows)
     summary = {
         "inertia": model.inertia_,
         "n_iter": model.n_iter_,
@@ -75,7 +93,8 @@ def predict(model: Path, data: Path, n_thread: int, output: Path | None) -> None
     rows = load_npy(data)
     if centers.ndim != 2:
         raise ConfigError(f"{model} holds no centers: expected 2 dimensions, got {centers.ndim}")
-    labels = DAALKMeans.from_centers(centers, n_thread=n_thread).predict(rows)
+    with _about(data):
+        labels = DAALKMeans.from_centers(centers, n_thread=n_thread).predict(rows)
     if output is None:
         click.echo("\n".join(map(str, labels)))
     else:
