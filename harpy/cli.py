@@ -71,6 +71,7 @@ def cli(verbose: bool) -> None:
 @cli.command()
 @click.argument("program")
 @session_options
+@click.option("--name", default="harpy", show_default=True, help="Shown by the cluster.")
 @click.option(
     "--param",
     "params",
@@ -103,7 +104,6 @@ def run(
     from harpy.job_control import check_output, save_results
     from harpy.session import Session
 
-    options["name"] = options["name"] or "harpy"
     if output is not None:
         check_output(output)
     arrays = {name: load_npy(Path(path)) for name, path in data.items()}

@@ -53,7 +53,6 @@ def session_options(command: Any) -> Any:
             click.option(
                 "-D", "hadoop_conf", multiple=True, metavar="KEY=VALUE", callback=hadoop_pairs
             ),
-            click.option("--name", help="Name shown by the cluster."),
             click.option("--keep", is_flag=True, help="Leave the job directory."),
             click.option("--progress/--no-progress", default=None, help="On stderr."),
         ]

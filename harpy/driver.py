@@ -23,6 +23,7 @@ from harpy.config import Deadlines, HadoopConf, hadoop_user, load_hadoop_conf
 from harpy.errors import (
     ConfigError,
     HarpyError,
+    LaunchError,
     PathExists,
     PeerLost,
     RendezvousTimeout,
@@ -43,6 +44,7 @@ from harpy.session_options import JobInfo, SessionOptions
 from harpy.storage import (
     FileSystem,
     JobDirectory,
+    check_rows,
     check_value,
     content_hash,
     filesystem,
@@ -97,14 +99,15 @@ class GangDriver:
         )
         self._record = registry.update(
             self._record,
-            conf_dir=str(self._conf.directory) if self._conf.directory else None,
+            conf_dir=str(self._conf.directory.absolute()) if self._conf.directory else None,
+            hadoop_conf=dict(options.hadoop_conf),
             keep=options.keep,
             user=hadoop_user(),
         )
         try:
             self._directory.create()
         except (PathExists, SafeModeError, StoragePermissionError):
-            # Nothing of ours is there; removing it would meet the same refusal, now and ever.
+            # Removing it would meet the same refusal; whatever was made of it has no rows in it.
             self._directory = None
             registry.forget(self._job_id)
             raise
@@ -168,6 +171,10 @@ class GangDriver:
         if not self.usable:
             raise SessionClosed("this session has ended; open a new one")
         assert self._directory is not None
+        # Before anything changes: a caller's mistake must not cost a kept session.
+        check_value(params, "params")
+        for array in data.values():
+            check_rows(array)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         first = self._n_runs == 0
         failed_before, self._gang_stands = self._gang_stands, False
@@ -178,7 +185,7 @@ class GangDriver:
             if first and self.options.single_run:
                 self.submit(spec)
             for name, array in data.items():
-                self.stage(array, digests[name])
+                self.stage(array, digests[name], deadline)
             self._finish_writing()
             if self._control is None:
                 self._connect(deadline)
@@ -191,14 +198,23 @@ class GangDriver:
             self._mark("downloaded")
         return results
 
-    def stage(self, array: np.ndarray, digest: str | None = None) -> None:
+    def stage(
+        self, array: np.ndarray, digest: str | None = None, deadline: float | None = None
+    ) -> None:
         """Bring rows to where workers read them, once per content (whose hash is `digest`)."""
+
+        def watch(fraction: float) -> None:
+            if self._launcher.status().state.ended:
+                raise self._cause(None)
+            self._check_deadline(deadline)
+
+        check_rows(array)
         assert self._fs and self._directory
         digest = digest or content_hash(array)
         if digest in self._staged:
             return
         self._progress.stage(f"staging {array.shape[0]} x {array.shape[1]} {array.dtype}")
-        stage_array(self._fs, self._directory.data(digest), array, n_parts=self.options.n_node)
+        stage_array(self._fs, self._directory.data(digest), array, self.options.n_node, watch)
         self._staged.add(digest)
         self._mark("staged")
 
@@ -211,7 +227,6 @@ class GangDriver:
             path = self._directory.program(source.digest)
             if not self._fs.exists(path):
                 self._write(self._fs.write_bytes, path, source.text.encode())
-        check_value(params, "params")
         inline = not self.options.single_run and _is_small(params)
         if not inline:
             self._write(self._directory.run(self._n_runs).write_params, dict(params))
@@ -375,6 +390,13 @@ class GangDriver:
             self._launcher.close()
         if self._directory is None or self._record is None:
             return
+        status = self._launcher.status()
+        if status.application_id and not status.state.ended:
+            raise LaunchError(
+                f"{status.application_id} has not ended, as far as anybody knows: "
+                f"{status.message or status.state.value}\n"
+                f"  its job directory stays; next: harpy kill {self._job_id}"
+            )
         if self.options.keep:
             registry.update(self._record, ended=True)
             return

@@ -6,8 +6,10 @@ import contextlib
 import json
 import logging
 import os
+import re
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ from harpy.errors import (
     PathNotFound,
     RunError,
     RunTimeout,
+    StoragePermissionError,
 )
 from harpy.launch.base import JobState
 from harpy.registry import JobRecord
@@ -112,6 +115,11 @@ def kill(job_id: str) -> str:
 
 def _interrupt(record: JobRecord) -> None:
     """End a driver whose workers are its children, or whose job is not submitted yet."""
+    if record.host != socket.gethostname():
+        raise JobNotFound(
+            f"job {record.job_id} is driven from {record.host} and has no application yet that "
+            f"could be killed from here; run harpy kill {record.job_id} there"
+        )
     seconds = Deadlines.from_environment().kill_s
     for number in (signal.SIGINT, signal.SIGTERM):  # the first is ignored in a script's background
         with contextlib.suppress(ProcessLookupError):
@@ -187,6 +195,9 @@ def check_output(output: Path) -> None:
     """Refuse a place for results that is taken, before any work is done for them."""
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise PathExists(f"{output} exists and is not an empty directory", path=str(output))
+    parent = next(p for p in output.absolute().parents if p.exists())
+    if not os.access(parent, os.W_OK):
+        raise StoragePermissionError(f"{parent} is not writable: no place for {output}")
 
 
 def save_results(output: Path, value: Any, arrays: dict[str, np.ndarray]) -> list[Path]:
@@ -212,8 +223,12 @@ def save_results(output: Path, value: Any, arrays: dict[str, np.ndarray]) -> lis
 def _without_arrays(value: Any, name: str, found: dict[str, np.ndarray]) -> Any:
     """The value with every ndarray replaced by the name of the file that will hold it."""
     if isinstance(value, np.ndarray):
-        found[name or "value"] = value
-        return {"npy": f"{name or 'value'}.npy", "shape": value.shape, "dtype": str(value.dtype)}
+        # Keys are anybody's; file names are not.
+        safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip(".") or "value"
+        while safe in found:
+            safe = f"value.{safe}"
+        found[safe] = value
+        return {"npy": f"{safe}.npy", "shape": value.shape, "dtype": str(value.dtype)}
     if isinstance(value, dict):
         dot = f"{name}." if name else ""
         return {k: _without_arrays(v, f"{dot}{k}", found) for k, v in value.items()}
@@ -290,7 +305,7 @@ def _with_application(record: JobRecord) -> JobRecord:
 def _conf(record: JobRecord) -> HadoopConf:
     if record.conf_dir is None:
         raise ConfigError(f"job {record.job_id} has no Hadoop configuration")
-    return HadoopConf.load(Path(record.conf_dir))
+    return HadoopConf.load(Path(record.conf_dir), record.hadoop_conf)
 
 
 def _file_system(record: JobRecord) -> FileSystem:
@@ -325,7 +340,7 @@ def _await_end(record: JobRecord, deadline: float) -> None:
     while not _state(record).ended:
         if time.monotonic() > deadline:
             raise RunTimeout(f"job {record.job_id} has finished its run but does not end")
-        time.sleep(POLL_S)
+        time.sleep(ASK_S)
 
 
 def _remove(record: JobRecord) -> None:

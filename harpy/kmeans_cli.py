@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import click
 
 from harpy.cli_options import load_npy, session_options
-from harpy.errors import ConfigError, DataError, HarpyError, PathExists
+from harpy.errors import ConfigError, DataError, HarpyError, PathExists, StoragePermissionError
 
 
 @contextmanager
@@ -26,6 +27,14 @@ def _about(data: Path) -> Iterator[None]:
         # Its advice on missing values runs over many lines; the first says what is wrong.
         said = words if len(words) < 300 else words.splitlines()[0]
         raise DataError(f"{data}: {said}") from exc
+
+
+def _check_new_file(output: Path) -> None:
+    """Refuse a file that is there or could not be made, before any work is done for it."""
+    if output.exists():
+        raise PathExists(f"{output} exists", path=str(output))
+    if not os.access(output.absolute().parent, os.W_OK):
+        raise StoragePermissionError(f"no such directory, or not writable: {output.parent}")
 
 
 @click.group()
@@ -54,9 +63,9 @@ def fit(data: Path, output: Path | None, **options: Any) -> None:
     if output is not None:
         check_output(output)
     given = {name: value for name, value in options.items() if value is not None}
-    rows = load_npy(data)
+    model, rows = DAALKMeans(**given), load_npy(data)
     with _about(data):
-        model = DAALKMeans(**given).fit(rows)
+        model.fit(rows)
     summary = {
         "inertia": model.inertia_,
         "n_iter": model.n_iter_,
@@ -87,8 +96,8 @@ def predict(model: Path, data: Path, n_thread: int, output: Path | None) -> None
 
     from harpy.kmeans import DAALKMeans
 
-    if output is not None and output.exists():
-        raise PathExists(f"{output} exists", path=str(output))
+    if output is not None:
+        _check_new_file(output)
     centers = load_npy(model / "cluster_centers.npy")
     rows = load_npy(data)
     if centers.ndim != 2:
@@ -98,5 +107,6 @@ def predict(model: Path, data: Path, n_thread: int, output: Path | None) -> None
     if output is None:
         click.echo("\n".join(map(str, labels)))
     else:
-        np.save(output, labels, allow_pickle=False)
+        with output.open("xb") as file:
+            np.save(file, labels, allow_pickle=False)
         click.echo(f"wrote {output}", err=True)

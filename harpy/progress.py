@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+NOTE_S = 5.0  # between iterations shown where stderr is no terminal
+
 
 class Progress:
     """Shows stages and iterations. `enabled=None`: if stderr is a terminal or HARPY_PROGRESS=1."""
@@ -25,6 +27,7 @@ class Progress:
         self._started = time.monotonic()
         self._status: Any = None
         self._shown = ""
+        self._noted_at = self._started
 
     def stage(self, text: str) -> None:
         """Enter a stage: shown at once, replacing the line before on a terminal."""
@@ -34,17 +37,24 @@ class Progress:
         if not self._terminal:
             self.note(text)
             return
-        if self._status is None:
-            from rich.console import Console
+        from rich.console import Console
+        from rich.text import Text
 
-            self._status = Console(stderr=True).status(text)
+        # Text, not str: what clusters and programs say is not markup.
+        line = Text(f"{time.monotonic() - self._started:5.1f} s  {text}")
+        if self._status is None:
+            self._status = Console(stderr=True).status(line)
             self._status.start()
-        self._status.update(f"{time.monotonic() - self._started:5.1f} s  {text}")
+        self._status.update(line)
 
     def iteration(self, fraction: float | None, values: Mapping[str, Any]) -> None:
         """One step of the program: `iteration 12, inertia 1.2e6`."""
-        if not self.enabled or not self._terminal:
+        if not self.enabled:
             return
+        now = time.monotonic()
+        if not self._terminal and now - self._noted_at < NOTE_S:
+            return
+        self._noted_at = now
         words = [f"{name} {_short(value)}" for name, value in values.items()]
         if fraction is not None:
             words.insert(0, f"{100 * fraction:.0f} %")

@@ -6,6 +6,7 @@ before it submitted anything. The files hold no secret.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -31,6 +32,7 @@ class JobRecord:
     driver_pid: int
     driver_started: float  # seconds since the epoch: a reused pid is not the driver
     conf_dir: str | None = None
+    hadoop_conf: dict[str, str] | None = None  # the user's settings on top
     application_id: str | None = None
     keep: bool = False
     user: str | None = None  # who the cluster takes us for, where simple authentication says so
@@ -90,6 +92,8 @@ def record(job: JobRecord) -> None:
         temporary.write_text(json.dumps(asdict(job), indent=1) + "\n", encoding="utf-8")
         temporary.replace(path)
     except OSError as exc:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         logger.warning(
             "cannot record job=%s under %s (%s): other shells will not find it; set HARPY_STATE",
             job.job_id,
@@ -107,7 +111,10 @@ def update(job: JobRecord, **changes: object) -> JobRecord:
 
 def forget(job_id: str) -> None:
     """Remove the job's file; nothing happens when there is none."""
-    path_of(job_id).unlink(missing_ok=True)
+    try:
+        path_of(job_id).unlink(missing_ok=True)
+    except OSError as exc:
+        logger.warning("cannot remove the record of job=%s: %s", job_id, exc.strerror)
 
 
 def all_jobs() -> Iterator[JobRecord]:

@@ -7,6 +7,7 @@ Where workers come from is left to harpy.launch, how a gang is driven to harpy.d
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harpy.config import resolve_launcher
-from harpy.errors import ConfigError, SessionClosed
+from harpy.errors import ConfigError, HarpyError, SessionClosed
 from harpy.program import Program, ProgramSource, resolve_program
 from harpy.progress import Progress
 from harpy.session_options import JobInfo, SessionOptions
@@ -150,11 +151,15 @@ class Session:
                 f"launcher {self.options.launcher} ({self._launcher_reason}), "
                 f"{self.options.n_node} workers x {self.options.n_thread} threads"
             )
-            driver = GangDriver(self.options, self._progress)
-            with driver.cleaned_up_on_error():
-                driver.prepare()
-                if not self.options.single_run:
-                    driver.submit(None)
+            try:
+                driver = GangDriver(self.options, self._progress)
+                with driver.cleaned_up_on_error():
+                    driver.prepare()
+                    if not self.options.single_run:
+                        driver.submit(None)
+            except BaseException:
+                self._progress.close()
+                raise
             self._driver = driver
         self._state = "open"
         return self
@@ -179,7 +184,8 @@ class Session:
         data : mapping of ndarray of shape (n_rows, n_columns)
             Split over the workers by rows. What was staged once in this session is not sent again.
         timeout_s : float, optional
-            RunTimeout after so many seconds; the session ends with it.
+            RunTimeout after so many seconds; the session ends with it. Not inside this process,
+            where nobody else could stop the program.
 
         Raises
         ------
@@ -195,9 +201,12 @@ class Session:
             self.open()
         started = time.monotonic()
         if self._driver is None:
-            value, arrays = run_in_process(
-                source, params or {}, data or {}, self.options, self._progress
-            )
+            try:
+                value, arrays = run_in_process(
+                    source, params or {}, data or {}, self.options, self._progress
+                )
+            finally:
+                self._progress.close()
         else:
             try:
                 value, arrays = self._driver.run(source, params or {}, data or {}, timeout_s)
@@ -253,7 +262,9 @@ def run_in_process(
     options: SessionOptions,
     progress: Progress,
 ) -> tuple[Any, dict[str, np.ndarray]]:
-    """Execute a program as the only worker, here and now; its errors come as they are."""
+    """Execute a program as the only worker, here and now; its errors are a worker's errors."""
+    from harpy.first_cause import make_error
+    from harpy.gang.cause import Cause
     from harpy.gang.context import Context
     from harpy.gang.programs import load_program
     from harpy.storage.values import check_value
@@ -264,6 +275,12 @@ def run_in_process(
     context = Context.in_process(
         params=params, data=data, n_thread=n_thread, on_progress=progress.iteration
     )
-    value = load_program(source)(context)
+    try:
+        value = load_program(source)(context)
+    except HarpyError:
+        raise
+    except (Exception, SystemExit) as exc:
+        cause = Cause.of_exception(exc, 0, socket.gethostname())
+        raise make_error(cause.kind, cause.message, 0, cause.host, cause.detail) from exc
     check_value(value, "the program's result")  # as where it would have to travel
     return value, context.saved

@@ -11,9 +11,7 @@ if [[ ${1:-} == daal ]]; then
   program=daal
   shift
 fi
-if [[ ! -x $here/.venv/bin/harpy ]]; then
-  "$here/scripts/setup.sh"
-fi
+"$here/scripts/setup.sh" >&2
 export PATH="$here/.venv/bin:$PATH"
 if [[ $program == daal && -z ${HADOOP_CONF_DIR:-} ]]; then
   harpy cluster up

@@ -5,7 +5,13 @@ Nothing heavy is imported until used: workers import this room.
 
 from harpy.storage.filesystem import Entry, FileSystem, Writer, filesystem, join
 from harpy.storage.job_directory import JobDirectory, Rank0Address, RunDirectory
-from harpy.storage.staging import StagedArray, content_hash, open_staged, stage_array
+from harpy.storage.staging import (
+    StagedArray,
+    check_rows,
+    content_hash,
+    open_staged,
+    stage_array,
+)
 from harpy.storage.values import (
     check_value,
     read_array_parts,
@@ -22,6 +28,7 @@ __all__ = [
     "RunDirectory",
     "StagedArray",
     "Writer",
+    "check_rows",
     "check_value",
     "content_hash",
     "filesystem",

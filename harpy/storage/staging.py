@@ -88,7 +88,7 @@ def stage_array(
         X is not a real 2-d array.
     StorageError
     """
-    _check_array(X)
+    check_rows(X)
     if fs.exists(join(directory, MANIFEST)):
         return
     n_parts = max(1, min(n_parts, len(X)))
@@ -115,7 +115,8 @@ def stage_array(
         raise
 
 
-def _check_array(X: np.ndarray) -> None:
+def check_rows(X: np.ndarray) -> None:
+    """Refuse what cannot be staged: DataError unless a 2-d array of ordinary real numbers."""
     if not isinstance(X, np.ndarray) or X.ndim != 2:
         raise DataError(
             f"expected a 2-d numpy array, got {type(X).__name__} "
