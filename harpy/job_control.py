@@ -29,6 +29,7 @@ from harpy.errors import (
     PathNotFound,
     RunError,
     RunTimeout,
+    StorageError,
     StoragePermissionError,
 )
 from harpy.launch.base import JobState
@@ -204,8 +205,8 @@ def save_results(output: Path, value: Any, arrays: dict[str, np.ndarray]) -> lis
     """Write result.json and <name>.npy files into a new or empty directory, all or nothing."""
     check_output(output)
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    partial.mkdir(parents=True)
     try:
+        partial.mkdir(parents=True)
         loose: dict[str, np.ndarray] = dict(arrays)
         plain = _without_arrays(value, "", loose)
         for name, array in loose.items():
@@ -215,6 +216,8 @@ def save_results(output: Path, value: Any, arrays: dict[str, np.ndarray]) -> lis
         if output.exists():
             output.rmdir()
         partial.rename(output)
+    except OSError as exc:
+        raise StorageError(f"cannot write results to {output}: {exc}", path=str(output)) from exc
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return written

@@ -280,6 +280,8 @@ def run_in_process(
     except HarpyError:
         raise
     except (Exception, SystemExit) as exc:
+        own = exc.__traceback__
+        exc.__traceback__ = own.tb_next if own else None  # from the program's first frame on
         cause = Cause.of_exception(exc, 0, socket.gethostname())
         raise make_error(cause.kind, cause.message, 0, cause.host, cause.detail) from exc
     check_value(value, "the program's result")  # as where it would have to travel
