@@ -111,7 +111,12 @@ def spawn(
     """Start a daemon in a session of its own, logging to logs/<name>.log, and note its pid."""
     conf = conf_dir(layout, daemon.name)
     # `mark` finds processes whose starter was killed before it could write the pid file.
-    extra = [mark(layout), f"-Dhadoop.log.dir={layout.logs}", f"-Dyarn.log.dir={layout.logs}"]
+    places = {
+        "hadoop.log.dir": layout.logs,
+        "yarn.log.dir": layout.logs,
+        "java.io.tmpdir": layout.temporary,
+    }
+    extra = [mark(layout), *(f"-D{key}={place}" for key, place in places.items())]
     command = runtime.command(conf, daemon.heap_mb, extra)
     env = environment(runtime.java_home, layout.home, conf)
     if daemon.hadoop_user:

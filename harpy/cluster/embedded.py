@@ -140,7 +140,7 @@ class EmbeddedCluster:
         runtime = self._runtime()
         _check_disk(layout.home)
         shutil.rmtree(layout.work, ignore_errors=True)
-        for directory in (layout.logs, layout.pids, layout.hdfs, layout.work):
+        for directory in (layout.logs, layout.pids, layout.hdfs, layout.temporary):
             open_directory(directory)
         names = port_names(shape.nodes)
         state = State(

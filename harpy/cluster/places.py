@@ -110,6 +110,11 @@ class Layout:
         """The resource manager's store, container directories: worthless once it is down."""
         return self.home / "work"
 
+    @property
+    def temporary(self) -> Path:
+        """What the daemons' web servers unpack; the machine's own folder need not be ours."""
+        return self.work / "tmp"
+
     def node_conf(self, node: int) -> Path:
         return self.home / f"nm{node}" / "conf"
 
