@@ -204,7 +204,7 @@ class GangDriver:
         """Bring rows to where workers read them, once per content (whose hash is `digest`)."""
 
         def watch(fraction: float) -> None:
-            if self._launcher.status().state.ended:
+            if self._launcher.status().state.ended and not self._over_already():
                 raise self._cause(None)
             self._check_deadline(deadline)
 
