@@ -146,9 +146,9 @@ class GangDriver:
                 job_url=self._directory.url,
                 grant=self._grant,
                 secret=self._secret,
-                python=self.options.python,
+                python=options.python,
                 name=self._job_id,
-                hadoop_conf=self.options.hadoop_conf,
+                hadoop_conf=options.hadoop_conf,
             )
         )
         self._record = registry.update(self._record, application_id=application_id)
@@ -176,20 +176,20 @@ class GangDriver:
         for array in data.values():
             check_rows(array)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        first = self._n_runs == 0
+        with_the_job = self.options.single_run and self._n_runs == 0
         failed_before, self._gang_stands = self._gang_stands, False
         with self.cleaned_up_on_error():
             self._n_runs += 1
             digests = {name: content_hash(array) for name, array in data.items()}
             spec = self._describe_run(source, params, digests)
-            if first and self.options.single_run:
+            if with_the_job:
                 self.submit(spec)
             for name, array in data.items():
                 self.stage(array, digests[name], deadline)
             self._finish_writing()
             if self._control is None:
                 self._connect(deadline)
-            if self._control is not None and not (first and self.options.single_run):
+            if self._control is not None and not with_the_job:
                 with suppress(PeerLost):  # what it said before it left is read next
                     self._control.start_run(spec)
             done = self._follow(spec.run, deadline, failed_before)

@@ -30,12 +30,11 @@ from harpy.errors import ConfigError
 from harpy.jobs.kmeans_shard import refuse_overflow
 from harpy.kernels import kmeans as kernels
 from harpy.session import RunResult, Session
+from harpy.session_options import IN_PROCESS
 
 PROGRAM = "harpy.jobs.kmeans:main"
 # What an untouched `workdir` becomes, below the user's home: nobody may write at HDFS's root.
 DEFAULT_WORKDIR = "kmeans-work"
-# JobInfo.id of a fit that needed no job.
-IN_PROCESS = "in-process"
 _DTYPES = [np.float64, np.float32]
 _AT_LEAST_ONE = Interval(Integral, 1, None, closed="left")
 

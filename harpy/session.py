@@ -20,7 +20,7 @@ from harpy.config import resolve_launcher
 from harpy.errors import ConfigError, HarpyError, SessionClosed
 from harpy.program import Program, ProgramSource, resolve_program
 from harpy.progress import Progress
-from harpy.session_options import JobInfo, SessionOptions
+from harpy.session_options import IN_PROCESS, JobInfo, SessionOptions
 
 if TYPE_CHECKING:
     from harpy.driver import GangDriver
@@ -136,7 +136,7 @@ class Session:
         if self._driver is not None:
             return self._driver.job_info()
         options = self.options
-        return JobInfo("in-process", options.launcher, n_thread=options.n_thread)
+        return JobInfo(IN_PROCESS, options.launcher, n_thread=options.n_thread)
 
     def open(self) -> Session:
         """Start the workers; returns while they are starting. `with` calls it."""

@@ -11,6 +11,8 @@ import numpy as np
 from harpy.errors import ConfigError
 from harpy.launch.base import AttemptFailure
 
+IN_PROCESS = "in-process"  # JobInfo.id where there is no job: runs happen inside this process
+
 
 @dataclass(frozen=True)
 class SessionOptions:
