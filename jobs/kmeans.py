@@ -134,9 +134,10 @@ def initial_centers(
 def lloyd(shard: Shard, centers: np.ndarray, params: Parameters, run: int) -> Clustering:
     """Assign and average until no label changes, the centers rest, or max_iter."""
     tolerance = params.tol * shard.mean_variance
-    labels = np.full(len(shard.X), -1, dtype=np.int32)
+    state = kernels.Lloyd(shard.X, len(centers), shard.exponents, shard.n_thread)
+    labels = state.labels
     for n_iter in range(1, params.max_iter + 1):
-        n_changed, sums, counts = assign_and_sum(shard, centers, labels)
+        n_changed, sums, counts = assign_and_sum(shard, state, centers)
         if not counts.all():
             relocate_empty(shard, centers, labels, sums, counts)
         previous = centers
@@ -152,37 +153,28 @@ def lloyd(shard: Shard, centers: np.ndarray, params: Parameters, run: int) -> Cl
             break
     if n_changed or not np.array_equal(previous, centers):
         # The centers moved after the last assignment: labels_ must be what predict says.
-        offset = kernels.center_offset(centers)
-        kernels.assign(shard.X, centers, offset, labels, shard.n_thread)
+        state.label(centers)
     distances = kernels.squared_distances(shard.X, centers, labels, shard.n_thread)
     return Clustering(centers, labels, exact_total(shard.ctx, distances, shard.n_thread), n_iter)
 
 
 def assign_and_sum(
-    shard: Shard, centers: np.ndarray, labels: np.ndarray
+    shard: Shard, state: kernels.Lloyd, centers: np.ndarray
 ) -> tuple[int, np.ndarray, np.ndarray]:
     """E-step on my rows and the sums of the M-step over all rows, in one collective.
 
     Returns
     -------
     n_changed : int
-        Rows of all workers whose label changed; `labels` holds the new ones of mine.
+        Rows of all workers whose label changed; `state.labels` holds the new ones of mine.
     sums : ndarray of shape (n_clusters, n_columns, 3), int64
         Exact sums as limbs.
     counts : ndarray of shape (n_clusters,), int64
     """
-    n_changed, sums, counts = kernels.assign_accumulate(
-        shard.X,
-        centers,
-        kernels.center_offset(centers),
-        labels,
-        shard.exponents,
-        shard.n_thread,
-    )
-    mine = np.concatenate([[n_changed], counts, sums.ravel()])
-    total = shard.ctx.comm.allreduce(mine)
-    n_clusters = len(counts)
-    return int(total[0]), total[1 + n_clusters :].reshape(sums.shape), total[1 : 1 + n_clusters]
+    total = shard.ctx.comm.allreduce(state.step(centers))
+    n_clusters, n_columns = centers.shape
+    sums = total[1 + n_clusters :].reshape(n_clusters, n_columns, kernels.SUM_LIMBS)
+    return int(total[0]), sums, total[1 : 1 + n_clusters]
 
 
 def relocate_empty(

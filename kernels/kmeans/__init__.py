@@ -6,9 +6,9 @@ docs/numerics.md defines them; what happens between workers is jobs/kmeans.py.
 from harpy.kernels.kmeans._kmeans import (
     SCALAR_LIMBS,
     SUM_LIMBS,
+    Lloyd,
     accumulate,
     assign,
-    assign_accumulate,
     center_offset,
     center_shift,
     centers_from_sums,
@@ -34,9 +34,9 @@ from harpy.kernels.kmeans.exact import (
 __all__ = [
     "SCALAR_LIMBS",
     "SUM_LIMBS",
+    "Lloyd",
     "accumulate",
     "assign",
-    "assign_accumulate",
     "center_offset",
     "center_shift",
     "centers_from_sums",

@@ -37,19 +37,31 @@ def assign(
 ) -> int:
     """Overwrite `labels` with the nearest center of each row; return how many changed."""
 
-def assign_accumulate(
-    X: NDArray[_F],
-    centers: NDArray[_F],
-    offset: NDArray[_F],
-    labels: NDArray[np.int32],
-    exponents: NDArray[np.int32],
-    n_thread: int = 1,
-) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
-    """`assign`, and the exact sums of the rows of each new label.
+class Lloyd:
+    """One run of Lloyd's iteration over rows X (n_rows, n_columns), C-contiguous: what is known of
+    the rows from call to call, so that rows whose center cannot have changed are not read again.
 
-    Returns the number of changes, limbs (n_clusters, n_columns, 3) and counts (n_clusters,). Limbs
-    of different workers add elementwise. `exponents` must cover every row's magnitude.
+    Labels and sums are those of searching all centers for all rows. HARPY_BOUNDS=off does just
+    that; HARPY_BOUNDS=<bytes a row> (default 20) bounds the memory for knowing better.
     """
+
+    labels: NDArray[np.int32]
+    """Nearest center of each row (n_rows,) as of the last call, -1 before the first."""
+
+    def __init__(
+        self, X: NDArray[_F], n_clusters: int, exponents: NDArray[np.int32], n_thread: int = 1
+    ) -> None:
+        """`exponents` must cover every row's magnitude."""
+
+    def step(self, centers: NDArray[_F]) -> NDArray[np.int64]:
+        """Assign all rows. Returns one message that adds up between workers.
+
+        [0] is the number of labels that changed, [1 : 1 + n_clusters] the counts and the rest the
+        exact sums of each cluster's rows as limbs (n_clusters, n_columns, 3).
+        """
+
+    def label(self, centers: NDArray[_F]) -> int:
+        """Assign all rows without sums, as the last call; return how many changed."""
 
 def accumulate(
     X: NDArray[_F],

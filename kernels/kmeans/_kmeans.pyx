@@ -8,6 +8,7 @@ import numpy as np
 
 from cython cimport floating
 from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memset
 
 from harpy.errors import ConfigError
 
@@ -36,8 +37,13 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
     void widen_ "harpy::kmeans::widen"(const float* values, int64_t n_values, double* out)
     Status assign_ "harpy::kmeans::assign"[T](
         const LaneKernels* lanes, Matrix[T] x, Matrix[T] centers, const T* offset,
-        const int32_t* exponents, int n_thread, int32_t* labels, int64_t* n_changed,
-        int64_t* limbs, int64_t* counts)
+        int n_thread, int32_t* labels, int64_t* n_changed)
+    cdef cppclass Lloyd_ "harpy::kmeans::Lloyd"[T]:
+        Status start(const LaneKernels* lanes, Matrix[T] x, int64_t n_clusters,
+                     const int32_t* exponents, int n_thread, int bound_bytes)
+        Status step(const T* centers, const T* offset, int32_t* labels, int64_t* n_changed,
+                    int64_t* limbs, int64_t* counts)
+        Status label(const T* centers, const T* offset, int32_t* labels, int64_t* n_changed)
     Status accumulate_ "harpy::kmeans::accumulate"[T](
         const LaneKernels* lanes, Matrix[T] x, const int32_t* labels, int64_t n_clusters,
         const int32_t* exponents, int n_thread, int64_t* limbs, int64_t* counts)
@@ -171,31 +177,114 @@ def assign(const floating[:, ::1] X not None, const floating[:, ::1] centers not
     cdef int64_t n_changed = 0
     cdef Status status
     with nogil:
-        status = assign_(lanes, _matrix(X), _matrix(centers), &offset[0], NULL, threads,
-                         &labels[0], &n_changed, NULL, NULL)
+        status = assign_(lanes, _matrix(X), _matrix(centers), &offset[0], threads, &labels[0],
+                         &n_changed)
     _check(status, "assign")
     return n_changed
 
 
-def assign_accumulate(const floating[:, ::1] X not None, const floating[:, ::1] centers not None,
-                      const floating[::1] offset not None, int32_t[::1] labels not None,
-                      const int32_t[::1] exponents not None, n_thread=1):
-    cdef int threads = _threads(n_thread)
-    _check_assign_shapes(X.shape[0], X.shape[1], centers.shape[0], centers.shape[1],
-                         offset.shape[0], labels.shape[0])
-    _equal("number of exponents", X.shape[1], exponents.shape[0])
-    cdef const LaneKernels* lanes = _lanes()
-    limbs = np.zeros((centers.shape[0], X.shape[1], SUM_LIMBS), dtype=np.int64)
-    counts = np.zeros(centers.shape[0], dtype=np.int64)
-    cdef int64_t[:, :, ::1] limbs_view = limbs
-    cdef int64_t[::1] counts_view = counts
-    cdef int64_t n_changed = 0
-    cdef Status status
-    with nogil:
-        status = assign_(lanes, _matrix(X), _matrix(centers), &offset[0], &exponents[0], threads,
-                         &labels[0], &n_changed, &limbs_view[0, 0, 0], &counts_view[0])
-    _check(status, "assign_accumulate")
-    return n_changed, limbs, counts
+cdef int _bound_bytes() except -1:
+    chosen = os.environ.get("HARPY_BOUNDS", "20")
+    if chosen == "off":
+        return 0
+    if not chosen.isdecimal():
+        raise ConfigError(
+            f"HARPY_BOUNDS={chosen}: expected off, or the bytes a row that k-means may use for "
+            "bounds (default 20)"
+        )
+    return min(int(chosen), 1 << 20)
+
+
+cdef class Lloyd:
+    cdef readonly object labels
+    cdef object _X
+    cdef int64_t _n_clusters
+    cdef Lloyd_[float]* _single
+    cdef Lloyd_[double]* _dual
+
+    def __cinit__(self, X not None, n_clusters, const int32_t[::1] exponents not None,
+                  n_thread=1):
+        cdef const float[:, ::1] single
+        cdef const double[:, ::1] dual
+        cdef int threads = _threads(n_thread), bound_bytes = _bound_bytes()
+        cdef const LaneKernels* lanes = _lanes()
+        self._X = X
+        self._n_clusters = n_clusters
+        if self._n_clusters < 1 or X.shape[1] < 1:
+            raise ValueError(
+                f"need at least one cluster and one column, got {n_clusters}, {X.shape[1]}")
+        _equal("number of exponents", X.shape[1], exponents.shape[0])
+        if X.dtype == np.float32:
+            single = X
+            self._single = new Lloyd_[float]()
+            status = self._single.start(lanes, _matrix(single), self._n_clusters, &exponents[0],
+                                        threads, bound_bytes)
+        else:
+            dual = X
+            self._dual = new Lloyd_[double]()
+            status = self._dual.start(lanes, _matrix(dual), self._n_clusters, &exponents[0],
+                                      threads, bound_bytes)
+        _check(status, "the state of Lloyd's iteration")
+        self.labels = np.full(X.shape[0], -1, dtype=np.int32)
+
+    def __dealloc__(self):
+        del self._single
+        del self._dual
+
+    def step(self, centers not None):
+        self._check_centers(centers)
+        cdef Py_ssize_t k = self._n_clusters, n_limbs = k * self._X.shape[1] * SUM_LIMBS
+        message = np.empty(1 + k + n_limbs, dtype=np.int64)
+        cdef int64_t[::1] out = message
+        self._assign(centers, &out[0], &out[1], &out[1 + k])
+        return message
+
+    def label(self, centers not None):
+        self._check_centers(centers)
+        cdef int64_t n_changed = 0
+        self._assign(centers, &n_changed, NULL, NULL)
+        return n_changed
+
+    cdef int _check_centers(self, centers) except -1:
+        _equal("number of centers", self._n_clusters, centers.shape[0])
+        _equal("number of columns of centers", self._X.shape[1], centers.shape[1])
+        if centers.dtype != self._X.dtype:
+            raise ValueError(f"centers must be {self._X.dtype}, got {centers.dtype}")
+        return 0
+
+    cdef int _assign(self, object centers, int64_t* n_changed, int64_t* counts,
+                     int64_t* limbs) except -1:
+        if self._X.shape[0] == 0:
+            n_changed[0] = 0
+            if counts != NULL:
+                memset(counts, 0, self._n_clusters * sizeof(int64_t))
+                memset(limbs, 0, self._n_clusters * self._X.shape[1] * SUM_LIMBS * sizeof(int64_t))
+            return 0
+        cdef int32_t[::1] labels = self.labels
+        cdef const float[:, ::1] single
+        cdef const double[:, ::1] dual
+        cdef const float[::1] single_offset
+        cdef const double[::1] dual_offset
+        cdef Status status
+        offset = center_offset(centers)
+        if self._single != NULL:
+            single, single_offset = centers, offset
+            with nogil:
+                if limbs != NULL:
+                    status = self._single.step(&single[0, 0], &single_offset[0], &labels[0],
+                                               n_changed, limbs, counts)
+                else:
+                    status = self._single.label(&single[0, 0], &single_offset[0], &labels[0],
+                                                n_changed)
+        else:
+            dual, dual_offset = centers, offset
+            with nogil:
+                if limbs != NULL:
+                    status = self._dual.step(&dual[0, 0], &dual_offset[0], &labels[0], n_changed,
+                                             limbs, counts)
+                else:
+                    status = self._dual.label(&dual[0, 0], &dual_offset[0], &labels[0], n_changed)
+        return _check(status, "Lloyd's iteration")
 
 
 cdef int _check_assign_shapes(Py_ssize_t n_rows, Py_ssize_t n_columns, Py_ssize_t n_clusters,

@@ -45,31 +45,45 @@ ExactSums::ExactSums(std::int64_t n_clusters, std::int64_t n_columns, const std:
     }
 }
 
-ExactSums::Part::Part(const ExactSums& sums)
+ExactSums::Part::Part(ExactSums& sums)
     : sums_(&sums),
       high_(sums.n_clusters_ * sums.n_columns_),
       low_(sums.n_clusters_ * sums.n_columns_),
-      counts_(sums.n_clusters_) {}
+      counts_(sums.n_clusters_),
+      n_pending_(sums.n_clusters_) {}
 
-void ExactSums::flush(Part& part) noexcept {
-    for (std::int64_t c = 0; c < n_clusters_; ++c) {
-        if (part.counts_[c] == 0) continue;
-        for (std::int64_t j = 0; j < n_columns_; ++j) {
-            const std::int64_t at = c * n_columns_ + j;
-            totals_[at] += Wide{scale_high_[j](part.high_[at])} * (Wide{1} << kWordBits) +
-                           Wide{scale_low_[j](part.low_[at])};
-            part.high_[at] = part.low_[at] = 0.0;
-        }
-        counts_[c] += part.counts_[c];
-        part.counts_[c] = 0;
+void ExactSums::flush(Part& part, std::int64_t cluster) noexcept {
+    double* high = part.high(cluster);
+    double* low = part.low(cluster);
+    Wide* total = totals_.data() + cluster * n_columns_;
+    for (std::int64_t j = 0; j < n_columns_; ++j) {
+        total[j] +=
+            Wide{scale_high_[j](high[j])} * (Wide{1} << kWordBits) + Wide{scale_low_[j](low[j])};
+        high[j] = low[j] = 0.0;
     }
-    part.n_pending_ = 0;
+    counts_[cluster] += part.counts_[cluster];
+    part.counts_[cluster] = 0;
+    part.n_pending_[cluster] = 0;
 }
 
-void ExactSums::store(std::int64_t* limbs, std::int64_t* counts) const noexcept {
-    for (std::size_t at = 0; at < totals_.size(); ++at) {
-        store_limbs(totals_[at], limbs + kSumLimbs * at);
-    }
+void ExactSums::flush(std::vector<Part>& parts, int n_thread) noexcept {
+    for_row_blocks(n_clusters_, 1, useful_threads(n_clusters_, 1, n_thread),
+                   [&](int, std::int64_t begin, std::int64_t end) {
+                       for (std::int64_t c = begin; c < end; ++c) {
+                           for (Part& part : parts) {
+                               if (part.n_pending_[c] != 0) flush(part, c);
+                           }
+                       }
+                   });
+}
+
+void ExactSums::store(std::int64_t* limbs, std::int64_t* counts, int n_thread) const noexcept {
+    for_row_blocks(n_clusters_, 1, useful_threads(n_clusters_, 1, n_thread),
+                   [&](int, std::int64_t begin, std::int64_t end) {
+                       for (std::int64_t at = begin * n_columns_; at < end * n_columns_; ++at) {
+                           store_limbs(totals_[at], limbs + kSumLimbs * at);
+                       }
+                   });
     std::copy(counts_.begin(), counts_.end(), counts);
 }
 
@@ -81,23 +95,19 @@ Status accumulate(const LaneKernels* lanes, Matrix<T> x, const std::int32_t* lab
         std::int64_t n_sums;
         if (!checked_product(n_clusters, x.n_columns, &n_sums)) return Status::too_large;
         const FloatEnvironment environment;
-        const RowKernels<T>& kernels = row_kernels<T>(*lanes);
+        const TileKernels<T>& kernels = row_kernels<T>(*lanes).tiles;
         n_thread = useful_threads(x.n_rows, kBlockRows, n_thread);
         ExactSums sums(n_clusters, x.n_columns, exponents);
         std::vector<ExactSums::Part> parts(n_thread, ExactSums::Part(sums));
-        for_row_blocks(
-            x.n_rows, kBlockRows, n_thread, [&](int thread, std::int64_t begin, std::int64_t end) {
-                ExactSums::Part& part = parts[thread];
-                if (part.full_after(end - begin)) {
-#pragma omp critical(harpy_exact_sums)
-                    sums.flush(part);
-                }
-                for (std::int64_t i = begin; i < end; ++i) {
-                    part.add(kernels, x.data + i * x.n_columns, labels == nullptr ? 0 : labels[i]);
-                }
-            });
-        for (ExactSums::Part& part : parts) sums.flush(part);
-        sums.store(limbs, counts);
+        for_row_blocks(x.n_rows, kBlockRows, n_thread,
+                       [&](int thread, std::int64_t begin, std::int64_t end) {
+                           for (std::int64_t i = begin; i < end; ++i) {
+                               parts[thread].add(kernels, x.data + i * x.n_columns,
+                                                 labels == nullptr ? 0 : labels[i]);
+                           }
+                       });
+        sums.flush(parts, n_thread);
+        sums.store(limbs, counts, n_thread);
         return Status::ok;
     });
 }

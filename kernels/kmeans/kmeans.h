@@ -38,12 +38,36 @@ Status column_ranges(Matrix<T> x, int n_thread, double* absmax, std::int64_t* fi
 void column_exponents(const double* absmax, std::int64_t n_columns,
                       std::int32_t* exponents) noexcept;
 
-// labels: in the old labels, out the nearest centers; n_changed: how many differ. With `exponents`
-// the rows are also added to limbs (k, d, kSumLimbs) and counts (k) of their new label.
+// labels: in the old labels, out the nearest centers; n_changed: how many differ.
 template <class T>
 Status assign(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T* offset,
-              const std::int32_t* exponents, int n_thread, std::int32_t* labels,
-              std::int64_t* n_changed, std::int64_t* limbs, std::int64_t* counts) noexcept;
+              int n_thread, std::int32_t* labels, std::int64_t* n_changed) noexcept;
+
+// One run of Lloyd's iteration over rows that somebody else owns: labels and exact sums from call
+// to call, so that rows that stay cost little. `labels` are the caller's and his to leave alone;
+// -1 before the first call.
+template <class T>
+class Lloyd {
+  public:
+    Lloyd() = default;
+    ~Lloyd();
+    Lloyd(const Lloyd&) = delete;
+    Lloyd& operator=(const Lloyd&) = delete;
+
+    // bound_bytes: memory for bounds in bytes a row; 0 searches all centers for all rows.
+    Status start(const LaneKernels* lanes, Matrix<T> x, std::int64_t n_clusters,
+                 const std::int32_t* exponents, int n_thread, int bound_bytes) noexcept;
+    // Nearest centers, the sums of the rows of each, limbs (k, d, kSumLimbs), and counts (k).
+    Status step(const T* centers, const T* offset, std::int32_t* labels, std::int64_t* n_changed,
+                std::int64_t* limbs, std::int64_t* counts) noexcept;
+    // Nearest centers only: the last call.
+    Status label(const T* centers, const T* offset, std::int32_t* labels,
+                 std::int64_t* n_changed) noexcept;
+
+  private:
+    struct State;
+    State* state_ = nullptr;
+};
 
 // Exact sums of the rows of each label; labels == nullptr puts every row into cluster 0.
 template <class T>

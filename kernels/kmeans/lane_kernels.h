@@ -8,31 +8,83 @@ namespace harpy::kmeans {
 // Panel widths on offer: one, two or three vectors of centers side by side.
 constexpr int kPanelWidths = 3;
 
-// Integers as wide as T, so that a row's best score and best index move in step.
+// Rows of a batch while they look for their nearest centers, less the offset.
 template <class T>
-struct IndexOf;
-template <>
-struct IndexOf<float> {
-    using type = std::int32_t;
+struct Search {
+    const T* x;  // (n_rows, d)
+    std::int64_t d;
+    const std::int32_t* indices;         // (n_panels, lanes): which center a lane holds
+    T* best;                             // (n_rows) lowest score so far, +inf at first
+    std::int32_t* best_panel;            // (n_rows) where it lies, -1 at first
+    T* best_scores;                      // (n_rows, lanes) all scores of that panel
+    T* group_low;                        // (n_rows, n_groups) lowest scores outside it, or nullptr
+    const std::int32_t* group_of_panel;  // (n_panels)
+    std::int64_t n_groups;
 };
-template <>
-struct IndexOf<double> {
-    using type = std::int64_t;
-};
+
+// Centers lie in panels (n_panels, d, lanes); half_norms (n_panels, lanes) is +inf, and the index
+// INT32_MAX, beyond the last center.
 template <class T>
-using Index = typename IndexOf<T>::type;
+struct TileKernels {
+    int lanes[kPanelWidths];  // centers per panel of each width, ascending
+
+    // One panel against rows of a batch; rows == nullptr means the first n_rows.
+    void (*search[kPanelWidths])(const Search<T>&, std::int32_t panel, const T* centers,
+                                 const T* half_norms, const std::int32_t* rows,
+                                 std::int64_t n_rows);
+
+    // slots[i] = panel * lanes + lane of row i's best; second (may be nullptr) = lowest score of
+    // the other lanes of that panel.
+    void (*settle[kPanelWidths])(const Search<T>&, std::int64_t n_rows, std::int32_t* slots,
+                                 T* second);
+
+    // lows (n_rows, n_panels) = lowest score of each row in each panel; row i is the center of slot
+    // first_slot + i, which is left out.
+    void (*panel_lows[kPanelWidths])(const T* rows, std::int64_t n_rows, std::int64_t d,
+                                     const T* panels, const T* half_norms, std::int64_t n_panels,
+                                     std::int64_t first_slot, T* lows);
+
+    // out[i] = x[rows[i]] - offset; squared[i] (may be nullptr) ~ its squared norm, for bounds.
+    void (*shift_rows)(const T* x, const std::int64_t* rows, std::int64_t n_rows, std::int64_t d,
+                       const T* offset, T* out, T* squared);
+
+    // Fills a panel and its half norms from n_centers centers; norms = their squared norms.
+    void (*pack_panel)(const T* centers, const std::int32_t* indices, int n_centers, int lanes,
+                       std::int64_t d, const T* offset, T* panel, T* half_norms, double* norms);
+
+    // Splits each value of a row by its column's magic numbers and adds both words.
+    void (*add_split)(const T* row, std::int64_t d, const double* magic_high,
+                      const double* magic_low, double* high, double* low);
+    void (*move_split)(const T* row, std::int64_t d, const double* magic_high,
+                       const double* magic_low, double* high_from, double* low_from,
+                       double* high_to, double* low_to);
+};
+
+// Rows per tile of the stored lower bounds.
+constexpr int kBoundRows = 16;
+// Covers the few float32 roundings of a bound's own arithmetic.
+constexpr float kGuard = 1.0f + 0x1p-18f;
+
+// Bounds on distances of rows to centers, in units that keep all of them below 4.
+struct BoundsTest {
+    const std::int32_t* labels;
+    const float* upper;  // distance to the label's center, less what that center had moved by then
+    const std::uint16_t* lower;  // (n_rows / kBoundRows, n_groups, kBoundRows) in quanta: distance
+                                 // to the group's other centers, plus what it had moved by then
+    std::int64_t n_groups;
+    float quantum;
+    const float* moved;         // per center, summed over the iterations so far
+    const float* radius;        // per center: its distance from the offset
+    const float* half_gap;      // per center: rows nearer than this have no nearer center
+    const float* group_moved;   // per group: the largest move of each iteration, summed
+    const float* group_radius;  // per group: largest radius
+    float score_slack, shift_slack, floor;
+};
 
 template <class T>
 struct RowKernels {
-    int tile_rows;            // `nearest` takes a multiple of this many rows
-    int lanes[kPanelWidths];  // centers per panel of each width, ascending
-    int distance_lanes;       // candidates per panel of `distances`
-
-    // Labels of packed rows x (n_rows, d): centers lie in panels (n_panels, d, lanes), half_norms
-    // (n_panels, lanes) is +inf beyond the last center; best and index are scratch (n_rows, lanes).
-    void (*nearest[kPanelWidths])(const T* x, std::int64_t n_rows, std::int64_t d, const T* panels,
-                                  const T* half_norms, std::int64_t n_panels, T* best,
-                                  Index<T>* index, std::int32_t* labels);
+    TileKernels<T> tiles;
+    int distance_lanes;  // candidates per panel of `distances`
 
     // out[i] = squared distance of row i to centers[labels[i]], labels == nullptr means 0.
     void (*label_distances)(const T* x, std::int64_t n_rows, std::int64_t d, const double* centers,
@@ -41,16 +93,14 @@ struct RowKernels {
     // out (n_rows, n_panels * distance_lanes) = squared distances to all candidates.
     void (*distances)(const T* x, std::int64_t n_rows, std::int64_t d, const double* panels,
                       std::int64_t n_panels, double* out);
-
-    // Splits each value of a row by its column's magic numbers and adds both words.
-    void (*add_split)(const T* row, std::int64_t d, const double* magic_high,
-                      const double* magic_low, double* high, double* low);
 };
 
 struct LaneKernels {
     const char* name;
     RowKernels<float> single;
     RowKernels<double> dual;
+    void (*test_bounds)(const BoundsTest&, std::int64_t begin, std::int64_t n_rows,
+                        std::uint8_t* may_move);
 };
 
 template <class T>

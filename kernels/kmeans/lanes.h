@@ -7,80 +7,15 @@
 
 #include <cstdint>
 
+#include "bounds_lanes.h"
 #include "lane_kernels.h"
+#include "tiles.h"
 
 namespace harpy::kmeans {
 namespace {
 
 inline float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline double fused(double a, double b, double c) { return __builtin_fma(a, b, c); }
-
-// Scores of R rows against one panel of L centers: half_norm - x'c'.
-template <class T, int R, int L>
-inline void score_tile(const T* __restrict x, std::int64_t d, const T* __restrict panel,
-                       const T* __restrict half_norms, T (&score)[R][L]) {
-    for (int r = 0; r < R; ++r)
-        for (int l = 0; l < L; ++l) score[r][l] = half_norms[l];
-    for (std::int64_t j = 0; j < d; ++j) {
-#pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) {
-            const T minus_x = -x[r * d + j];
-#pragma omp simd
-            for (int l = 0; l < L; ++l) {
-                score[r][l] = fused(minus_x, panel[j * L + l], score[r][l]);
-            }
-        }
-    }
-}
-
-// Keeps per lane the lowest score and its first center: panels come in ascending order.
-template <class T, int L>
-inline void keep_lower(const T* __restrict score, Index<T> first_center, T* __restrict best,
-                       Index<T>* __restrict index) {
-#pragma omp simd
-    for (int l = 0; l < L; ++l) {
-        const bool lower = score[l] < best[l];
-        best[l] = lower ? score[l] : best[l];
-        index[l] = lower ? first_center + static_cast<Index<T>>(l) : index[l];
-    }
-}
-
-template <class T, int L>
-inline std::int32_t lowest_lane(const T* best, const Index<T>* index) {
-    T lowest = best[0];
-    Index<T> label = index[0];
-    for (int l = 1; l < L; ++l) {
-        if (best[l] < lowest || (best[l] == lowest && index[l] < label)) {
-            lowest = best[l];
-            label = index[l];
-        }
-    }
-    return static_cast<std::int32_t>(label);
-}
-
-template <class T, int R, int L>
-void nearest(const T* x, std::int64_t n_rows, std::int64_t d, const T* panels, const T* half_norms,
-             std::int64_t n_panels, T* best, Index<T>* index, std::int32_t* labels) {
-    for (std::int64_t i = 0; i < n_rows; ++i) {
-        for (int l = 0; l < L; ++l) {
-            best[i * L + l] = static_cast<T>(__builtin_inf());
-            index[i * L + l] = l;
-        }
-    }
-    for (std::int64_t p = 0; p < n_panels; ++p) {
-        for (std::int64_t i = 0; i < n_rows; i += R) {
-            T score[R][L];
-            score_tile<T, R, L>(x + i * d, d, panels + p * d * L, half_norms + p * L, score);
-            for (int r = 0; r < R; ++r) {
-                keep_lower<T, L>(score[r], static_cast<Index<T>>(p * L), best + (i + r) * L,
-                                 index + (i + r) * L);
-            }
-        }
-    }
-    for (std::int64_t i = 0; i < n_rows; ++i) {
-        labels[i] = lowest_lane<T, L>(best + i * L, index + i * L);
-    }
-}
 
 // Squared distances of G rows, each to a center of its own: G chains side by side.
 template <class T, int G>
@@ -155,37 +90,19 @@ void distances(const T* x, std::int64_t n_rows, std::int64_t d, const double* pa
     }
 }
 
-template <class T>
-void add_split(const T* __restrict row, std::int64_t d, const double* __restrict magic_high,
-               const double* __restrict magic_low, double* __restrict high,
-               double* __restrict low) {
-#pragma omp simd
-    for (std::int64_t j = 0; j < d; ++j) {
-        const double value = static_cast<double>(row[j]);
-        const double upper = (value + magic_high[j]) - magic_high[j];
-        high[j] += upper;
-        low[j] += ((value - upper) + magic_low[j]) - magic_low[j];
-    }
+// V: vector bytes of the target.
+template <class S, int V>
+constexpr RowKernels<typename S::Scalar> make_row_kernels() {
+    using T = typename S::Scalar;
+    constexpr int kDistanceLanes = V / static_cast<int>(sizeof(double));
+    return RowKernels<T>{make_tile_kernels<S>(), kDistanceLanes, label_distances<T>,
+                         distances<T, kDistanceLanes>};
 }
 
-// V: vector bytes of the target; R: rows of a tile, so that tile, panel and row fit the registers.
-template <class T, int V, int R>
-constexpr RowKernels<T> make_row_kernels() {
-    constexpr int kLanes = V / static_cast<int>(sizeof(T));
-    return RowKernels<T>{
-        R,
-        {kLanes, 2 * kLanes, 3 * kLanes},
-        V / static_cast<int>(sizeof(double)),
-        {nearest<T, R, kLanes>, nearest<T, R, 2 * kLanes>, nearest<T, R, 3 * kLanes>},
-        label_distances<T>,
-        distances<T, V / static_cast<int>(sizeof(double))>,
-        add_split<T>,
-    };
-}
-
-template <int V, int R>
+template <int V>
 constexpr LaneKernels make_lane_kernels(const char* name) {
-    return LaneKernels{name, make_row_kernels<float, V, R>(), make_row_kernels<double, V, R>()};
+    return LaneKernels{name, make_row_kernels<SimdFloat, V>(), make_row_kernels<SimdDouble, V>(),
+                       test_bounds};
 }
 
 }  // namespace

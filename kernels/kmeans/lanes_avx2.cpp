@@ -6,12 +6,13 @@
 #if defined(__x86_64__) && defined(__GNUC__)
 
 #pragma GCC target("avx2,fma")
+#include "simd_avx2.h"
 #include "lanes.h"
 
 namespace harpy::kmeans {
 
 const LaneKernels* avx2_lane_kernels() noexcept {
-    static constexpr LaneKernels kernels = make_lane_kernels<32, 4>("avx2");
+    static constexpr LaneKernels kernels = make_lane_kernels<32>("avx2");
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &kernels : nullptr;
 }
 

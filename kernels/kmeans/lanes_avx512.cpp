@@ -6,12 +6,13 @@
 #if defined(__x86_64__) && defined(__GNUC__)
 
 #pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")
+#include "simd_avx512.h"
 #include "lanes.h"
 
 namespace harpy::kmeans {
 
 const LaneKernels* avx512_lane_kernels() noexcept {
-    static constexpr LaneKernels kernels = make_lane_kernels<64, 8>("avx512");
+    static constexpr LaneKernels kernels = make_lane_kernels<64>("avx512");
     const bool present = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     return present ? &kernels : nullptr;

@@ -90,9 +90,8 @@ def test_threads_and_instruction_sets_give_the_same_bits(
             use_isa(isa)
             for n_thread in (1, 2, 3, 4):
                 labels = np.zeros(len(X), np.int32)
-                changed, limbs, counts = kmeans.assign_accumulate(
-                    X, centers, offset, labels, exponents, n_thread
-                )
+                changed = kmeans.assign(X, centers, offset, labels, n_thread)
+                limbs, counts = kmeans.accumulate(X, labels, len(centers), exponents, n_thread)
                 distances = kmeans.squared_distances(X, centers, labels, n_thread)
                 to_all = kmeans.closest_distances(X, centers, None, n_thread)
                 seen.add(

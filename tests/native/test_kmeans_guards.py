@@ -39,7 +39,8 @@ def everything(X: np.ndarray, n_thread: int) -> list[bytes]:
     offset = kmeans.center_offset(centers)
     exponents = np.full(X.shape[1], 3, np.int32)
     labels = np.full(len(X), -1, np.int32)
-    _, limbs, counts = kmeans.assign_accumulate(X, centers, offset, labels, exponents, n_thread)
+    kmeans.assign(X, centers, offset, labels, n_thread)
+    limbs, counts = kmeans.accumulate(X, labels, len(centers), exponents, n_thread)
     means = kmeans.centers_from_sums(limbs, counts, exponents, X.dtype)
     distances = kmeans.squared_distances(X, centers, labels, n_thread)
     shift = np.float64(kmeans.center_shift(centers, means))
@@ -132,7 +133,7 @@ def test_shapes_are_checked_before_memory_is_touched() -> None:
     with pytest.raises(ValueError, match="number of labels must be 4, got 3"):
         kmeans.assign(X, centers, offset, labels[:3])
     with pytest.raises(ValueError, match="number of exponents must be 3, got 2"):
-        kmeans.assign_accumulate(X, centers, offset, labels, exponents[:2])
+        kmeans.Lloyd(X, 2, exponents[:2])
     with pytest.raises(ValueError, match=r"labels must lie in \[0, 2\), got \[0, 2\]"):
         kmeans.accumulate(X, np.array([0, 1, 2, 0], np.int32), 2, exponents)
     with pytest.raises(ValueError, match=r"labels must lie in \[0, 2\), got \[-1, 0\]"):

@@ -1,0 +1,40 @@
+// The E-step of Lloyd's iteration: every row's nearest center. Several methods give the same bits;
+// docs/numerics.md proves what they leave out.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "exact_sums.h"
+#include "kmeans.h"
+#include "lane_kernels.h"
+
+namespace harpy::kmeans {
+
+template <class T>
+class EStep {
+  public:
+    virtual ~EStep() = default;
+
+    // labels: in those of the last call (-1 before the first one), out the nearest centers. Rows
+    // whose label changed are moved in `sums` (one part a thread), if given; returns their number.
+    // Throws std::bad_alloc.
+    virtual std::int64_t assign(const T* centers, const T* offset, std::int32_t* labels,
+                                std::vector<ExactSums::Part>* sums) = 0;
+
+    int n_thread() const noexcept { return n_thread_; }
+
+  protected:
+    explicit EStep(int n_thread) noexcept : n_thread_(n_thread) {}
+
+    const int n_thread_;
+};
+
+// The method that suits the shape. bound_bytes: memory for bounds, in bytes a row; 0 means that
+// every search is exhaustive. Throws std::bad_alloc.
+template <class T>
+std::unique_ptr<EStep<T>> make_estep(const LaneKernels& lanes, Matrix<T> x, std::int64_t n_clusters,
+                                     int n_thread, int bound_bytes);
+
+}  // namespace harpy::kmeans

@@ -1,0 +1,89 @@
+// Vectors of AVX2 with FMA for tiles.h. Included within one translation unit, after its target
+// pragma.
+#pragma once
+
+#include <immintrin.h>
+
+namespace harpy::kmeans {
+namespace {
+
+struct Float256 {
+    using Scalar = float;
+    using Vector = __m256;
+    static constexpr int kLanes = 8;
+    static constexpr int kTileRows = 4;
+
+    static Vector load(const float* p) { return _mm256_loadu_ps(p); }
+    static void store(float* p, Vector v) { _mm256_storeu_ps(p, v); }
+    static Vector set1(float x) { return _mm256_set1_ps(x); }
+    static Vector sub(Vector a, Vector b) { return _mm256_sub_ps(a, b); }
+    static Vector min(Vector a, Vector b) { return _mm256_min_ps(a, b); }
+    static Vector fma(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
+    static Vector fnma(Vector a, Vector b, Vector c) { return _mm256_fnmadd_ps(a, b, c); }
+    static unsigned equal(Vector a, Vector b) {
+        return static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ)));
+    }
+    static __m128 halves_min(Vector v) {
+        return _mm_min_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    }
+    static float lowest(Vector v) {
+        __m128 low = halves_min(v);
+        low = _mm_min_ps(low, _mm_movehl_ps(low, low));
+        return _mm_cvtss_f32(_mm_min_ss(low, _mm_movehdup_ps(low)));
+    }
+    static float sum(Vector v) {
+        __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+        half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+        return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+    }
+
+    template <int R>
+    static void lowest_of_rows(const Vector (&v)[R], float* out) {
+        if constexpr (R == 4) {
+            const __m128 a = halves_min(v[0]), b = halves_min(v[1]);
+            const __m128 c = halves_min(v[2]), d = halves_min(v[3]);
+            const __m128 ab = _mm_min_ps(_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
+            const __m128 cd = _mm_min_ps(_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
+            _mm_storeu_ps(out, _mm_min_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab)));
+        } else {
+            for (int r = 0; r < R; ++r) out[r] = lowest(v[r]);
+        }
+    }
+};
+
+struct Double256 {
+    using Scalar = double;
+    using Vector = __m256d;
+    static constexpr int kLanes = 4;
+    static constexpr int kTileRows = 4;
+
+    static Vector load(const double* p) { return _mm256_loadu_pd(p); }
+    static void store(double* p, Vector v) { _mm256_storeu_pd(p, v); }
+    static Vector set1(double x) { return _mm256_set1_pd(x); }
+    static Vector sub(Vector a, Vector b) { return _mm256_sub_pd(a, b); }
+    static Vector min(Vector a, Vector b) { return _mm256_min_pd(a, b); }
+    static Vector fma(Vector a, Vector b, Vector c) { return _mm256_fmadd_pd(a, b, c); }
+    static Vector fnma(Vector a, Vector b, Vector c) { return _mm256_fnmadd_pd(a, b, c); }
+    static unsigned equal(Vector a, Vector b) {
+        return static_cast<unsigned>(_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_EQ_OQ)));
+    }
+    static double lowest(Vector v) {
+        const __m128d low = _mm_min_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
+        return _mm_cvtsd_f64(_mm_min_sd(low, _mm_unpackhi_pd(low, low)));
+    }
+    static double sum(Vector v) {
+        const __m128d half = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
+        return _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)));
+    }
+
+    template <int R>
+    static void lowest_of_rows(const Vector (&v)[R], double* out) {
+        for (int r = 0; r < R; ++r) out[r] = lowest(v[r]);
+    }
+};
+
+using SimdFloat = Float256;
+using SimdDouble = Double256;
+
+}  // namespace
+}  // namespace harpy::kmeans

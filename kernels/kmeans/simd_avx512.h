@@ -1,0 +1,98 @@
+// Vectors of AVX-512 for tiles.h. Included within one translation unit, after its target pragma.
+#pragma once
+
+#include <immintrin.h>
+
+namespace harpy::kmeans {
+namespace {
+
+struct Float512 {
+    using Scalar = float;
+    using Vector = __m512;
+    static constexpr int kLanes = 16;
+    static constexpr int kTileRows = 8;
+
+    static Vector load(const float* p) { return _mm512_loadu_ps(p); }
+    static void store(float* p, Vector v) { _mm512_storeu_ps(p, v); }
+    static Vector set1(float x) { return _mm512_set1_ps(x); }
+    static Vector sub(Vector a, Vector b) { return _mm512_sub_ps(a, b); }
+    static Vector min(Vector a, Vector b) { return _mm512_min_ps(a, b); }
+    static Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
+    // c - a*b
+    static Vector fnma(Vector a, Vector b, Vector c) { return _mm512_fnmadd_ps(a, b, c); }
+    static unsigned equal(Vector a, Vector b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+    static float lowest(Vector v) { return _mm512_reduce_min_ps(v); }
+    static float sum(Vector v) { return _mm512_reduce_add_ps(v); }
+
+    // out[r] = lowest lane of v[r]: halves of two rows side by side, four times over.
+    template <int R>
+    static void lowest_of_rows(const Vector (&v)[R], float* out) {
+        static_assert(R == 8 || R == 4, "tiles have 8 or 4 rows");
+        Vector two[R / 2], four[R / 4];
+        for (int r = 0; r < R / 2; ++r) {
+            two[r] = min(_mm512_shuffle_f32x4(v[2 * r], v[2 * r + 1], 0x44),
+                         _mm512_shuffle_f32x4(v[2 * r], v[2 * r + 1], 0xEE));
+        }
+        for (int r = 0; r < R / 4; ++r) {
+            four[r] = min(_mm512_shuffle_f32x4(two[2 * r], two[2 * r + 1], 0x88),
+                          _mm512_shuffle_f32x4(two[2 * r], two[2 * r + 1], 0xDD));
+        }
+        // Each quarter of four[0] belongs to one of rows 0-3, of four[1] to one of rows 4-7.
+        const Vector other = four[R / 4 - 1];
+        Vector low = min(_mm512_unpacklo_ps(four[0], other), _mm512_unpackhi_ps(four[0], other));
+        low = min(low, _mm512_permute_ps(low, 0x4E));
+        const __m512i pick = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 0, 0, 0, 0, 0, 0, 0, 0);
+        low = _mm512_permutexvar_ps(pick, low);
+        if constexpr (R == 8) {
+            _mm256_storeu_ps(out, _mm512_castps512_ps256(low));
+        } else {
+            _mm_storeu_ps(out, _mm512_castps512_ps128(low));
+        }
+    }
+};
+
+struct Double512 {
+    using Scalar = double;
+    using Vector = __m512d;
+    static constexpr int kLanes = 8;
+    static constexpr int kTileRows = 8;
+
+    static Vector load(const double* p) { return _mm512_loadu_pd(p); }
+    static void store(double* p, Vector v) { _mm512_storeu_pd(p, v); }
+    static Vector set1(double x) { return _mm512_set1_pd(x); }
+    static Vector sub(Vector a, Vector b) { return _mm512_sub_pd(a, b); }
+    static Vector min(Vector a, Vector b) { return _mm512_min_pd(a, b); }
+    static Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_pd(a, b, c); }
+    static Vector fnma(Vector a, Vector b, Vector c) { return _mm512_fnmadd_pd(a, b, c); }
+    static unsigned equal(Vector a, Vector b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
+    static double lowest(Vector v) { return _mm512_reduce_min_pd(v); }
+    static double sum(Vector v) { return _mm512_reduce_add_pd(v); }
+
+    template <int R>
+    static void lowest_of_rows(const Vector (&v)[R], double* out) {
+        static_assert(R == 8 || R == 4, "tiles have 8 or 4 rows");
+        Vector two[R / 2], four[R / 4];
+        for (int r = 0; r < R / 2; ++r) {
+            two[r] = min(_mm512_unpacklo_pd(v[2 * r], v[2 * r + 1]),
+                         _mm512_unpackhi_pd(v[2 * r], v[2 * r + 1]));
+        }
+        for (int r = 0; r < R / 4; ++r) {
+            four[r] = min(_mm512_shuffle_f64x2(two[2 * r], two[2 * r + 1], 0x44),
+                          _mm512_shuffle_f64x2(two[2 * r], two[2 * r + 1], 0xEE));
+        }
+        const Vector other = four[R / 4 - 1];
+        const Vector low = min(_mm512_shuffle_f64x2(four[0], other, 0x88),
+                               _mm512_shuffle_f64x2(four[0], other, 0xDD));
+        if constexpr (R == 8) {
+            _mm512_storeu_pd(out, low);
+        } else {
+            _mm256_storeu_pd(out, _mm512_castpd512_pd256(low));
+        }
+    }
+};
+
+using SimdFloat = Float512;
+using SimdDouble = Double512;
+
+}  // namespace
+}  // namespace harpy::kmeans

@@ -1,0 +1,71 @@
+// The vectors of tiles.h without intrinsics: what every other set of them is tested against.
+#pragma once
+
+namespace harpy::kmeans {
+namespace {
+
+template <class T>
+struct Plain {
+    using Scalar = T;
+    static constexpr int kLanes = 16 / static_cast<int>(sizeof(T));
+    static constexpr int kTileRows = 4;
+    struct Vector {
+        T lane[kLanes];
+    };
+
+    template <class F>
+    static Vector each(const F& value) {
+        Vector v;
+        for (int l = 0; l < kLanes; ++l) v.lane[l] = value(l);
+        return v;
+    }
+    static float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+    static double fused(double a, double b, double c) { return __builtin_fma(a, b, c); }
+
+    static Vector load(const T* p) {
+        return each([&](int l) { return p[l]; });
+    }
+    static void store(T* p, const Vector& v) {
+        for (int l = 0; l < kLanes; ++l) p[l] = v.lane[l];
+    }
+    static Vector set1(T x) {
+        return each([&](int) { return x; });
+    }
+    static Vector sub(const Vector& a, const Vector& b) {
+        return each([&](int l) { return a.lane[l] - b.lane[l]; });
+    }
+    static Vector min(const Vector& a, const Vector& b) {
+        return each([&](int l) { return a.lane[l] < b.lane[l] ? a.lane[l] : b.lane[l]; });
+    }
+    static Vector fma(const Vector& a, const Vector& b, const Vector& c) {
+        return each([&](int l) { return fused(a.lane[l], b.lane[l], c.lane[l]); });
+    }
+    static Vector fnma(const Vector& a, const Vector& b, const Vector& c) {
+        return each([&](int l) { return fused(-a.lane[l], b.lane[l], c.lane[l]); });
+    }
+    static unsigned equal(const Vector& a, const Vector& b) {
+        unsigned bits = 0;
+        for (int l = 0; l < kLanes; ++l) bits |= static_cast<unsigned>(a.lane[l] == b.lane[l]) << l;
+        return bits;
+    }
+    static T lowest(const Vector& v) {
+        T low = v.lane[0];
+        for (int l = 1; l < kLanes; ++l) low = v.lane[l] < low ? v.lane[l] : low;
+        return low;
+    }
+    static T sum(const Vector& v) {
+        T total = v.lane[0];
+        for (int l = 1; l < kLanes; ++l) total += v.lane[l];
+        return total;
+    }
+    template <int R>
+    static void lowest_of_rows(const Vector (&v)[R], T* out) {
+        for (int r = 0; r < R; ++r) out[r] = lowest(v[r]);
+    }
+};
+
+using SimdFloat = Plain<float>;
+using SimdDouble = Plain<double>;
+
+}  // namespace
+}  // namespace harpy::kmeans

@@ -1,0 +1,279 @@
+// Scores of tiles of rows against panels of centers, and what a search keeps of them: compiled once
+// per instruction set, over the vectors of a simd_*.h. Everything is in an unnamed namespace and
+// uses no library template, so that no code of one instruction set can be linked into another.
+//
+// Lanes run over centers, never over columns: every score is one fused-multiply-add chain in column
+// order, so that vector width and tiling cannot change a bit.
+#pragma once
+
+#include <cstdint>
+
+#include "lane_kernels.h"
+
+namespace harpy::kmeans {
+namespace {
+
+// score[r][v] = half_norms - x[r]·c' for the centers of one panel.
+template <class S, int R, int V>
+inline void score_rows(const typename S::Scalar* const (&x)[R], std::int64_t d,
+                       const typename S::Scalar* panel, const typename S::Scalar* half_norms,
+                       typename S::Vector (&score)[R][V]) {
+    using Vector = typename S::Vector;
+    for (int v = 0; v < V; ++v) {
+        const Vector half_norm = S::load(half_norms + v * S::kLanes);
+        for (int r = 0; r < R; ++r) score[r][v] = half_norm;
+    }
+    for (std::int64_t j = 0; j < d; ++j) {
+        Vector center[V];
+        for (int v = 0; v < V; ++v) center[v] = S::load(panel + (j * V + v) * S::kLanes);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) {
+            const Vector value = S::set1(x[r][j]);
+            for (int v = 0; v < V; ++v) score[r][v] = S::fnma(value, center[v], score[r][v]);
+        }
+    }
+}
+
+// Lowest center index among the lanes of a panel whose score is `lowest`.
+template <class T>
+inline std::int32_t lowest_index(const T* scores, const std::int32_t* indices, int lanes,
+                                 T lowest) {
+    std::int32_t index = INT32_MAX;
+    for (int l = 0; l < lanes; ++l) {
+        if (scores[l] == lowest && indices[l] < index) index = indices[l];
+    }
+    return index;
+}
+
+// Whether a score that equals the best so far belongs to a center of lower index.
+template <class T>
+bool wins_tie(const Search<T>& search, std::int64_t row, std::int32_t panel, const T* scores,
+              int lanes) {
+    const T* best = search.best_scores + row * lanes;
+    const std::int32_t* indices = search.indices;
+    return lowest_index(scores, indices + panel * lanes, lanes, search.best[row]) <
+           lowest_index(best, indices + search.best_panel[row] * lanes, lanes, search.best[row]);
+}
+
+template <class T>
+inline void lower_group(const Search<T>& search, std::int64_t row, std::int32_t panel, T score) {
+    if (search.group_low == nullptr) return;
+    T& low = search.group_low[row * search.n_groups + search.group_of_panel[panel]];
+    low = score < low ? score : low;
+}
+
+template <class S, int R, int V>
+inline void search_tile(const Search<typename S::Scalar>& search, std::int32_t panel,
+                        const typename S::Scalar* centers, const typename S::Scalar* half_norms,
+                        const std::int32_t (&rows)[R], int n_rows) {
+    using T = typename S::Scalar;
+    constexpr int kPanel = V * S::kLanes;
+    const T* x[R];
+    for (int r = 0; r < R; ++r) x[r] = search.x + rows[r] * search.d;
+    typename S::Vector score[R][V], low[R];
+    score_rows<S, R, V>(x, search.d, centers, half_norms, score);
+    for (int r = 0; r < R; ++r) {
+        low[r] = score[r][0];
+        for (int v = 1; v < V; ++v) low[r] = S::min(low[r], score[r][v]);
+    }
+    T lowest[R];
+    S::template lowest_of_rows<R>(low, lowest);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+        if (r >= n_rows) break;
+        const std::int64_t row = rows[r];
+        const T best = search.best[row];
+        if (lowest[r] <= best) {
+            T scores[kPanel];
+            for (int v = 0; v < V; ++v) S::store(scores + v * S::kLanes, score[r][v]);
+            if (lowest[r] < best || wins_tie(search, row, panel, scores, kPanel)) {
+                // The best panel's own runners-up are found when the row is settled.
+                if (search.best_panel[row] >= 0) {
+                    lower_group(search, row, search.best_panel[row], best);
+                }
+                T* kept = search.best_scores + row * kPanel;
+                for (int v = 0; v < V; ++v) S::store(kept + v * S::kLanes, score[r][v]);
+                search.best[row] = lowest[r];
+                search.best_panel[row] = panel;
+                continue;
+            }
+        }
+        lower_group(search, row, panel, lowest[r]);
+    }
+}
+
+// Searches one panel for the given rows of the batch; rows == nullptr means the first n_rows.
+template <class S, int V>
+void search_panel(const Search<typename S::Scalar>& search, std::int32_t panel,
+                  const typename S::Scalar* centers, const typename S::Scalar* half_norms,
+                  const std::int32_t* rows, std::int64_t n_rows) {
+    constexpr int R = S::kTileRows;
+    std::int32_t tile[R], half[R / 2];
+    for (std::int64_t i = 0; i < n_rows;) {
+        const int n = static_cast<int>(n_rows - i < R ? n_rows - i : R);
+        for (int r = 0; r < R; ++r) {
+            const std::int64_t at = i + (r < n ? r : n - 1);  // a short tile repeats its last row
+            tile[r] = rows == nullptr ? static_cast<std::int32_t>(at) : rows[at];
+        }
+        if (n > R / 2) {
+            search_tile<S, R, V>(search, panel, centers, half_norms, tile, n);
+        } else {
+            for (int r = 0; r < R / 2; ++r) half[r] = tile[r];
+            search_tile<S, R / 2, V>(search, panel, centers, half_norms, half, n);
+        }
+        i += n;
+    }
+}
+
+// Which lane of its best panel a row belongs to, and the lowest score of the panel's other lanes.
+template <class S, int V>
+void settle(const Search<typename S::Scalar>& search, std::int64_t n_rows, std::int32_t* slots,
+            typename S::Scalar* second) {
+    using T = typename S::Scalar;
+    constexpr int kPanel = V * S::kLanes;
+    for (std::int64_t row = 0; row < n_rows; ++row) {
+        T* scores = search.best_scores + row * kPanel;
+        const auto best = S::set1(search.best[row]);
+        // Lanes of a panel ascend by index: the first of equal ones wins.
+        int lane = 0;
+        for (int v = 0; v < V; ++v) {
+            const unsigned equal = S::equal(S::load(scores + v * S::kLanes), best);
+            if (equal != 0) {
+                lane = v * S::kLanes + __builtin_ctz(equal);
+                break;
+            }
+        }
+        slots[row] = search.best_panel[row] * kPanel + lane;
+        if (second == nullptr) continue;
+        scores[lane] = static_cast<T>(__builtin_inf());
+        auto low = S::load(scores);
+        for (int v = 1; v < V; ++v) low = S::min(low, S::load(scores + v * S::kLanes));
+        scores[lane] = search.best[row];
+        second[row] = S::lowest(low);
+    }
+}
+
+// lows[row, panel] = lowest score of each row against each panel, leaving out lane skip[row] of
+// panel skip[row] / lanes.
+template <class S, int V>
+void panel_lows(const typename S::Scalar* rows, std::int64_t n_rows, std::int64_t d,
+                const typename S::Scalar* panels, const typename S::Scalar* half_norms,
+                std::int64_t n_panels, std::int64_t first_slot, typename S::Scalar* lows) {
+    using T = typename S::Scalar;
+    constexpr int R = S::kTileRows;
+    constexpr int kPanel = V * S::kLanes;
+    for (std::int64_t p = 0; p < n_panels; ++p) {
+        for (std::int64_t i = 0; i < n_rows; i += R) {
+            const T* x[R];
+            for (int r = 0; r < R; ++r) x[r] = rows + (i + r < n_rows ? i + r : n_rows - 1) * d;
+            typename S::Vector score[R][V], low[R];
+            score_rows<S, R, V>(x, d, panels + p * d * kPanel, half_norms + p * kPanel, score);
+            for (int r = 0; r < R; ++r) {
+                const std::int64_t lane = first_slot + i + r - p * kPanel;
+                if (lane >= 0 && lane < kPanel) {
+                    T scores[kPanel];
+                    for (int v = 0; v < V; ++v) S::store(scores + v * S::kLanes, score[r][v]);
+                    scores[lane] = static_cast<T>(__builtin_inf());
+                    for (int v = 0; v < V; ++v) score[r][v] = S::load(scores + v * S::kLanes);
+                }
+                low[r] = score[r][0];
+                for (int v = 1; v < V; ++v) low[r] = S::min(low[r], score[r][v]);
+            }
+            T lowest[R];
+            S::template lowest_of_rows<R>(low, lowest);
+            for (int r = 0; r < R && i + r < n_rows; ++r) lows[(i + r) * n_panels + p] = lowest[r];
+        }
+    }
+}
+
+// out[i] = x[rows[i]] - offset, rounded once; squared[i] ~ its squared norm in any order, for
+// bounds only. rows == nullptr means the first n_rows.
+template <class S>
+void shift_rows(const typename S::Scalar* x, const std::int64_t* rows, std::int64_t n_rows,
+                std::int64_t d, const typename S::Scalar* offset, typename S::Scalar* out,
+                typename S::Scalar* squared) {
+    using T = typename S::Scalar;
+    for (std::int64_t i = 0; i < n_rows; ++i) {
+        const T* row = x + (rows == nullptr ? i : rows[i]) * d;
+        T* shifted = out + i * d;
+        auto sum = S::set1(T{0});
+        std::int64_t j = 0;
+        for (; j + S::kLanes <= d; j += S::kLanes) {
+            const auto value = S::sub(S::load(row + j), S::load(offset + j));
+            S::store(shifted + j, value);
+            sum = S::fma(value, value, sum);
+        }
+        T rest = 0;
+        for (; j < d; ++j) {
+            shifted[j] = row[j] - offset[j];
+            rest += shifted[j] * shifted[j];
+        }
+        if (squared != nullptr) squared[i] = S::sum(sum) + rest;
+    }
+}
+
+// Centers of one panel, less the offset, side by side per column; norms are chains in column order.
+template <class T>
+void pack_panel(const T* centers, const std::int32_t* indices, int n_centers, int lanes,
+                std::int64_t d, const T* offset, T* panel, T* half_norms, double* norms) {
+    for (int l = 0; l < n_centers; ++l) norms[l] = 0.0;
+    for (std::int64_t j = 0; j < d; ++j) {
+        for (int l = 0; l < n_centers; ++l) {
+            const T shifted = centers[indices[l] * d + j] - offset[j];
+            const double wide = static_cast<double>(shifted);
+            panel[j * lanes + l] = shifted;
+            norms[l] = __builtin_fma(wide, wide, norms[l]);
+        }
+    }
+    for (int l = 0; l < n_centers; ++l) half_norms[l] = static_cast<T>(0.5 * norms[l]);
+}
+
+// Splits each value of a row by its column's magic numbers and adds both words.
+template <class T>
+void add_split(const T* __restrict row, std::int64_t d, const double* __restrict magic_high,
+               const double* __restrict magic_low, double* __restrict high,
+               double* __restrict low) {
+#pragma omp simd
+    for (std::int64_t j = 0; j < d; ++j) {
+        const double value = static_cast<double>(row[j]);
+        const double upper = (value + magic_high[j]) - magic_high[j];
+        high[j] += upper;
+        low[j] += ((value - upper) + magic_low[j]) - magic_low[j];
+    }
+}
+
+// The same, taken away from one cluster and added to another.
+template <class T>
+void move_split(const T* __restrict row, std::int64_t d, const double* __restrict magic_high,
+                const double* __restrict magic_low, double* __restrict high_from,
+                double* __restrict low_from, double* __restrict high_to,
+                double* __restrict low_to) {
+#pragma omp simd
+    for (std::int64_t j = 0; j < d; ++j) {
+        const double value = static_cast<double>(row[j]);
+        const double upper = (value + magic_high[j]) - magic_high[j];
+        const double lower = ((value - upper) + magic_low[j]) - magic_low[j];
+        high_from[j] -= upper;
+        low_from[j] -= lower;
+        high_to[j] += upper;
+        low_to[j] += lower;
+    }
+}
+
+template <class S>
+constexpr TileKernels<typename S::Scalar> make_tile_kernels() {
+    using T = typename S::Scalar;
+    return TileKernels<T>{
+        {S::kLanes, 2 * S::kLanes, 3 * S::kLanes},
+        {search_panel<S, 1>, search_panel<S, 2>, search_panel<S, 3>},
+        {settle<S, 1>, settle<S, 2>, settle<S, 3>},
+        {panel_lows<S, 1>, panel_lows<S, 2>, panel_lows<S, 3>},
+        shift_rows<S>,
+        pack_panel<T>,
+        add_split<T>,
+        move_split<T>,
+    };
+}
+
+}  // namespace
+}  // namespace harpy::kmeans
