@@ -34,7 +34,7 @@ def extension(name: str) -> Extension:
     generated = f"kernels/{name}/_{name}.cpp"
     sources = [f for f in files(f"kernels/{name}", "*.cpp") if f != generated]
     # -ffp-contract=off: a contracted (x + M) - M is no longer a rounding (docs/numerics.md).
-    flags = ["-std=c++17", "-O3", "-g0", "-ffp-contract=off", "-fopenmp", "-Wall", "-Wextra"]
+    flags = ["-std=c++17", "-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fopenmp", "-Wall", "-Wextra"]
     return Extension(
         f"harpy.kernels.{name}._{name}",
         [f"kernels/{name}/_{name}.pyx", *sources],

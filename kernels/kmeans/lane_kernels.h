@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "margins.h"
+
 namespace harpy::kmeans {
 
 // Panel widths on offer: one, two or three vectors of centers side by side.
@@ -60,30 +62,60 @@ struct TileKernels {
                        double* high_to, double* low_to);
 };
 
-// Rows per tile of the stored lower bounds.
-constexpr int kBoundRows = 16;
-// Covers the few float32 roundings of a bound's own arithmetic.
-constexpr float kGuard = 1.0f + 0x1p-18f;
+// Iterations whose moves are remembered: a row's record is renewed after so many at the latest.
+constexpr int kStamps = 64;
+// Loops over groups run over so many at a time.
+constexpr int kGroupLanes = 16;
 
-// Bounds on distances of rows to centers, in units that keep all of them below 4.
+// A row's record: the stamp of an iteration, a base and a code for each group of centers. Base plus
+// margin (what the code stands for) bounds the distance to the group's centers but the row's own,
+// as they stood in that iteration. Codes of 4 or 8 bits are the leading bits of a float32.
+struct RecordFormat {
+    int bits;            // of a code: 4 or 8
+    std::int32_t shift;  // of a code within a float32
+    std::int32_t bias;   // added to a code before that
+    float base_unit;
+    int n_groups;  // a multiple of kGroupLanes: those that only fill up are never in reach
+    int n_bytes;
+};
+
+struct CenterBounds {
+    float moved;     // summed over all iterations, rounded up
+    float radius;    // distance from the offset
+    float half_gap;  // rows nearer than this have no nearer center
+};
+
+// Distances are in units that bring the norms of the centers to about 1.
 struct BoundsTest {
     const std::int32_t* labels;
-    const float* upper;  // distance to the label's center, less what that center had moved by then
-    const std::uint16_t* lower;  // (n_rows / kBoundRows, n_groups, kBoundRows) in quanta: distance
-                                 // to the group's other centers, plus what it had moved by then
-    std::int64_t n_groups;
-    float quantum;
-    const float* moved;         // per center, summed over the iterations so far
-    const float* radius;        // per center: its distance from the offset
-    const float* half_gap;      // per center: rows nearer than this have no nearer center
-    const float* group_moved;   // per group: the largest move of each iteration, summed
-    const float* group_radius;  // per group: largest radius
+    const float* upper;  // distance to the row's center less what that had moved by then
+    const std::uint8_t* records;
+    RecordFormat format;
+    const CenterBounds* centers;
+    const float* group_moves;   // (kStamps, n_groups): largest moves in a group since each stamp
+    const float* group_radius;  // (n_groups)
     float score_slack, shift_slack, floor;
+};
+
+// What a search found out about a row, for its record.
+template <class T>
+struct Finding {
+    const T* group_low;        // (n_groups) lowest scores but that of the row's own center
+    const T* group_norm;       // (n_groups) largest norms of centers
+    const float* lower;        // (n_groups) bounds from before, kFar for groups that were searched
+    T squared;                 // squared norm of the row
+    float far;                 // no center left out of a searched group is nearer
+    float upper;               // distance to its own center
+    const float* group_moves;  // (n_groups) moves since the record's stamp, if that is to stay
+    std::uint8_t stamp;        // the new stamp otherwise
 };
 
 template <class T>
 struct RowKernels {
     TileKernels<T> tiles;
+
+    void (*write_record)(const Margins<T>&, const Finding<T>&, const RecordFormat&,
+                         std::uint8_t* record);
     int distance_lanes;  // candidates per panel of `distances`
 
     // out[i] = squared distance of row i to centers[labels[i]], labels == nullptr means 0.
@@ -99,8 +131,15 @@ struct LaneKernels {
     const char* name;
     RowKernels<float> single;
     RowKernels<double> dual;
-    void (*test_bounds)(const BoundsTest&, std::int64_t begin, std::int64_t n_rows,
-                        std::uint8_t* may_move);
+    // may_move[i]: row begin + i might have another nearest center. Returns how many rows keep
+    // theirs for no other reason than the gap around it.
+    std::int64_t (*test_bounds)(const BoundsTest&, std::int64_t begin, std::int64_t n_rows,
+                                std::uint8_t* may_move);
+    // Bit g: group g might hold a center nearer than `upper`, the row's distance to its own as it
+    // is now. lower[g]: no other center of the group is nearer than that; kFar where the bit is
+    // set.
+    std::uint64_t (*groups_in_reach)(const BoundsTest&, std::int64_t row, float upper, float radius,
+                                     float* lower);
 };
 
 template <class T>

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "buffer.h"
@@ -33,51 +34,52 @@ class PanelEStep final : public EStep<T> {
     };
 
     bool prefers_near(const T* centers, const std::int32_t* labels);
+    void prepare_near();
     void start_bounds(const T* centers, const T* offset);
     void add_moves() noexcept;
     void measure_gaps(const T* centers, const T* offset);
+    void measure_radii() noexcept;
     void search_range(Batch& batch, std::int64_t begin, std::int64_t end, bool near) noexcept;
     void finish(Batch& batch, bool near) noexcept;
     void search_all(Batch& batch) noexcept;
     void search_near(Batch& batch) noexcept;
-    void keep_bounds(Batch& batch, std::int64_t i, std::int32_t before,
-                     std::int32_t label) noexcept;
+    void keep_bounds(Batch& batch, std::int64_t i, std::int32_t label) noexcept;
 
-    float upper_distance(T score, T squared, T norm) const noexcept;
-    float lower_distance(T score, T squared, T norm) const noexcept;
-    float slack(float upper, float radius, float other_radius) const noexcept;
-    std::uint64_t groups_in_reach(std::int64_t row, float upper, float radius) const noexcept;
-    std::uint16_t lower_code(float distance, std::int64_t group) const noexcept;
-    std::uint16_t* lower(std::int64_t row) noexcept;
-    const std::uint16_t* lower(std::int64_t row) const noexcept;
+    BoundsTest bounds_test() const noexcept;
 
     const LaneKernels& lanes_;
     const TileKernels<T>& kernels_;
     const Matrix<T> x_;
     const std::int64_t n_clusters_;
-    int n_groups_;  // 0: no bounds
-    PackedCenters<T> packed_;
+    const int bound_bytes_;
+    PackedCenters<T> all_;                    // for exhaustive searches
+    std::unique_ptr<PackedCenters<T>> near_;  // neighbours in narrow panels
     std::vector<Batch> batches_;
 
     // Of the call in progress.
+    const PackedCenters<T>* packed_ = nullptr;
     const T* offset_ = nullptr;
     std::int32_t* labels_ = nullptr;
     std::vector<ExactSums::Part>* sums_ = nullptr;
 
-    // Bounds hold for the centers of the last call while bounded_; distances in units of 1 /
-    // scale_.
-    bool bounded_ = false;
-    T scale_ = 1;
-    T score_error_, shift_error_, underflow_;
-    float score_slack_, shift_slack_, floor_ = 0, quantum_ = 0;
+    // Bounds hold for the centers of the last call while bounded_.
+    bool bounded_ = false, with_gaps_ = true;
+    int n_groups_ = 0;
+    std::int64_t stamp_ = 0;  // calls since the bounds were started
+    RecordFormat format_{};
+    bool stale_[kStamps] = {};  // records of that stamp are to be renewed
+    Margins<T> margins_{};
     Buffer<float> upper_;
-    Buffer<std::uint16_t> lower_;
+    Buffer<std::uint8_t> records_;
     std::vector<std::int32_t> group_of_panel_;
-    std::vector<NearPanel> near_panels_;  // (n_clusters, n_panels), ascending half gaps
+    std::vector<std::int64_t> first_panel_;  // (n_groups + 1)
+    std::vector<NearPanel> near_panels_;     // (n_clusters, n_panels), ascending half gaps
+    std::vector<CenterBounds> centers_;
     std::vector<T> previous_, norm_, group_norm_;
-    std::vector<double> moves_, moved_sum_, group_moved_sum_;
-    std::vector<float> moved_, radius_, half_gap_, group_moved_, group_radius_;
-    double mean_move_ = 0, failed_move_ = 0;
+    std::vector<double> moves_, moved_, group_moved_;  // of the last call; summed since the start
+    std::vector<double> group_moved_before_;           // (kStamps, n_stored_groups)
+    std::vector<float> group_moves_, group_radius_;
+    double mean_move_ = 0, failed_move_ = 0, mean_distance_ = 0;
 };
 
 }  // namespace harpy::kmeans

@@ -1,0 +1,56 @@
+// How far computed scores may be from distances: what every bound allows for. docs/numerics.md has
+// the proof. In an unnamed namespace, as every instruction set compiles it anew.
+#pragma once
+
+#include <cstdint>
+
+namespace harpy::kmeans {
+
+// Covers the few float32 roundings of a bound's own arithmetic.
+constexpr float kGuard = 1.0f + 0x1p-18f;
+constexpr float kFar = 1e30f;
+
+// Errors in units of a row's and a center's norms less the offset; scale: a power of two that
+// brings the norms of the centers to about 1, so that bounds can be float32.
+template <class T>
+struct Margins {
+    T score_error, shift_error, underflow, scale;
+    float score_slack, shift_slack, floor;
+};
+
+namespace {
+
+inline float square_root(float x) { return __builtin_sqrtf(x); }
+inline double square_root(double x) { return __builtin_sqrt(x); }
+
+// Bounds on the scaled distance of the unrounded row and center, from a score of the rounded ones
+// and their norms.
+template <class T>
+inline float upper_distance(const Margins<T>& margins, T score, T squared, T norm) {
+    const T reach = square_root(squared) + norm;
+    const T most = 2 * score + squared + margins.score_error * reach * reach + margins.underflow;
+    const T distance = square_root(most > 0 ? most : T{0}) + margins.shift_error * reach;
+    return static_cast<float>(distance * margins.scale) * kGuard;
+}
+
+template <class T>
+inline float lower_distance(const Margins<T>& margins, T score, T row_norm, T norm) {
+    const T reach = row_norm + norm;
+    const T least =
+        2 * score + row_norm * row_norm - margins.score_error * reach * reach - margins.underflow;
+    const T distance = square_root(least > 0 ? least : T{0}) - margins.shift_error * reach;
+    const float scaled = static_cast<float>(distance * margins.scale) * (2.0f - kGuard);
+    return scaled < 0 ? 0.0f : scaled < kFar ? scaled : kFar;
+}
+
+// How much the squared distance of another center must exceed that of a row's own so that its
+// score, as computed, is certainly higher.
+template <class T>
+inline float score_slack(const Margins<T>& margins, float upper, float radius, float other_radius) {
+    const float reach = upper + radius, radii = radius + other_radius;
+    return margins.score_slack * radii * (radii + 2.0f * reach) +
+           margins.shift_slack * reach * (reach + radii) + margins.floor;
+}
+
+}  // namespace
+}  // namespace harpy::kmeans
