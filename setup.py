@@ -34,14 +34,16 @@ def extension(name: str) -> Extension:
     generated = f"kernels/{name}/_{name}.cpp"
     sources = [f for f in files(f"kernels/{name}", "*.cpp") if f != generated]
     # -ffp-contract=off: a contracted (x + M) - M is no longer a rounding (docs/numerics.md).
-    flags = ["-std=c++17", "-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fopenmp", "-Wall", "-Wextra"]
+    # -fopenmp-simd: vectorisation hints only, no OpenMP threads (kmeans/threads.cpp).
+    flags = ["-std=c++17", "-O3", "-g0", "-ffp-contract=off", "-fno-math-errno"]
+    flags += ["-fopenmp-simd", "-pthread", "-Wall", "-Wextra"]
     return Extension(
         f"harpy.kernels.{name}._{name}",
         [f"kernels/{name}/_{name}.pyx", *sources],
         depends=files(f"kernels/{name}", "*.h"),
         include_dirs=[np.get_include(), f"kernels/{name}"],
         extra_compile_args=flags + os.environ.get("HARPY_CXXFLAGS", "").split(),
-        extra_link_args=["-fopenmp", *os.environ.get("HARPY_CXXFLAGS", "").split()],
+        extra_link_args=["-pthread", *os.environ.get("HARPY_CXXFLAGS", "").split()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         language="c++",
     )

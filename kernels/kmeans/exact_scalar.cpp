@@ -14,7 +14,7 @@ constexpr std::int64_t kSumBlock = 4096;
 // Each value adds less than 2^32 to a digit: carry before 2^63 could be reached.
 constexpr std::int64_t kMaxPending = std::int64_t{1} << 30;
 
-struct Accumulator {
+struct alignas(kCacheLine) Accumulator {
     std::int64_t digits[kScalarLimbs] = {};
     std::int64_t n_pending = 0;
 

@@ -1,20 +1,16 @@
 // How rows are shared out among threads, and how allocation failures become a Status.
 #pragma once
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <exception>
 
-#include "float_environment.h"
 #include "kmeans.h"
+#include "threads.h"
 
 namespace harpy::kmeans {
 
 constexpr std::int64_t kBlockRows = 64;
-// More threads than this is a slip of the caller, and libgomp would end the process.
-constexpr int kMaxThreads = 1024;
 
 inline std::int64_t count_blocks(std::int64_t n_rows, std::int64_t block_rows) noexcept {
     return n_rows / block_rows + (n_rows % block_rows != 0);
@@ -26,21 +22,38 @@ inline int useful_threads(std::int64_t n_rows, std::int64_t block_rows, int n_th
     return static_cast<int>(std::min<std::int64_t>(blocks, std::clamp(n_thread, 1, kMaxThreads)));
 }
 
-// Calls body(thread, begin, end) for consecutive blocks of rows. `body` must not throw: allocate
-// before. n_thread must come from useful_threads.
+// The rows of one thread: consecutive ones, the same for every kernel that is given as many rows
+// and threads, so that they are found in the caches of the core that had them before.
+struct RowRange {
+    std::int64_t begin, end;
+};
+
+// Every range but the last ends at a multiple of 64 rows: where an array of one value a row begins
+// at a cache line, no two threads write to the same line.
+inline RowRange own_rows(std::int64_t n_rows, int n_thread, int thread) noexcept {
+    constexpr std::int64_t kUnit = 64;
+    const std::int64_t n_units = count_blocks(n_rows, kUnit);
+    const auto bound = [&](std::int64_t before) {
+        // The first n_units % n_thread threads have one unit more.
+        const std::int64_t units =
+            n_units / n_thread * before + std::min<std::int64_t>(n_units % n_thread, before);
+        return std::min(n_rows, units * kUnit);
+    };
+    return {bound(thread), bound(thread + 1)};
+}
+
+// Calls body(thread, begin, end) for the consecutive blocks of each thread's own rows: block_rows
+// long but for the last one of each thread, and beginning at multiples of 64. `body` must not
+// throw: allocate before. n_thread must come from useful_threads.
 template <class Body>
-void for_row_blocks(std::int64_t n_rows, std::int64_t block_rows, int n_thread, const Body& body) {
-    const std::int64_t n_blocks = count_blocks(n_rows, block_rows);
-#pragma omp parallel num_threads(n_thread)
-    {
-        const FloatEnvironment environment;
-        const int thread = omp_get_thread_num();
-#pragma omp for schedule(static)
-        for (std::int64_t block = 0; block < n_blocks; ++block) {
-            const std::int64_t begin = block * block_rows;
-            body(thread, begin, std::min(n_rows, begin + block_rows));
+void for_row_blocks(std::int64_t n_rows, std::int64_t block_rows, int n_thread,
+                    const Body& body) noexcept {
+    run_on_threads(n_thread, [&](int thread) {
+        const RowRange own = own_rows(n_rows, n_thread, thread);
+        for (std::int64_t begin = own.begin; begin < own.end; begin += block_rows) {
+            body(thread, begin, std::min(own.end, begin + block_rows));
         }
-    }
+    });
 }
 
 // Product of sizes, or false where it does not fit.

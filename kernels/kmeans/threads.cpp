@@ -1,0 +1,229 @@
+#include "threads.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <climits>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
+
+namespace harpy::kmeans {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// About what falling asleep and being woken costs: to wait longer awake would save nothing.
+constexpr Clock::duration kLongestSpin = std::chrono::microseconds(50);
+
+void pause() noexcept {
+#if defined(__x86_64__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    asm volatile("isb");
+#endif
+}
+
+// One thread raises it, one waits for it; then it is as new.
+class alignas(kCacheLine) Signal {
+  public:
+    void raise() noexcept {
+        raised_at_ = Clock::now();
+        if (state_.exchange(kRaised) == kAsleep) {
+            syscall(SYS_futex, &state_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+        }
+    }
+
+    // A wait is expected to be like the one before: awake at first if that was short. So nobody
+    // spins who is kept waiting by a busy machine, by other work of the caller or by uneven work.
+    void wait(bool may_spin) noexcept {
+        const Clock::time_point begun = Clock::now();
+        if (may_spin && was_short_) {
+            while (state_.load() != kRaised && Clock::now() - begun < kLongestSpin) pause();
+        }
+        std::uint32_t quiet = kQuiet;
+        if (state_.compare_exchange_strong(quiet, kAsleep)) {
+            while (state_.load() == kAsleep) {
+                syscall(SYS_futex, &state_, FUTEX_WAIT_PRIVATE, kAsleep, nullptr, nullptr, 0);
+            }
+        }
+        was_short_ = raised_at_ - begun < kLongestSpin;
+        state_.store(kQuiet);
+    }
+
+  private:
+    enum : std::uint32_t { kQuiet, kRaised, kAsleep };
+    std::atomic<std::uint32_t> state_{kQuiet};
+    Clock::time_point raised_at_;
+    bool was_short_ = true;
+};
+
+static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t), "a futex is the word");
+
+int count_allowed_cpus() noexcept {
+    cpu_set_t cpus[8];  // for 8192 processors
+    return sched_getaffinity(0, sizeof cpus, cpus) == 0 ? CPU_COUNT_S(sizeof cpus, cpus) : INT_MAX;
+}
+
+// True on the threads of a team and, during a call, on its caller.
+thread_local bool in_team = false;
+
+struct Call {
+    void (*work)(const void* body, int thread) noexcept;
+    const void* body;
+    int n_thread;   // asked for
+    int n_running;  // system threads, the caller among them
+    bool may_spin;
+
+    void run(int first) const noexcept {
+        for (int thread = first; thread < n_thread; thread += n_running) work(body, thread);
+    }
+};
+
+// A caller with its threads, which are never ended: they sleep until the process ends.
+class Team {
+  public:
+    void run(int n_thread, void (*work)(const void*, int) noexcept, const void* body) noexcept {
+        grow(n_thread - 1);
+        const int n_workers = std::min<int>(n_thread - 1, static_cast<int>(workers_.size()));
+        call_ = {work, body, n_thread, 1 + n_workers, n_workers < n_cpus_};
+        n_unfinished_.store(n_workers);
+        for (int i = 0; i < n_workers; ++i) workers_[i]->called.raise();
+        call_.run(0);
+        if (n_workers > 0) finished_.wait(call_.may_spin);
+    }
+
+    Team* next_idle = nullptr;
+
+  private:
+    struct Worker {
+        Signal called;
+        int thread;
+    };
+
+    void grow(int n_workers) noexcept {
+        if (n_workers <= static_cast<int>(workers_.size())) return;
+        n_cpus_ = count_allowed_cpus();
+        // Signals are for the threads of the program, but a thread's own faults must be seen.
+        sigset_t blocked, found;
+        sigfillset(&blocked);
+        for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP}) {
+            sigdelset(&blocked, fault);
+        }
+        pthread_sigmask(SIG_SETMASK, &blocked, &found);
+        try {
+            workers_.reserve(n_workers);
+            while (static_cast<int>(workers_.size()) < n_workers) {
+                auto worker = std::make_unique<Worker>();
+                worker->thread = static_cast<int>(workers_.size()) + 1;
+                std::thread(&Team::serve, this, worker.get()).detach();
+                workers_.push_back(std::move(worker));
+            }
+        } catch (const std::exception&) {
+            // No memory or no more threads allowed: those there are do the work.
+        }
+        pthread_sigmask(SIG_SETMASK, &found, nullptr);
+    }
+
+    void serve(Worker* worker) noexcept {
+        char name[16];
+        std::snprintf(name, sizeof name, "harpy-%d", worker->thread);
+        pthread_setname_np(pthread_self(), name);
+        in_team = true;
+        for (bool may_spin = true;;) {
+            worker->called.wait(may_spin);
+            may_spin = call_.may_spin;
+            call_.run(worker->thread);
+            if (n_unfinished_.fetch_sub(1) == 1) finished_.raise();
+        }
+    }
+
+    std::vector<std::unique_ptr<Worker>> workers_;
+    int n_cpus_ = 1;
+    Call call_{};
+    alignas(kCacheLine) std::atomic<int> n_unfinished_{0};
+    Signal finished_;
+};
+
+// The teams nobody is using. They are kept, so that callers who come again find warm threads.
+class IdleTeams {
+  public:
+    IdleTeams() noexcept;
+
+    // Null where there is no memory for another team.
+    Team* take() noexcept {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        Team* const team = first_;
+        if (team == nullptr) return fork_safe_ ? new (std::nothrow) Team : nullptr;
+        first_ = team->next_idle;
+        return team;
+    }
+
+    void put(Team* team) noexcept {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        team->next_idle = first_;
+        first_ = team;
+    }
+
+  private:
+    std::mutex mutex_;
+    Team* first_ = nullptr;
+    bool fork_safe_;
+    friend struct ForkHandlers;
+};
+
+static_assert(std::is_trivially_destructible_v<IdleTeams>,
+              "a daemon thread may still be in a kernel while the process ends");
+
+IdleTeams idle_teams;
+
+// A child has its parent's teams without their threads, and forgets them. The lock makes the list
+// whole at the fork; nobody waits long for it, because it is not held while a team works.
+struct ForkHandlers {
+    static void prepare() { idle_teams.mutex_.lock(); }
+    static void in_parent() { idle_teams.mutex_.unlock(); }
+    static void in_child() {
+        idle_teams.first_ = nullptr;
+        idle_teams.mutex_.unlock();
+    }
+};
+
+IdleTeams::IdleTeams() noexcept
+    : fork_safe_(pthread_atfork(ForkHandlers::prepare, ForkHandlers::in_parent,
+                                ForkHandlers::in_child) == 0) {}
+
+}  // namespace
+
+void run_on_team(int n_thread, void (*work)(const void* body, int thread) noexcept,
+                 const void* body) noexcept {
+    Team* const team = n_thread > 1 && !in_team ? idle_teams.take() : nullptr;
+    if (team == nullptr) {
+        Call{work, body, n_thread, 1, false}.run(0);
+        return;
+    }
+    in_team = true;
+    team->run(n_thread, work, body);
+    in_team = false;
+    idle_teams.put(team);
+}
+
+}  // namespace harpy::kmeans
