@@ -22,22 +22,22 @@ inline int useful_threads(std::int64_t n_rows, std::int64_t block_rows, int n_th
     return static_cast<int>(std::min<std::int64_t>(blocks, std::clamp(n_thread, 1, kMaxThreads)));
 }
 
-// The rows of one thread: consecutive ones, the same for every kernel that is given as many rows
-// and threads, so that they are found in the caches of the core that had them before.
 struct RowRange {
     std::int64_t begin, end;
 };
 
-// Every range but the last ends at a multiple of 64 rows: where an array of one value a row begins
-// at a cache line, no two threads write to the same line.
-inline RowRange own_rows(std::int64_t n_rows, int n_thread, int thread) noexcept {
-    constexpr std::int64_t kUnit = 64;
-    const std::int64_t n_units = count_blocks(n_rows, kUnit);
+// The rows of one thread: consecutive ones, the same for every kernel that is given as many rows
+// and threads, so that they are in the caches of the core that had them before. Ranges begin at
+// multiples of unit_rows: with 64, where an array of one value a row begins at a cache line, no two
+// threads write to the same line.
+inline RowRange own_rows(std::int64_t n_rows, int n_thread, int thread,
+                         std::int64_t unit_rows = 64) noexcept {
+    const std::int64_t n_units = count_blocks(n_rows, unit_rows);
+    // The first n_units % n_thread threads have one unit more.
     const auto bound = [&](std::int64_t before) {
-        // The first n_units % n_thread threads have one unit more.
         const std::int64_t units =
-            n_units / n_thread * before + std::min<std::int64_t>(n_units % n_thread, before);
-        return std::min(n_rows, units * kUnit);
+            n_units / n_thread * before + std::min(n_units % n_thread, before);
+        return std::min(n_rows, units * unit_rows);
     };
     return {bound(thread), bound(thread + 1)};
 }
