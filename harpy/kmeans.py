@@ -5,7 +5,6 @@ Numerics are left to harpy.jobs.kmeans and harpy.kernels, workers to harpy.sessi
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,6 +25,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from harpy.cpus import available_cpus
 from harpy.errors import ConfigError
 from harpy.jobs.kmeans_shard import refuse_overflow
 from harpy.kernels import kmeans as kernels
@@ -389,11 +389,10 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
 
     def _threads_for(self, X: np.ndarray) -> int:
         """Threads of this process worth using for the rows of X."""
-        n_thread = int(self.n_thread)
-        if "n_thread" in self._untouched():
-            n_thread = min(n_thread, len(os.sched_getaffinity(0)))
-        n_rows, n_columns = X.shape
-        return kernels.worthwhile_threads(n_thread, n_rows, n_columns, int(self.n_clusters))
+        n_thread = kernels.worthwhile_threads(int(self.n_thread), *X.shape, int(self.n_clusters))
+        if n_thread > 1 and "n_thread" in self._untouched():
+            return min(n_thread, available_cpus())
+        return n_thread
 
     # Steps of predict, transform and score
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harpy.config import resolve_launcher
+from harpy.cpus import available_cpus
 from harpy.errors import ConfigError, HarpyError, SessionClosed
 from harpy.program import Program, ProgramSource, resolve_program
 from harpy.progress import Progress
@@ -271,7 +272,7 @@ def run_in_process(
 
     n_thread = options.n_thread
     if "n_thread" in options.wishes:
-        n_thread = min(n_thread, len(os.sched_getaffinity(0)))
+        n_thread = min(n_thread, available_cpus())
     context = Context.in_process(
         params=params, data=data, n_thread=n_thread, on_progress=progress.iteration
     )

@@ -6,7 +6,6 @@ its size, which in many collections gives the class away.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harpy.cpus import available_cpus
 from harpy.errors import DataError
 
 SIDE = 128  # photographs are squeezed to a square of this many pixels
@@ -147,7 +147,7 @@ def describe(path: Path) -> np.ndarray | str:
 
 def _describe_all(paths: list[Path]) -> list[np.ndarray | str]:
     """`describe` on all cores: processes, as gradients hold the GIL."""
-    n_processes = min(len(os.sched_getaffinity(0)), len(paths) // (4 * _BATCH))
+    n_processes = min(available_cpus(), len(paths) // (4 * _BATCH))
     if n_processes < 2:
         return [describe(path) for path in paths]
     with ProcessPoolExecutor(n_processes) as pool:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from harpy.config import Deadlines
+from harpy.cpus import available_cpus
 from harpy.errors import InterpreterMissing, LaunchError
 from harpy.launch.base import (
     AttemptFailure,
@@ -55,11 +56,18 @@ class LocalLauncher(Launcher):
 
     def preflight(self, demand: Demand) -> Grant:
         """Grant as asked; more than this machine has is slow, not impossible: warnings."""
-        warnings = []
-        cores, asked = os.cpu_count() or 1, demand.n_node * demand.n_thread
-        if asked > cores:
+        notes, warnings = [], []
+        cores, n_thread = available_cpus(), demand.n_thread
+        if "n_thread" in demand.wishes:
+            n_thread = max(1, min(n_thread, cores // demand.n_node))
+        if n_thread < demand.n_thread:
+            notes.append(
+                f"n_thread lowered from {demand.n_thread} to {n_thread}: "
+                f"{demand.n_node} workers on {cores} cores of this machine"
+            )
+        if demand.n_node * n_thread > cores:
             warnings.append(
-                f"{demand.n_node} workers x {demand.n_thread} threads on {cores} cores of this "
+                f"{demand.n_node} workers x {n_thread} threads on {cores} cores of this "
                 "machine: they will take turns"
             )
         total_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
@@ -69,9 +77,10 @@ class LocalLauncher(Launcher):
             )
         return Grant(
             demand.n_node,
-            demand.n_thread,
+            n_thread,
             demand.n_mem,
-            vcores=demand.n_thread,
+            vcores=n_thread,
+            notes=tuple(notes),
             warnings=tuple(warnings),
         )
 

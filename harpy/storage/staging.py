@@ -10,7 +10,6 @@ import hashlib
 import itertools
 import json
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from harpy.cpus import available_cpus
 from harpy.errors import DataError, HarpyError, PathNotFound, StorageError
 from harpy.storage.arrays import little_endian, row_blocks
 from harpy.storage.filesystem import FileSystem, join
@@ -36,7 +36,7 @@ def content_hash(X: np.ndarray) -> str:
     SHA-256 over the digests of fixed blocks of rows, so that cores can share the work.
     """
     total = hashlib.sha256(f"{little_endian(X.dtype).str} {X.shape}".encode())
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "harpy-hash") as pool:
+    with ThreadPoolExecutor(min(8, available_cpus()), "harpy-hash") as pool:
         for digest in _map_in_order(pool, _digest, row_blocks(X)):
             total.update(digest)
     return total.hexdigest()[:40]

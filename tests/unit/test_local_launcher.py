@@ -175,6 +175,16 @@ def test_more_than_the_machine_has_is_a_warning_not_a_refusal():
     assert wish.warnings == ()
 
 
+def test_a_wish_for_threads_is_lowered_to_what_each_worker_finds_here(monkeypatch):
+    monkeypatch.setattr("harpy.launch.local.available_cpus", lambda: 6)
+    demand = Demand(n_node=2, n_thread=8, n_mem=256, wishes=frozenset({"n_thread"}))
+    grant = LocalLauncher().preflight(demand)
+    assert (grant.n_thread, grant.vcores, grant.warnings) == (3, 3, ())
+    assert grant.notes == ("n_thread lowered from 8 to 3: 2 workers on 6 cores of this machine",)
+    assert LocalLauncher().preflight(replace(demand, n_node=20)).n_thread == 1
+    assert LocalLauncher().preflight(replace(demand, wishes=frozenset())).n_thread == 8
+
+
 def test_nothing_is_left_in_the_temporary_directory(tmp_path, monkeypatch):
     temporary = tmp_path / "tmp"
     temporary.mkdir()
