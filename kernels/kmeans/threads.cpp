@@ -47,33 +47,47 @@ void pause() noexcept {
 class alignas(kCacheLine) Signal {
   public:
     void raise() noexcept {
-        raised_at_ = Clock::now();
+        raised_at_.store(Clock::now());
         if (state_.exchange(kRaised) == kAsleep) {
             syscall(SYS_futex, &state_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
         }
     }
 
-    // A wait is expected to be like the one before: awake at first if that was short. So nobody
-    // spins who is kept waiting by a busy machine, by other work of the caller or by uneven work.
+    // Takes back what was raised, unless the waiting thread has seen it already.
+    bool withdraw() noexcept { return replace(kRaised, kQuiet); }
+
     void wait(bool may_spin) noexcept {
-        const Clock::time_point begun = Clock::now();
-        if (may_spin && was_short_) {
-            while (state_.load() != kRaised && Clock::now() - begun < kLongestSpin) pause();
+        while (!wait_for_next(may_spin)) {
         }
-        std::uint32_t quiet = kQuiet;
-        if (state_.compare_exchange_strong(quiet, kAsleep)) {
-            while (state_.load() == kAsleep) {
-                syscall(SYS_futex, &state_, FUTEX_WAIT_PRIVATE, kAsleep, nullptr, nullptr, 0);
-            }
-        }
-        was_short_ = raised_at_ - begun < kLongestSpin;
-        state_.store(kQuiet);
     }
 
   private:
     enum : std::uint32_t { kQuiet, kRaised, kAsleep };
+
+    bool replace(std::uint32_t from, std::uint32_t to) noexcept {
+        return state_.compare_exchange_strong(from, to);
+    }
+
+    // False where what was raised has been withdrawn.
+    //
+    // A wait is expected to be like the one before: awake at first if that was short. So nobody
+    // spins who is kept waiting by a busy machine, by other work of the caller or by uneven work.
+    bool wait_for_next(bool may_spin) noexcept {
+        const Clock::time_point begun = Clock::now();
+        if (may_spin && was_short_) {
+            while (state_.load() != kRaised && Clock::now() - begun < kLongestSpin) pause();
+        }
+        if (replace(kQuiet, kAsleep)) {
+            while (state_.load() == kAsleep) {
+                syscall(SYS_futex, &state_, FUTEX_WAIT_PRIVATE, kAsleep, nullptr, nullptr, 0);
+            }
+        }
+        was_short_ = raised_at_.load() - begun < kLongestSpin;
+        return replace(kRaised, kQuiet);
+    }
+
     std::atomic<std::uint32_t> state_{kQuiet};
-    Clock::time_point raised_at_;
+    std::atomic<Clock::time_point> raised_at_{};
     bool was_short_ = true;
 };
 
@@ -84,32 +98,29 @@ int count_allowed_cpus() noexcept {
     return sched_getaffinity(0, sizeof cpus, cpus) == 0 ? CPU_COUNT_S(sizeof cpus, cpus) : INT_MAX;
 }
 
-// True on the threads of a team and, during a call, on its caller.
+// True on a team's threads and, during a call, on its caller.
 thread_local bool in_team = false;
 
-struct Call {
-    void (*work)(const void* body, int thread) noexcept;
-    const void* body;
-    int n_thread;   // asked for
-    int n_running;  // system threads, the caller among them
-    bool may_spin;
-
-    void run(int first) const noexcept {
-        for (int thread = first; thread < n_thread; thread += n_running) work(body, thread);
-    }
-};
-
-// A caller with its threads, which are never ended: they sleep until the process ends.
+// A caller's threads, which are never ended: they sleep until the process ends.
 class Team {
   public:
-    void run(int n_thread, void (*work)(const void*, int) noexcept, const void* body) noexcept {
+    void run(int n_thread, Work work, const void* body) noexcept {
         grow(n_thread - 1);
         const int n_workers = std::min<int>(n_thread - 1, static_cast<int>(workers_.size()));
-        call_ = {work, body, n_thread, 1 + n_workers, n_workers < n_cpus_};
-        n_unfinished_.store(n_workers);
+        const bool may_spin = n_workers < n_cpus_;
+        call_ = {work, body, may_spin};
+        n_unfinished_.store(n_thread);
         for (int i = 0; i < n_workers; ++i) workers_[i]->called.raise();
-        call_.run(0);
-        if (n_workers > 0) finished_.wait(call_.may_spin);
+        work(body, 0);
+        int n_finished = 1;
+        // What nobody has begun by now is done here: a worker that was not given a processor
+        // meanwhile may go without one for longer still.
+        for (int thread = n_thread - 1; thread > 0; --thread) {
+            if (thread <= n_workers && !workers_[thread - 1]->called.withdraw()) continue;
+            work(body, thread);
+            ++n_finished;
+        }
+        if (!is_last(n_finished)) finished_.wait(may_spin);
     }
 
     Team* next_idle = nullptr;
@@ -152,10 +163,21 @@ class Team {
         for (bool may_spin = true;;) {
             worker->called.wait(may_spin);
             may_spin = call_.may_spin;
-            call_.run(worker->thread);
-            if (n_unfinished_.fetch_sub(1) == 1) finished_.raise();
+            call_.work(call_.body, worker->thread);
+            if (is_last(1)) finished_.raise();
         }
     }
+
+    // Whether the n_finished threads were the last of the call.
+    bool is_last(int n_finished) noexcept {
+        return n_unfinished_.fetch_sub(n_finished) == n_finished;
+    }
+
+    struct Call {
+        Work work;
+        const void* body;
+        bool may_spin;
+    };
 
     std::vector<std::unique_ptr<Worker>> workers_;
     int n_cpus_ = 1;
@@ -213,11 +235,10 @@ IdleTeams::IdleTeams() noexcept
 
 }  // namespace
 
-void run_on_team(int n_thread, void (*work)(const void* body, int thread) noexcept,
-                 const void* body) noexcept {
+void run_on_team(int n_thread, Work work, const void* body) noexcept {
     Team* const team = n_thread > 1 && !in_team ? idle_teams.take() : nullptr;
     if (team == nullptr) {
-        Call{work, body, n_thread, 1, false}.run(0);
+        for (int thread = 0; thread < n_thread; ++thread) work(body, thread);
         return;
     }
     in_team = true;

@@ -12,15 +12,15 @@ constexpr std::size_t kCacheLine = 64;
 // More threads than this is a slip of the caller.
 constexpr int kMaxThreads = 1024;
 
+using Work = void (*)(const void* body, int thread) noexcept;
+
 // Calls work(body, thread) once for each thread of [0, n_thread) and returns when all have
-// returned; thread 0 is the caller. From call to call the same `thread` is the same system thread,
-// unless callers overlap: each then has a team of its own.
+// returned; thread 0 is the caller. From call to call the same `thread` is the same system thread
+// wherever that is awake in time, and calls that overlap have different ones.
 //
-// Where there are fewer system threads than asked for, each takes several in turn: work must not
-// wait for another thread's. That is so when the system refuses a thread, and within run_on_threads
-// itself, where the cores are at work already.
-void run_on_team(int n_thread, void (*work)(const void* body, int thread) noexcept,
-                 const void* body) noexcept;
+// The caller also does what no other thread has begun when it is ready itself, and everything where
+// it is called from within: work must not wait for another thread's.
+void run_on_team(int n_thread, Work work, const void* body) noexcept;
 
 // The same for body(thread), in the kernels' floating-point environment. `body` must not throw:
 // allocate before.
