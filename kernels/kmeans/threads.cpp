@@ -146,7 +146,11 @@ class Team {
             while (static_cast<int>(workers_.size()) < n_workers) {
                 auto worker = std::make_unique<Worker>();
                 worker->thread = static_cast<int>(workers_.size()) + 1;
-                std::thread(&Team::serve, this, worker.get()).detach();
+                std::thread thread(&Team::serve, this, worker.get());
+                char name[16];
+                std::snprintf(name, sizeof name, "harpy-%d", worker->thread);
+                pthread_setname_np(thread.native_handle(), name);
+                thread.detach();
                 workers_.push_back(std::move(worker));
             }
         } catch (const std::exception&) {
@@ -156,9 +160,6 @@ class Team {
     }
 
     void serve(Worker* worker) noexcept {
-        char name[16];
-        std::snprintf(name, sizeof name, "harpy-%d", worker->thread);
-        pthread_setname_np(pthread_self(), name);
         in_team = true;
         for (bool may_spin = true;;) {
             worker->called.wait(may_spin);
