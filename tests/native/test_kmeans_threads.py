@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
+
+HERE = Path(__file__).parent
+KERNEL = HERE.parent.parent / "kernels" / "kmeans"
 
 # In a process of its own: how it ends is tested, too, and no other test has used threads in it.
 PRELUDE = """
@@ -201,3 +206,40 @@ def test_a_process_ends_while_a_daemon_thread_is_in_a_kernel():
         called.wait()
         print("done")
     """)
+
+
+@pytest.mark.parametrize(
+    "sanitizer",
+    [
+        "undefined",
+        pytest.param("address", marks=pytest.mark.slow),
+        pytest.param("thread", marks=pytest.mark.slow),
+    ],
+)
+def test_every_body_runs_once_among_callers_at_once_and_calls_from_within(tmp_path, sanitizer):
+    compiler = shutil.which("g++") or shutil.which("c++")
+    if compiler is None:
+        pytest.skip("needs a C++ compiler")
+    program = tmp_path / "thread_stress"
+    built = subprocess.run(
+        [
+            compiler,
+            "-std=c++17",
+            "-O1",
+            "-g",
+            f"-fsanitize={sanitizer}",
+            "-fno-sanitize-recover=all",
+            f"-I{KERNEL}",
+            str(KERNEL / "threads.cpp"),
+            str(KERNEL / "float_environment.cpp"),
+            str(HERE / "thread_stress.cpp"),
+            "-o",
+            str(program),
+            "-pthread",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr
+    ran = subprocess.run([str(program)], capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr[-4000:]
