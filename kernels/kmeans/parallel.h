@@ -28,10 +28,10 @@ struct RowRange {
 
 // The rows of one thread: consecutive ones, the same for every kernel that is given as many rows
 // and threads, so that they are in the caches of the core that had them before. Ranges begin at
-// multiples of unit_rows: with 64, where an array of one value a row begins at a cache line, no two
-// threads write to the same line.
+// multiples of unit_rows: with kBlockRows, where an array of one value a row begins at a cache
+// line, no two threads write to the same line.
 inline RowRange own_rows(std::int64_t n_rows, int n_thread, int thread,
-                         std::int64_t unit_rows = 64) noexcept {
+                         std::int64_t unit_rows = kBlockRows) noexcept {
     const std::int64_t n_units = count_blocks(n_rows, unit_rows);
     // The first n_units % n_thread threads have one unit more.
     const auto bound = [&](std::int64_t before) {
@@ -43,13 +43,13 @@ inline RowRange own_rows(std::int64_t n_rows, int n_thread, int thread,
 }
 
 // Calls body(thread, begin, end) for the consecutive blocks of each thread's own rows: block_rows
-// long but for the last one of each thread, and beginning at multiples of 64. `body` must not
-// throw: allocate before. n_thread must come from useful_threads.
+// long but for the last one of each thread. `body` must not throw: allocate before. n_thread must
+// come from useful_threads.
 template <class Body>
 void for_row_blocks(std::int64_t n_rows, std::int64_t block_rows, int n_thread,
                     const Body& body) noexcept {
     run_on_threads(n_thread, [&](int thread) {
-        const RowRange own = own_rows(n_rows, n_thread, thread);
+        const RowRange own = own_rows(n_rows, n_thread, thread, std::min(block_rows, kBlockRows));
         for (std::int64_t begin = own.begin; begin < own.end; begin += block_rows) {
             body(thread, begin, std::min(own.end, begin + block_rows));
         }
