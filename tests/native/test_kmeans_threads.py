@@ -27,9 +27,11 @@ centers, exponents = X[:16].copy(), np.full(8, 3, np.int32)
 def bits(n_thread):
     labels = np.full(len(X), -1, np.int32)
     offset = kmeans.center_offset(centers)
-    _, limbs, _ = kmeans.assign_accumulate(X, centers, offset, labels, exponents, n_thread)
+    kmeans.assign(X, centers, offset, labels, n_thread)
+    limbs, _ = kmeans.accumulate(X, labels, len(centers), exponents, n_thread)
     distances = kmeans.squared_distances(X, centers, labels, n_thread)
-    return labels.tobytes() + limbs.tobytes() + distances.tobytes()
+    message = kmeans.Lloyd(X, len(centers), exponents, n_thread).step(centers)
+    return b"".join(array.tobytes() for array in (labels, limbs, distances, message))
 
 expected = bits(1)
 
