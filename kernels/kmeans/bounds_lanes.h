@@ -16,32 +16,10 @@ inline float margin_of(std::int32_t code, const RecordFormat& format) {
     return code == 0 ? 0.0f : __builtin_bit_cast(float, bits);
 }
 
-// Codes of all groups; the buffer of records is longer than its last record by kGroupLanes.
-inline void read_codes(const std::uint8_t* record, const RecordFormat& format,
-                       std::int32_t* codes) {
-    record += 2;
-    if (format.bits == 8) {
-        for (int first = 0; first < format.n_groups; first += kGroupLanes) {
-#pragma omp simd
-            for (int g = 0; g < kGroupLanes; ++g) codes[first + g] = record[first + g];
-        }
-    } else {
-        // The first half of the groups in the low digits, the other half in the high ones.
-        const int half = format.n_bytes - 2;
-        for (int first = 0; first < half; first += kGroupLanes) {
-#pragma omp simd
-            for (int g = 0; g < kGroupLanes; ++g) codes[first + g] = record[first + g] & 15;
-        }
-        for (int first = 0; first < half; first += kGroupLanes) {
-#pragma omp simd
-            for (int g = 0; g < kGroupLanes; ++g) codes[half + first + g] = record[first + g] >> 4;
-        }
-    }
-}
-
 // docs/numerics.md proves the inequality.
 inline std::int64_t test_bounds(const BoundsTest& test, std::int64_t begin, std::int64_t n_rows,
                                 std::uint8_t* may_move) {
+    const std::int32_t most = (1 << test.format.bits) - 1;
     std::int64_t n_kept_by_gap = 0;
     for (std::int64_t i = 0; i < n_rows; ++i) {
         const std::int64_t row = begin + i;
@@ -51,17 +29,19 @@ inline std::int64_t test_bounds(const BoundsTest& test, std::int64_t begin, std:
         const float reach = upper + center.radius;
         const float excess = static_cast<float>(record[1]) * test.format.base_unit - upper;
         const float* group_moves = test.group_moves + record[0] * test.format.n_groups;
-        std::int32_t codes[kMaxGroups + kGroupLanes];
-        read_codes(record, test.format, codes);
         std::int32_t unsure = 0;
         for (int first = 0; first < test.format.n_groups; first += kGroupLanes) {
+            const std::uint8_t* bytes = record + test.format.byte_of(first);
+            const int digit = test.format.digit_of(first);
+            const float* moves = group_moves + first;
+            const float* radius_of = test.group_radius + first;
 #pragma omp simd reduction(| : unsure)
-            for (int lane = 0; lane < kGroupLanes; ++lane) {
-                const int g = first + lane;
-                const float radii = test.group_radius[g] + center.radius;
+            for (int g = 0; g < kGroupLanes; ++g) {
+                const float radii = radius_of[g] + center.radius;
                 const float slack = test.score_slack * radii * (radii + 2.0f * reach) +
                                     test.shift_slack * reach * (reach + radii) + test.floor;
-                const float margin = margin_of(codes[g], test.format) + excess - group_moves[g];
+                const float margin =
+                    margin_of(bytes[g] >> digit & most, test.format) + excess - moves[g];
                 unsure |= !((margin > 0.0f) & (margin * (margin + 2.0f * upper) > slack));
             }
         }
@@ -78,27 +58,33 @@ inline std::uint64_t groups_in_reach(const BoundsTest& test, std::int64_t row, f
     const float* group_moves = test.group_moves + record[0] * test.format.n_groups;
     const float base = static_cast<float>(record[1]) * test.format.base_unit;
     const float reach = upper + radius;
-    std::int32_t codes[kMaxGroups + kGroupLanes];
-    read_codes(record, test.format, codes);
-    std::uint8_t in_reach[kMaxGroups] = {};
+    const std::int32_t most = (1 << test.format.bits) - 1;
+    std::int32_t in_reach[kMaxGroups] = {};
     for (int first = 0; first < test.format.n_groups; first += kGroupLanes) {
+        const std::uint8_t* bytes = record + test.format.byte_of(first);
+        const int digit = test.format.digit_of(first);
+        const float* moves = group_moves + first;
+        const float* radius_of = test.group_radius + first;
+        float* low_of = lower + first;
 #pragma omp simd
-        for (int lane = 0; lane < kGroupLanes; ++lane) {
-            const int g = first + lane;
-            const float radii = test.group_radius[g] + radius;
+        for (int g = 0; g < kGroupLanes; ++g) {
+            const float radii = radius_of[g] + radius;
             const float slack = test.score_slack * radii * (radii + 2.0f * reach) +
                                 test.shift_slack * reach * (reach + radii) + test.floor;
             const float low =
-                (base + margin_of(codes[g], test.format)) * (2.0f - kGuard) - group_moves[g];
+                (base + margin_of(bytes[g] >> digit & most, test.format)) * (2.0f - kGuard) -
+                moves[g];
             const bool out = (low > 0.0f) & (low * low > (upper * upper + slack) * kGuard);
-            lower[g] = out ? low : kFar;
-            in_reach[g] = !out;
+            low_of[g] = out ? low : kFar;
+            in_reach[first + g] = out ? 0 : 1;
         }
     }
+    std::uint8_t bytes[kMaxGroups];
+    for (int g = 0; g < kMaxGroups; ++g) bytes[g] = static_cast<std::uint8_t>(in_reach[g]);
     std::uint64_t groups = 0;
     for (int byte = 0; byte < kMaxGroups / 8; ++byte) {
         std::uint64_t eight;
-        __builtin_memcpy(&eight, in_reach + 8 * byte, sizeof eight);
+        __builtin_memcpy(&eight, bytes + 8 * byte, sizeof eight);
         groups |= (eight * 0x0102040810204080u >> 56) << 8 * byte;  // one bit from each byte
     }
     return groups;
@@ -108,46 +94,54 @@ template <class T>
 inline void write_record(const Margins<T>& margins, const Finding<T>& row,
                          const RecordFormat& format, std::uint8_t* record) {
     const bool stays = row.group_moves != nullptr;
-    std::int32_t codes[kMaxGroups + kGroupLanes] = {};
-    if (stays) {
-        read_codes(record, format, codes);
-    } else {
+    const float none[kMaxGroups] = {};
+    if (!stays) {
         const float units = row.upper / format.base_unit;
         record[0] = row.stamp;
         record[1] = static_cast<std::uint8_t>(units < 255.0f ? units : 255.0f);
     }
     const T row_norm = square_root(row.squared);
     const float base = static_cast<float>(record[1]) * format.base_unit * kGuard;
-    const std::int32_t most = (1 << format.bits) - 1;
+    const float far = row.far;
+    const std::int32_t most = (1 << format.bits) - 1, shift = format.shift, bias = format.bias;
+    std::int32_t codes[2 * kGroupLanes] = {};
     for (int first = 0; first < format.n_groups; first += kGroupLanes) {
+        std::uint8_t* bytes = record + format.byte_of(first);
+        const int digit = format.digit_of(first);
+        const float* moves_of = (stays ? row.group_moves : none) + first;
+        const float* lower = row.lower + first;
+        const T* lowest = row.group_low + first;
+        const T* norms = row.group_norm + first;
+        std::int32_t* block = codes + (digit == 0 ? 0 : kGroupLanes);
 #pragma omp simd
-        for (int lane = 0; lane < kGroupLanes; ++lane) {
-            const int g = first + lane;
+        for (int g = 0; g < kGroupLanes; ++g) {
+            const float before = lower[g], moves = moves_of[g];
             // A panel of a group that was not searched may have been: the row's own.
-            const float found =
-                lower_distance(margins, row.group_low[g], row_norm, row.group_norm[g]);
-            const bool searched = row.lower[g] == kFar;
-            const float limit = searched ? row.far : row.lower[g];
+            const float found = lower_distance(margins, lowest[g], row_norm, norms[g]);
+            const bool searched = before == kFar;
+            const float limit = searched ? far : before;
             const float low = found < limit ? found : limit;
-            const float moves = stays ? row.group_moves[g] * (2.0f - kGuard) : 0.0f;
-            const float margin = low * (2.0f - kGuard) - base + moves;
-            const std::int32_t code =
-                (__builtin_bit_cast(std::int32_t, margin > 0 ? margin : 0.0f) >> format.shift) -
-                format.bias;
-            const std::int32_t clamped = code < 0 ? 0 : code < most ? code : most;
-            codes[g] = stays & !searched & (found >= limit) ? codes[g] : clamped;
+            const float margin = low * (2.0f - kGuard) - base + moves * (2.0f - kGuard);
+            const float positive = margin > 0 ? margin : 0.0f;
+            const std::int32_t code = (__builtin_bit_cast(std::int32_t, positive) >> shift) - bias;
+            const std::int32_t at_least = code < 0 ? 0 : code;
+            const std::int32_t clamped = at_least < most ? at_least : most;
+            const bool keep = stays & !searched & (found >= limit);
+            block[g] = keep ? bytes[g] >> digit & most : clamped;
         }
-    }
-    std::uint8_t packed[kMaxGroups];
-    const int n_codes = format.n_bytes - 2;
-    if (format.bits == 8) {
-        for (int g = 0; g < kMaxGroups; ++g) packed[g] = static_cast<std::uint8_t>(codes[g]);
-    } else {
-        for (int g = 0; g < kMaxGroups / 2; ++g) {
-            packed[g] = static_cast<std::uint8_t>(codes[g] | codes[n_codes + g] << 4);
+        const bool whole = format.bits == 8 || digit != 0;
+        if (!whole) continue;  // the next block's codes belong into the same bytes
+        std::uint8_t packed[kGroupLanes];
+        if (format.bits == 8) {
+            for (int g = 0; g < kGroupLanes; ++g) packed[g] = static_cast<std::uint8_t>(codes[g]);
+        } else {
+            for (int g = 0; g < kGroupLanes; ++g) {
+                packed[g] = static_cast<std::uint8_t>(codes[g] | codes[kGroupLanes + g] << 4);
+            }
         }
+        const int rest = format.n_bytes - format.byte_of(first);
+        for (int g = 0; g < (rest < kGroupLanes ? rest : kGroupLanes); ++g) bytes[g] = packed[g];
     }
-    for (int i = 0; i < n_codes; ++i) record[2 + i] = packed[i];
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "panel_estep.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -23,10 +24,10 @@ constexpr int kMaxGroups = 64;
 constexpr double kStaleMove = 0.05;
 // Room for the half gap of every center to every panel: 16 MB.
 constexpr std::int64_t kMaxNearPanels = std::int64_t{1} << 21;
-// Estimated cycles, to weigh a search near the old centers against an exhaustive one.
-constexpr double kTestCycles = 30, kNearRowCycles = 250, kPanelCycles = 8;
-// Bounds are worth starting when centers move less than this share of a row's distance.
+// Bounds are worth starting when centers move less than this share of a row's distance, where an
+// exhaustive search is so much work (in multiply-adds a row); with less work, proportionally later.
 constexpr double kSlowMove = 0.15;
+constexpr double kMuchWork = 60000;
 // Few columns: the gaps between centers alone tell which panels a row can reach.
 constexpr std::int64_t kFewColumns = 8;
 
@@ -80,7 +81,7 @@ struct PanelEStep<T>::Batch {
     Buffer<std::int32_t> waiting;     // (n_panels, capacity): rows to search a panel for
     std::vector<std::int32_t> n_waiting;
 
-    std::int64_t n_changed = 0, n_searched = 0, n_scored = 0, n_kept_by_gap = 0;
+    std::int64_t n_changed = 0, n_kept_by_gap = 0;
     double distances = 0;  // of n_measured rows to their centers
     std::int64_t n_measured = 0;
 };
@@ -116,6 +117,7 @@ std::int64_t PanelEStep<T>::assign(const T* centers, const T* offset, std::int32
                                    std::vector<ExactSums::Part>* sums) {
     if (x_.n_rows == 0) return 0;
     const FloatEnvironment environment;
+    const auto begun = std::chrono::steady_clock::now();
     offset_ = offset;
     labels_ = labels;
     sums_ = sums;
@@ -141,33 +143,29 @@ std::int64_t PanelEStep<T>::assign(const T* centers, const T* offset, std::int32
                        search_range(batches_[thread], begin, end, near);
                    });
     std::int64_t n_changed = 0, n_kept_by_gap = 0;
-    double searched = 0, scored = 0, distances = 0, measured = 0;
+    double distances = 0, measured = 0;
     for (Batch& batch : batches_) {
         n_changed += batch.n_changed;
         n_kept_by_gap += batch.n_kept_by_gap;
-        searched += static_cast<double>(batch.n_searched);
-        scored += static_cast<double>(batch.n_scored);
         distances += batch.distances;
         measured += static_cast<double>(batch.n_measured);
-        batch.n_changed = batch.n_searched = batch.n_scored = batch.n_kept_by_gap = 0;
+        batch.n_changed = batch.n_kept_by_gap = 0;
         batch.n_measured = 0;
         batch.distances = 0;
     }
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
     if (near) {
-        const double rows = static_cast<double>(x_.n_rows), d = static_cast<double>(x_.n_columns);
-        const double spent = rows * kTestCycles + searched * kNearRowCycles +
-                             scored * (0.5 * (near_->width + 1) * d + kPanelCycles);
-        const double exhaustive =
-            rows * all_.n_panels * (0.5 * (all_.width + 1) * d + kPanelCycles);
-        const bool paid = !bounded_ || spent < exhaustive;
+        const bool paid = !bounded_ || seconds < exhaustive_seconds_;
         if (!paid) failed_move_ = mean_move_;
         if (bounded_) {
             with_gaps_ = x_.n_columns <= kFewColumns || 20 * n_kept_by_gap > x_.n_rows;
         }
         bounded_ = paid;
         ++stamp_;
-    } else if (measured > 0) {
-        mean_distance_ = distances / measured;
+    } else {
+        mean_distance_ = distances / std::max(measured, 1.0);
+        exhaustive_seconds_ = std::min(exhaustive_seconds_, seconds);
     }
     if (bound_bytes_ > 0) previous_.assign(centers, centers + n_clusters_ * x_.n_columns);
     return n_changed;
@@ -196,7 +194,8 @@ bool PanelEStep<T>::prefers_near(const T* centers, const std::int32_t* labels) {
     for (const double move : moves_) mean_move_ += move / static_cast<double>(n_clusters_);
     if (bounded_) return true;
     if (failed_move_ > 0) return mean_move_ < 0.5 * failed_move_;
-    return d <= kFewColumns || mean_move_ < kSlowMove * mean_distance_;
+    const double work = static_cast<double>(n_clusters_) * static_cast<double>(d);
+    return mean_move_ < kSlowMove * std::min(1.0, work / kMuchWork) * mean_distance_;
 }
 
 // Memory for bounds, as much of it as the caller allows: the finer the groups the better.
@@ -216,9 +215,9 @@ void PanelEStep<T>::prepare_near() {
     const int codes = format_.bits == 8 ? 1 : 2;
     n_groups_ = static_cast<int>(
         std::min<std::int64_t>(n_panels, std::min(affordable * codes, kMaxGroups)));
-    const int n_codes = (n_groups_ + codes - 1) / codes;
-    format_.n_bytes = 2 + n_codes;
-    format_.n_groups = (codes * n_codes + kGroupLanes - 1) / kGroupLanes * kGroupLanes;
+    const int n_bytes = (n_groups_ + codes - 1) / codes;
+    format_.n_bytes = RecordFormat::kHeader + n_bytes;
+    format_.n_groups = (n_bytes + kGroupLanes - 1) / kGroupLanes * kGroupLanes * codes;
     upper_ = Buffer<float>(x_.n_rows);
     records_ = Buffer<std::uint8_t>(x_.n_rows * format_.n_bytes + 2 * kGroupLanes);
     centers_.resize(n_clusters_);
@@ -227,13 +226,19 @@ void PanelEStep<T>::prepare_near() {
     group_radius_.resize(format_.n_groups);
     group_moves_.resize(kStamps * format_.n_groups);
     group_moved_before_.resize(kStamps * format_.n_groups);
-    for (std::int64_t p = 0; p < n_panels; ++p) {
-        group_of_panel_.push_back(static_cast<std::int32_t>(p * n_groups_ / n_panels));
-        if (static_cast<int>(first_panel_.size()) == group_of_panel_.back()) {
-            first_panel_.push_back(p);
-        }
+    // Panels are dealt out to the groups that have a code.
+    std::vector<std::int32_t> used;
+    for (std::int32_t g = 0; g < format_.n_groups; ++g) {
+        first_panel_.push_back(static_cast<std::int64_t>(used.size()) * n_panels / n_groups_);
+        const bool has_code = format_.byte_of(g) < format_.n_bytes;
+        if (!has_code || static_cast<int>(used.size()) == n_groups_) continue;
+        used.push_back(g);
+        all_groups_ |= std::uint64_t{1} << g;
     }
     first_panel_.push_back(n_panels);
+    for (std::int32_t g = 0; g < format_.n_groups; ++g) {
+        group_of_panel_.insert(group_of_panel_.end(), first_panel_[g + 1] - first_panel_[g], g);
+    }
     if (x_.n_columns <= kFewColumns && n_clusters_ * n_panels <= kMaxNearPanels) {
         near_panels_.resize(n_clusters_ * n_panels);
     }
@@ -282,7 +287,7 @@ void PanelEStep<T>::add_moves() noexcept {
     const double stale = kStaleMove * mean_distance_ * margins_.scale;
     for (std::int64_t stamp = 0; stamp < kStamps; ++stamp) {
         double sum = 0;
-        for (int g = 0; g < n_groups_; ++g) {
+        for (int g = 0; g < format_.n_groups; ++g) {
             const std::int64_t at = stamp * format_.n_groups + g;
             const double moves = group_moved_[g] - group_moved_before_[at];
             sum += moves;
@@ -290,10 +295,15 @@ void PanelEStep<T>::add_moves() noexcept {
         }
         // A stamp comes round again: rows that still carry it have to be renewed before.
         const bool last = stamp == (now + 1) % kStamps;
-        if (last) std::fill_n(group_moves_.begin() + stamp * format_.n_groups, n_groups_, kFar);
         stale_[stamp] = last || sum > stale * n_groups_;
-        std::fill(group_moves_.begin() + stamp * format_.n_groups + n_groups_,
-                  group_moves_.begin() + (stamp + 1) * format_.n_groups, -kFar);
+        for (int g = 0; g < format_.n_groups; ++g) {
+            float& moves = group_moves_[stamp * format_.n_groups + g];
+            if (!(all_groups_ >> g & 1)) {
+                moves = -kFar;
+            } else if (last) {
+                moves = kFar;
+            }
+        }
     }
 }
 
@@ -310,7 +320,7 @@ void PanelEStep<T>::measure_radii() noexcept {
         T& largest = group_norm_[group_of_panel_[slot / near_->lanes]];
         largest = std::max(largest, norm_[c]);
     }
-    for (int g = 0; g < n_groups_; ++g) {
+    for (int g = 0; g < format_.n_groups; ++g) {
         group_radius_[g] = round_up(static_cast<double>(group_norm_[g]) * margins_.scale);
     }
 }
@@ -439,7 +449,6 @@ void PanelEStep<T>::finish(Batch& batch, bool near) noexcept {
             ++batch.n_measured;
         }
     }
-    batch.n_searched += n;
     for (std::int64_t i = 0; i < n; ++i) {
         const std::int64_t row = batch.rows[i];
         const std::int32_t before = labels_[row], label = packed_->indices[batch.slots[i]];
@@ -476,7 +485,6 @@ void PanelEStep<T>::search_all(Batch& batch) noexcept {
                                         batch.n_rows);
     }
     kernels_.settle[packed_->width](search, batch.n_rows, batch.slots.data(), nullptr);
-    batch.n_scored += batch.n_rows * packed_->n_panels;
 }
 
 // First the panels of the rows' old centers; then, for each row, those that may hold a nearer one.
@@ -503,7 +511,6 @@ void PanelEStep<T>::search_near(Batch& batch) noexcept {
                 packed_->panels.data() + p * packed_->lanes * x_.n_columns,
                 packed_->half_norms.data() + p * packed_->lanes,
                 batch.waiting.data() + p * batch.capacity, batch.n_waiting[p]);
-            batch.n_scored += batch.n_waiting[p];
             batch.n_waiting[p] = 0;
         }
     };
@@ -524,7 +531,7 @@ void PanelEStep<T>::search_near(Batch& batch) noexcept {
         const std::int32_t own = batch.best_panel[i];
         const std::int32_t c = packed_->indices[batch.slots[i]];
         const float upper = upper_distance(margins_, batch.best[i], batch.squared[i], norm_[c]);
-        std::uint64_t groups = ~std::uint64_t{0} >> (64 - n_groups_);
+        std::uint64_t groups = all_groups_;
         if (bounded_) {
             groups = lanes_.groups_in_reach(test, batch.rows[i], upper, centers_[c].radius, lower);
             batch.n_in_reach[i] = __builtin_popcountll(groups);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -73,6 +74,7 @@ class PanelEStep final : public EStep<T> {
     Buffer<std::uint8_t> records_;
     std::vector<std::int32_t> group_of_panel_;
     std::vector<std::int64_t> first_panel_;  // (n_groups + 1)
+    std::uint64_t all_groups_ = 0;           // bit g: group g has panels
     std::vector<NearPanel> near_panels_;     // (n_clusters, n_panels), ascending half gaps
     std::vector<CenterBounds> centers_;
     std::vector<T> previous_, norm_, group_norm_;
@@ -80,6 +82,7 @@ class PanelEStep final : public EStep<T> {
     std::vector<double> group_moved_before_;           // (kStamps, n_stored_groups)
     std::vector<float> group_moves_, group_radius_;
     double mean_move_ = 0, failed_move_ = 0, mean_distance_ = 0;
+    double exhaustive_seconds_ = std::numeric_limits<double>::infinity();  // the quickest so far
 };
 
 }  // namespace harpy::kmeans

@@ -24,6 +24,16 @@ struct Float512 {
     static float lowest(Vector v) { return _mm512_reduce_min_ps(v); }
     static float sum(Vector v) { return _mm512_reduce_add_ps(v); }
 
+    // Bit r: a[r] <= b[r], for the R rows of a tile.
+    template <int R>
+    static unsigned at_most(const float* a, const float* b) {
+        if constexpr (R == 8) {
+            return _mm256_cmp_ps_mask(_mm256_loadu_ps(a), _mm256_loadu_ps(b), _CMP_LE_OQ);
+        } else {
+            return _mm_cmp_ps_mask(_mm_loadu_ps(a), _mm_loadu_ps(b), _CMP_LE_OQ);
+        }
+    }
+
     // out[r] = lowest lane of v[r]: halves of two rows side by side, four times over.
     template <int R>
     static void lowest_of_rows(const Vector (&v)[R], float* out) {
@@ -67,6 +77,15 @@ struct Double512 {
     static unsigned equal(Vector a, Vector b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
     static double lowest(Vector v) { return _mm512_reduce_min_pd(v); }
     static double sum(Vector v) { return _mm512_reduce_add_pd(v); }
+
+    template <int R>
+    static unsigned at_most(const double* a, const double* b) {
+        if constexpr (R == 8) {
+            return _mm512_cmp_pd_mask(_mm512_loadu_pd(a), _mm512_loadu_pd(b), _CMP_LE_OQ);
+        } else {
+            return _mm256_cmp_pd_mask(_mm256_loadu_pd(a), _mm256_loadu_pd(b), _CMP_LE_OQ);
+        }
+    }
 
     template <int R>
     static void lowest_of_rows(const Vector (&v)[R], double* out) {

@@ -59,6 +59,13 @@ struct Plain {
         return total;
     }
     template <int R>
+    static unsigned at_most(const T* a, const T* b) {
+        unsigned bits = 0;
+        for (int r = 0; r < R; ++r) bits |= static_cast<unsigned>(a[r] <= b[r]) << r;
+        return bits;
+    }
+
+    template <int R>
     static void lowest_of_rows(const Vector (&v)[R], T* out) {
         for (int r = 0; r < R; ++r) out[r] = lowest(v[r]);
     }

@@ -62,14 +62,41 @@ inline void lower_group(const Search<T>& search, std::int64_t row, std::int32_t 
     low = score < low ? score : low;
 }
 
-template <class S, int R, int V>
-inline void search_tile(const Search<typename S::Scalar>& search, std::int32_t panel,
-                        const typename S::Scalar* centers, const typename S::Scalar* half_norms,
-                        const std::int32_t (&rows)[R], int n_rows) {
+// Keeps what a row's search of one panel found: its scores if they hold the best so far.
+template <class S, int V>
+inline void keep_found(const Search<typename S::Scalar>& search, std::int64_t row,
+                       std::int32_t panel, const typename S::Vector (&score)[V],
+                       typename S::Scalar lowest) {
     using T = typename S::Scalar;
     constexpr int kPanel = V * S::kLanes;
+    const T best = search.best[row];
+    if (lowest <= best) {
+        T scores[kPanel];
+        for (int v = 0; v < V; ++v) S::store(scores + v * S::kLanes, score[v]);
+        if (lowest < best || wins_tie(search, row, panel, scores, kPanel)) {
+            // The best panel's own runners-up are found when the row is settled.
+            if (search.best_panel[row] >= 0) lower_group(search, row, search.best_panel[row], best);
+            T* kept = search.best_scores + row * kPanel;
+            for (int v = 0; v < V; ++v) S::store(kept + v * S::kLanes, score[v]);
+            search.best[row] = lowest;
+            search.best_panel[row] = panel;
+            return;
+        }
+    }
+    lower_group(search, row, panel, lowest);
+}
+
+// Searches one panel for a tile of R rows of the batch (the first n_rows of them count):
+// rows[0] and those that follow it, or each row by its number.
+template <class S, int R, int V, bool kFollowing>
+inline void search_tile(const Search<typename S::Scalar>& search, std::int32_t panel,
+                        const typename S::Scalar* centers, const typename S::Scalar* half_norms,
+                        const std::int32_t* rows, int n_rows) {
+    using T = typename S::Scalar;
     const T* x[R];
-    for (int r = 0; r < R; ++r) x[r] = search.x + rows[r] * search.d;
+    for (int r = 0; r < R; ++r) {
+        x[r] = search.x + (kFollowing ? rows[0] + r : rows[r]) * search.d;
+    }
     typename S::Vector score[R][V], low[R];
     score_rows<S, R, V>(x, search.d, centers, half_norms, score);
     for (int r = 0; r < R; ++r) {
@@ -78,50 +105,46 @@ inline void search_tile(const Search<typename S::Scalar>& search, std::int32_t p
     }
     T lowest[R];
     S::template lowest_of_rows<R>(low, lowest);
+    unsigned keep = (1u << n_rows) - 1;
+    // Most panels hold nothing better for any row of a tile.
+    if (kFollowing) keep &= S::template at_most<R>(lowest, search.best + rows[0]);
+    if (keep == 0) return;
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-        if (r >= n_rows) break;
-        const std::int64_t row = rows[r];
-        const T best = search.best[row];
-        if (lowest[r] <= best) {
-            T scores[kPanel];
-            for (int v = 0; v < V; ++v) S::store(scores + v * S::kLanes, score[r][v]);
-            if (lowest[r] < best || wins_tie(search, row, panel, scores, kPanel)) {
-                // The best panel's own runners-up are found when the row is settled.
-                if (search.best_panel[row] >= 0) {
-                    lower_group(search, row, search.best_panel[row], best);
-                }
-                T* kept = search.best_scores + row * kPanel;
-                for (int v = 0; v < V; ++v) S::store(kept + v * S::kLanes, score[r][v]);
-                search.best[row] = lowest[r];
-                search.best_panel[row] = panel;
-                continue;
-            }
+        if (keep >> r & 1) {
+            keep_found<S, V>(search, kFollowing ? rows[0] + r : rows[r], panel, score[r],
+                             lowest[r]);
         }
-        lower_group(search, row, panel, lowest[r]);
     }
 }
 
-// Searches one panel for the given rows of the batch; rows == nullptr means the first n_rows.
+// Searches one panel for the given rows of the batch. rows == nullptr: for the first n_rows, whose
+// arrays go on to the end of the last tile, and without group_low.
 template <class S, int V>
 void search_panel(const Search<typename S::Scalar>& search, std::int32_t panel,
                   const typename S::Scalar* centers, const typename S::Scalar* half_norms,
                   const std::int32_t* rows, std::int64_t n_rows) {
     constexpr int R = S::kTileRows;
-    std::int32_t tile[R], half[R / 2];
-    for (std::int64_t i = 0; i < n_rows;) {
-        const int n = static_cast<int>(n_rows - i < R ? n_rows - i : R);
-        for (int r = 0; r < R; ++r) {
-            const std::int64_t at = i + (r < n ? r : n - 1);  // a short tile repeats its last row
-            tile[r] = rows == nullptr ? static_cast<std::int32_t>(at) : rows[at];
+    if (rows == nullptr) {
+        for (std::int64_t i = 0; i < n_rows; i += R) {
+            const std::int32_t first = static_cast<std::int32_t>(i);
+            const int n = static_cast<int>(n_rows - i < R ? n_rows - i : R);
+            search_tile<S, R, V, true>(search, panel, centers, half_norms, &first, n);
         }
-        if (n > R / 2) {
-            search_tile<S, R, V>(search, panel, centers, half_norms, tile, n);
-        } else {
-            for (int r = 0; r < R / 2; ++r) half[r] = tile[r];
-            search_tile<S, R / 2, V>(search, panel, centers, half_norms, half, n);
-        }
-        i += n;
+        return;
+    }
+    std::int64_t i = 0;
+    for (; i + R <= n_rows; i += R) {
+        search_tile<S, R, V, false>(search, panel, centers, half_norms, rows + i, R);
+    }
+    if (i == n_rows) return;
+    std::int32_t tile[R];  // a short tile repeats its last row
+    for (int r = 0; r < R; ++r) tile[r] = rows[i + r < n_rows ? i + r : n_rows - 1];
+    const int n = static_cast<int>(n_rows - i);
+    if (n > R / 2) {
+        search_tile<S, R, V, false>(search, panel, centers, half_norms, tile, n);
+    } else {
+        search_tile<S, R / 2, V, false>(search, panel, centers, half_norms, tile, n);
     }
 }
 
