@@ -181,6 +181,7 @@ def main() -> None:
         kinds = ["text"] if mode == "sparse" else options.data
         for kind, dtype in product(kinds, dtypes_of(mode, options)):
             cells = []
+            speed = meter.measure() if meter else None  # again: something may have disturbed it
             for problem in problems(mode, kind, dtype, options):
                 print(f"{mode} {kind} {dtype} {problem.name}", file=sys.stderr)
                 cells.append(measure(mode, problem, libraries, options, speed))

@@ -59,6 +59,14 @@ def test_flat_superkmeans_is_a_mark_on_its_two_shapes() -> None:
     assert cell(seconds, name="100000x768k1000").misses == ["0.50 of superkmeans, asked 1.00"]
 
 
+def test_sparse_rows_are_judged_beside_scikit_learn_and_nobody_may_be_faster() -> None:
+    names = {"exact": frozenset({"scikit-learn", "sklearnex"}), "mode": "sparse", "kind": "text"}
+    ahead = cell({"harpy": 1.0, "scikit-learn": 3.0, "sklearnex": 1.5}, **names)
+    assert (ahead.best_peer, ahead.ratio, ahead.misses) == ("scikit-learn", 3.0, [])
+    behind = cell({"harpy": 1.0, "scikit-learn": 3.0, "sklearnex": 0.5}, **names)
+    assert behind.misses == ["0.50 of sklearnex, asked 1.00"]
+
+
 def test_a_summary_takes_the_geometric_mean() -> None:
     cells = [cell({"harpy": 1.0, "a": 2.0}), cell({"harpy": 1.0, "a": 8.0}), cell({"a": 1.0})]
     summary = Summary.of(cells)
