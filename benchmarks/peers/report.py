@@ -48,7 +48,9 @@ def print_group(out: Console, cells: list[Cell], libraries: list[str]) -> None:
     shown = [name for name in libraries if any(name in cell.best for cell in cells)]
     table = Table(title=f"{mode}, {dtype}, {kind}: best of all calls", title_justify="left")
     table.add_column("shape", no_wrap=True)
-    table.add_column("iter.", justify="right")
+    iterates = any(cell.n_iter for cell in cells)
+    if iterates:
+        table.add_column("iter.", justify="right")
     for name in shown:
         exact = any(name in cell.exact for cell in cells) or name == "harpy"
         table.add_column(name if exact else f"({name})", justify="right")
@@ -57,7 +59,7 @@ def print_group(out: Console, cells: list[Cell], libraries: list[str]) -> None:
     for cell in cells:
         table.add_row(
             cell.name,
-            str(cell.n_iter.get("scikit-learn", "")),
+            *([str(cell.n_iter.get("scikit-learn", ""))] if iterates else []),
             *(format_seconds(cell, name) for name in shown),
             f"{cell.flops / cell.best['harpy'] / 1e9:.3g}" if "harpy" in cell.best else "",
             format_ratio(cell),
