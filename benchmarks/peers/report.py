@@ -146,13 +146,18 @@ def write_json(
 def plot(path: Path, groups: list[list[Cell]], libraries: list[str]) -> None:
     """Peers' seconds by harpy's, a panel for each group: right of 1 harpy is faster."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     peers = [name for name in libraries if name != "harpy"]
     markers = dict(zip(peers, "osD^vPX*", strict=False))
     rows = sum(len(cells) for cells in groups)
     figure = Figure(figsize=(9, 1.2 * len(groups) + 0.32 * rows), layout="constrained")
     panels = figure.subplots(
-        len(groups), 1, squeeze=False, height_ratios=[len(cells) + 1 for cells in groups]
+        len(groups),
+        1,
+        squeeze=False,
+        sharex=True,
+        height_ratios=[len(cells) + 1 for cells in groups],
     )[:, 0]
     for panel, cells in zip(panels, groups, strict=True):
         for place, cell in enumerate(cells):
@@ -177,6 +182,9 @@ def plot(path: Path, groups: list[list[Cell]], libraries: list[str]) -> None:
         )
         panel.set_title(", ".join(cells[0].group), loc="left", fontsize="medium")
         panel.grid(axis="x", which="both", alpha=0.2)
+    panels[-1].xaxis.set_major_formatter("{x:g}")
+    panels[-1].xaxis.set_minor_formatter("")
+    panels[-1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     panels[-1].set_xlabel("seconds of a peer / seconds of harpy (black bar: what is asked)")
     exact = frozenset().union(*(cell.exact for cells in groups for cell in cells))
     for number, peer in enumerate(peers):
