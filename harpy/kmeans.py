@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from inspect import signature
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -21,13 +22,13 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import assert_all_finite, check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from harpy.cpus import available_cpus
 from harpy.errors import ConfigError
-from harpy.jobs.kmeans_shard import refuse_overflow
+from harpy.jobs.kmeans_shard import refuse_not_finite, refuse_overflow
 from harpy.kernels import kmeans as kernels
 from harpy.session import RunResult, Session
 from harpy.session_options import IN_PROCESS
@@ -216,7 +217,7 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         harpy.errors.HarpyError
             The cluster, the file system or a worker failed: see harpy.errors.
         """
-        X = self._validate_training_rows(X)
+        X, absmax = self._validate_training_rows(X)
         random_state = check_random_state(self.random_state)
         init = self._prepare_init(X, random_state)
         params = {
@@ -224,12 +225,17 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             "max_iter": int(self.max_iter),
             "tol": float(self.tol),
             "init": init,
-            "n_init": self._number_of_runs() if isinstance(init, str) else len(init),
+            "n_init": len(init),
+            "absmax": absmax,
+        }
+        if not isinstance(init, str):
+            return self._take(self._run(X, params))
+        drawing = {
+            "n_init": self._number_of_runs(),
             "random_state": random_state.get_state(legacy=False),
         }
-        result = self._run(X, params)
-        if isinstance(init, str):
-            random_state.set_state(result.value["random_state"])
+        result = self._run(X, {**params, **drawing})
+        random_state.set_state(result.value["random_state"])
         return self._take(result)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -254,18 +260,20 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
 
     # Steps of fit
 
-    def _validate_training_rows(self, X: Any) -> np.ndarray:
-        X = validate_data(self, X, dtype=_DTYPES, order="C")
+    def _validate_training_rows(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Rows that can be clustered, and the largest magnitude of each of their columns."""
+        X = validate_data(self, X, dtype=_DTYPES, order="C", ensure_all_finite=False)
+        absmax = self._column_ranges(X)
         if X.shape[0] < self.n_clusters:
             raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}.")
-        self._refuse_overflow(X)
+        self._refuse_overflow(absmax, X)
         if self.algorithm == "elkan" and self.n_clusters == 1:
             warnings.warn(
                 "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
                 RuntimeWarning,
                 stacklevel=3,
             )
-        return X
+        return X, absmax
 
     def _prepare_init(self, X: np.ndarray, random_state: np.random.RandomState) -> Any:
         """The name of a seeding, or centers of shape (runs, n_clusters, n_features)."""
@@ -355,20 +363,8 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
 
     def _untouched(self) -> frozenset[str]:
         """Names of the parameters that still equal their defaults."""
-        parameters = signature(type(self).__init__).parameters
-        return frozenset(
-            name
-            for name in (
-                "n_node",
-                "n_thread",
-                "n_mem",
-                "workdir",
-                "launcher",
-                "queue",
-                "hadoop_conf",
-            )
-            if getattr(self, name) == parameters[name].default
-        )
+        defaults = _wish_defaults(type(self))
+        return frozenset(name for name in defaults if getattr(self, name) == defaults[name])
 
     def _refuse_contradictions(self, session: Session) -> None:
         """A value the user gave is a demand, which an open session may not meet."""
@@ -399,11 +395,13 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     def _rows_and_centers(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Validated rows and the centers, both of the wider of their dtypes (exactly)."""
         check_is_fitted(self, "cluster_centers_")
-        X = validate_data(self, X, reset=False, dtype=_DTYPES, order="C")
+        X = validate_data(
+            self, X, reset=False, dtype=_DTYPES, order="C", ensure_all_finite=False
+        )
         dtype = np.result_type(X, self.cluster_centers_)
         X = np.ascontiguousarray(X, dtype=dtype)
         centers = np.ascontiguousarray(self.cluster_centers_, dtype=dtype)
-        self._refuse_overflow(X)
+        self._refuse_overflow(self._column_ranges(X), X)
         return X, centers
 
     def _labels(self, X: np.ndarray, centers: np.ndarray) -> np.ndarray:
@@ -412,6 +410,23 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         kernels.assign(X, centers, offset, labels, self._threads_for(X))
         return labels
 
-    def _refuse_overflow(self, X: np.ndarray) -> None:
-        absmax, _ = kernels.column_ranges(X, self._threads_for(X))
+    # What scikit-learn's validation leaves to the one pass that measures the columns
+
+    def _column_ranges(self, X: np.ndarray) -> np.ndarray:
+        """Largest magnitude of each column; scikit-learn's error where a value is not finite."""
+        absmax, bad = kernels.column_ranges(X, self._threads_for(X))
+        if bad is not None:
+            assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
+            refuse_not_finite(X, bad)  # where scikit-learn was told to assume that all are
+        return absmax
+
+    def _refuse_overflow(self, absmax: np.ndarray, X: np.ndarray) -> None:
         refuse_overflow(absmax, X.dtype, "X", getattr(self, "feature_names_in_", None))
+
+
+@cache
+def _wish_defaults(estimator: type) -> dict[str, Any]:
+    """Defaults of the parameters that are wishes until touched."""
+    parameters = signature(estimator.__init__).parameters  # type: ignore[misc]
+    names = ("n_node", "n_thread", "n_mem", "workdir", "launcher", "queue", "hadoop_conf")
+    return {name: parameters[name].default for name in names}

@@ -274,7 +274,10 @@ def run_in_process(
     if "n_thread" in options.wishes:
         n_thread = min(n_thread, available_cpus())
     context = Context.in_process(
-        params=params, data=data, n_thread=n_thread, on_progress=progress.iteration
+        params=params,
+        data=data,
+        n_thread=n_thread,
+        on_progress=progress.iteration if progress.enabled else None,
     )
     try:
         value = load_program(source)(context)

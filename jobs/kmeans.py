@@ -26,6 +26,10 @@ class Parameters:
     ----------
     init : {"random", "k-means++"} or ndarray of shape (n_init, n_clusters, n_columns)
     random_state : int, None or the dict of `RandomState.get_state(legacy=False)`
+        Of the draws, where `init` is a name.
+    absmax : ndarray of shape (n_columns,), float64, or None
+        Largest magnitude of each column over all rows, where the driver has measured it and found
+        all values finite: workers then need not.
     """
 
     n_clusters: int
@@ -34,6 +38,7 @@ class Parameters:
     init: str | np.ndarray = "random"
     n_init: int = 1
     random_state: Any = None
+    absmax: np.ndarray | None = None
 
     @classmethod
     def from_mapping(cls, params: Mapping[str, Any]) -> Parameters:
@@ -80,7 +85,8 @@ def main(ctx: Any) -> dict[str, Any]:
     -------
     dict
         cluster_centers: ndarray (n_clusters, n_columns) of X's dtype; inertia: float; n_iter: int;
-        n_distinct: int, clusters that have rows; random_state: the generator's state afterwards.
+        n_distinct: int, clusters that have rows; random_state: the generator's state afterwards,
+        or as given where nothing was drawn.
 
     Raises
     ------
@@ -92,9 +98,9 @@ def main(ctx: Any) -> dict[str, Any]:
     S. Lloyd, "Least squares quantization in PCM", IEEE Trans. Inf. Theory 28 (1982).
     """
     params = Parameters.from_mapping(ctx.params)
-    random = shared_random_state(ctx, params.random_state)
-    given = params.init if isinstance(params.init, np.ndarray) else None
-    shard = load_shard(ctx, params.n_clusters, given)
+    given = None if isinstance(params.init, str) else params.init
+    random = shared_random_state(ctx, params.random_state) if given is None else None
+    shard = load_shard(ctx, params.n_clusters, given, params.absmax)
     if shard.n_rows < params.n_clusters:
         raise DataError(f"n_samples={shard.n_rows} should be >= n_clusters={params.n_clusters}.")
     best: Clustering | None = None
@@ -114,15 +120,16 @@ def main(ctx: Any) -> dict[str, Any]:
         "inertia": best.inertia,
         "n_iter": best.n_iter,
         "n_distinct": int(np.count_nonzero(sizes)),
-        "random_state": random.get_state(legacy=False),
+        "random_state": random.get_state(legacy=False) if random else params.random_state,
     }
 
 
 def initial_centers(
-    shard: Shard, params: Parameters, run: int, random: np.random.RandomState
+    shard: Shard, params: Parameters, run: int, random: np.random.RandomState | None
 ) -> np.ndarray:
     """Centers of shape (n_clusters, n_columns) to start the given run from."""
     if isinstance(params.init, str):
+        assert random is not None
         return seed_centers(shard, params.init, params.n_clusters, random)
     given = params.init if params.init.ndim == 3 else params.init[np.newaxis]
     expected = (params.n_init, params.n_clusters, shard.X.shape[1])
@@ -133,23 +140,28 @@ def initial_centers(
 
 def lloyd(shard: Shard, centers: np.ndarray, params: Parameters, run: int) -> Clustering:
     """Assign and average until no label changes, the centers rest, or max_iter."""
-    tolerance = params.tol * shard.mean_variance
+    watched = shard.ctx.watched
     state = kernels.Lloyd(shard.X, len(centers), shard.exponents, shard.n_thread)
     labels = state.labels
     for n_iter in range(1, params.max_iter + 1):
         n_changed, sums, counts = assign_and_sum(shard, state, centers)
         if not counts.all():
             relocate_empty(shard, centers, labels, sums, counts)
+        if params.tol > 0 or watched:
+            shard.measure_scatter(sums, counts)
         previous = centers
-        centers = kernels.centers_from_sums(sums, counts, shard.exponents, shard.X.dtype)
-        shift = kernels.center_shift(previous, centers)
-        shard.ctx.progress(
-            (run + n_iter / params.max_iter) / params.n_init,
-            iteration=n_iter,
-            inertia=shard.estimate_inertia(centers, counts),
-            changed=n_changed,
+        centers = kernels.centers_from_sums(
+            sums, counts, shard.exponents, shard.X.dtype, shard.n_thread
         )
-        if n_changed == 0 or shift <= tolerance:
+        shift = kernels.center_shift(previous, centers)
+        if watched:
+            shard.ctx.progress(
+                (run + n_iter / params.max_iter) / params.n_init,
+                iteration=n_iter,
+                inertia=shard.estimate_inertia(centers, counts),
+                changed=n_changed,
+            )
+        if n_changed == 0 or shift <= params.tol * shard.mean_variance:
             break
     if n_changed or not np.array_equal(previous, centers):
         # The centers moved after the last assignment: labels_ must be what predict says.

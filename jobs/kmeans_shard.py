@@ -1,9 +1,9 @@
-"""This worker's rows with what all workers know of all rows: ranges, mean, variance."""
+"""This worker's rows with what all workers know of all rows: ranges, means, scatter."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from harpy.errors import DataError
 from harpy.kernels import kmeans as kernels
 
 
-@dataclass(frozen=True)
+@dataclass
 class Shard:
     """Rows `start`, `start + 1`, … of `n_rows`.
 
@@ -24,7 +24,7 @@ class Shard:
         Of each column's largest magnitude over all rows: the quanta of the exact sums.
     means : ndarray of shape (n_columns,), float64
     scatter : float
-        Sum of the squared distances of all rows to their mean.
+        Sum of the squared distances of all rows to their mean. 0 until `measure_scatter`.
     """
 
     ctx: Any
@@ -33,8 +33,17 @@ class Shard:
     n_rows: int
     n_thread: int
     exponents: np.ndarray
-    means: np.ndarray
-    scatter: float
+    means: np.ndarray | None = None
+    scatter: float = 0.0
+
+    def measure_scatter(self, sums: np.ndarray, counts: np.ndarray) -> None:
+        """Learn `means` and `scatter`, once, from the sums of any clustering of all rows: their
+        total is that of the rows."""
+        if self.means is None:
+            self.means = kernels.column_means(sums, counts, self.exponents)
+            about = self.means[np.newaxis]
+            deviations = kernels.squared_distances(self.X, about, None, self.n_thread)
+            self.scatter = exact_total(self.ctx, deviations, self.n_thread)
 
     @property
     def mean_variance(self) -> float:
@@ -42,13 +51,16 @@ class Shard:
         return self.scatter / (self.n_rows * self.X.shape[1])
 
     def estimate_inertia(self, centers: np.ndarray, counts: np.ndarray) -> float:
-        """Inertia about the clusters' means, for progress: no pass over the rows, but rounded."""
+        """Inertia about the clusters' means, for progress: no pass over the rows, but rounded.
+        After `measure_scatter`."""
         between = counts @ np.square(centers - self.means).sum(axis=1)
         return max(self.scatter - float(between), 0.0)
 
 
-def load_shard(ctx: Any, n_clusters: int, init: np.ndarray | None) -> Shard:
-    """Load my rows and agree with the other workers on ranges and means.
+def load_shard(
+    ctx: Any, n_clusters: int, init: np.ndarray | None, absmax: np.ndarray | None
+) -> Shard:
+    """Load my rows and agree with the other workers on ranges, if nobody has measured them yet.
 
     Raises
     ------
@@ -60,25 +72,25 @@ def load_shard(ctx: Any, n_clusters: int, init: np.ndarray | None) -> Shard:
     start = data.rows.start
     n_rows, n_columns = data.shape
     n_thread = kernels.worthwhile_threads(ctx.n_thread, len(X), n_columns, n_clusters)
-    absmax, bad = kernels.column_ranges(X, n_thread)
-    if bad is not None:
-        row, column = bad
-        raise DataError(
-            f"X has {X[bad]} at row {start + row}, column {column} (counted from 0): k-means needs "
-            "finite values. Drop such rows or fill them, e.g. with sklearn.impute.SimpleImputer."
-        )
-    absmax = ctx.comm.allreduce(absmax, op="max")
+    if absmax is None:
+        absmax, bad = kernels.column_ranges(X, n_thread)
+        if bad is not None:
+            refuse_not_finite(X, bad, start)
+        absmax = ctx.comm.allreduce(absmax, op="max")
     refuse_overflow(absmax, X.dtype, "X")
     if init is not None:
         largest = np.abs(init.reshape(-1, n_columns)).max(axis=0).astype(np.float64)
         refuse_overflow(largest, X.dtype, "init")
-    exponents = kernels.column_exponents(absmax)
-    sums, counts = kernels.accumulate(X, None, 1, exponents, n_thread)
-    sums, counts = ctx.comm.allreduce(sums), ctx.comm.allreduce(counts)
-    means = kernels.centers_from_sums(sums, counts, exponents, np.float64)[0]
-    deviations = kernels.squared_distances(X, means[np.newaxis], None, n_thread)
-    scatter = exact_total(ctx, deviations, n_thread)
-    return Shard(ctx, X, start, n_rows, n_thread, exponents, means, scatter)
+    return Shard(ctx, X, start, n_rows, n_thread, kernels.column_exponents(absmax))
+
+
+def refuse_not_finite(X: np.ndarray, bad: tuple[int, int], start: int = 0) -> NoReturn:
+    """DataError naming the value at `bad` by its global row, where X begins with row `start`."""
+    row, column = bad
+    raise DataError(
+        f"X has {X[bad]} at row {start + row}, column {column} (counted from 0): k-means needs "
+        "finite values. Drop such rows or fill them, e.g. with sklearn.impute.SimpleImputer."
+    )
 
 
 def refuse_overflow(

@@ -76,6 +76,7 @@ class ThreadContext:
     params: Mapping[str, Any]
     data: Mapping[str, Rows]
     comm: ThreadComm
+    watched: bool = True
     saved: dict[str, np.ndarray] = field(default_factory=dict)
     reported: list[tuple[float | None, dict[str, Any]]] = field(default_factory=list)
 

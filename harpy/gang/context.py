@@ -111,7 +111,12 @@ class Context:
     data : mapping of str to ShardedArray
     comm : Communicator
         Formed at the first touch, which all ranks must make.
+    watched : bool
+        Whether somebody may see what `progress` is told, the same on all ranks: a program that
+        would work for it alone can leave that.
     """
+
+    watched = True
 
     def __init__(
         self,
@@ -198,6 +203,7 @@ class InProcessContext(Context):
         on_progress: Callable[[float | None, dict[str, Any]], None] | None,
     ) -> None:
         self.saved: dict[str, np.ndarray] = {}
+        self.watched = on_progress is not None
         super().__init__(
             0,
             1,

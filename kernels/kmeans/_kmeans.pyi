@@ -77,8 +77,14 @@ def centers_from_sums(
     counts: NDArray[np.int64],
     exponents: NDArray[np.int32],
     dtype: DTypeLike,
+    n_thread: int = 1,
 ) -> NDArray:
     """Means (n_clusters, n_columns); an empty cluster gets the first largest one's center."""
+
+def column_means(
+    limbs: NDArray[np.int64], counts: NDArray[np.int64], exponents: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """Mean of all rows (n_columns,) from the sums of any clustering of them."""
 
 def center_offset(centers: NDArray[_F]) -> NDArray[_F]:
     """Median of the centers (n_columns,): what is subtracted before scoring."""

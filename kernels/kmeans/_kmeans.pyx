@@ -49,7 +49,10 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
         const int32_t* exponents, int n_thread, int64_t* limbs, int64_t* counts)
     Status centers_from_sums_ "harpy::kmeans::centers_from_sums"[T](
         const int64_t* limbs, const int64_t* counts, const int32_t* exponents,
-        int64_t n_clusters, int64_t n_columns, T* centers)
+        int64_t n_clusters, int64_t n_columns, int n_thread, T* centers)
+    Status column_means_ "harpy::kmeans::column_means"(
+        const int64_t* limbs, const int64_t* counts, const int32_t* exponents,
+        int64_t n_clusters, int64_t n_columns, double* means)
     Status center_offset_ "harpy::kmeans::center_offset"[T](Matrix[T] centers, T* offset)
     double center_shift_ "harpy::kmeans::center_shift"[T](Matrix[T] before, Matrix[T] after)
     Status squared_distances_ "harpy::kmeans::squared_distances"[T](
@@ -322,27 +325,49 @@ def accumulate(const floating[:, ::1] X not None, const int32_t[::1] labels, n_c
     return limbs, counts
 
 
-def centers_from_sums(const int64_t[:, :, ::1] limbs not None, const int64_t[::1] counts not None,
-                      const int32_t[::1] exponents not None, dtype):
+cdef int _check_sums(const int64_t[:, :, ::1] limbs, const int64_t[::1] counts,
+                     const int32_t[::1] exponents) except -1:
     _equal("number of counts", limbs.shape[0], counts.shape[0])
     _equal("number of exponents", limbs.shape[1], exponents.shape[0])
     _equal("number of limbs", SUM_LIMBS, limbs.shape[2])
     if limbs.shape[0] == 0:
         raise ValueError("need at least one cluster, got 0")
-    centers = np.zeros((limbs.shape[0], limbs.shape[1]), dtype=dtype)
+    return 0
+
+
+def centers_from_sums(const int64_t[:, :, ::1] limbs not None, const int64_t[::1] counts not None,
+                      const int32_t[::1] exponents not None, dtype, n_thread=1):
+    cdef int threads = _threads(n_thread)
+    _check_sums(limbs, counts, exponents)
+    centers = np.empty((limbs.shape[0], limbs.shape[1]), dtype=dtype)
     if centers.dtype == np.float32:
-        _fill_centers[float](limbs, counts, exponents, centers)
+        _fill_centers[float](limbs, counts, exponents, threads, centers)
     else:
-        _fill_centers[double](limbs, counts, exponents, centers)
+        _fill_centers[double](limbs, counts, exponents, threads, centers)
     return centers
 
 
 cdef int _fill_centers(const int64_t[:, :, ::1] limbs, const int64_t[::1] counts,
-                       const int32_t[::1] exponents, floating[:, ::1] centers) except -1:
+                       const int32_t[::1] exponents, int threads,
+                       floating[:, ::1] centers) except -1:
+    cdef Status status
     with nogil:
-        centers_from_sums_(&limbs[0, 0, 0], &counts[0], &exponents[0], limbs.shape[0],
-                           limbs.shape[1], &centers[0, 0])
-    return 0
+        status = centers_from_sums_(&limbs[0, 0, 0], &counts[0], &exponents[0], limbs.shape[0],
+                                    limbs.shape[1], threads, &centers[0, 0])
+    return _check(status, "centers_from_sums")
+
+
+def column_means(const int64_t[:, :, ::1] limbs not None, const int64_t[::1] counts not None,
+                 const int32_t[::1] exponents not None):
+    _check_sums(limbs, counts, exponents)
+    means = np.empty(limbs.shape[1])
+    cdef double[::1] means_view = means
+    cdef Status status
+    with nogil:
+        status = column_means_(&limbs[0, 0, 0], &counts[0], &exponents[0], limbs.shape[0],
+                               limbs.shape[1], &means_view[0])
+    _check(status, "column_means")
+    return means
 
 
 def center_offset(const floating[:, ::1] centers not None):

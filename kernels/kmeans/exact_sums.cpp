@@ -112,35 +112,11 @@ Status accumulate(const LaneKernels* lanes, Matrix<T> x, const std::int32_t* lab
     });
 }
 
-template <class T>
-Status centers_from_sums(const std::int64_t* limbs, const std::int64_t* counts,
-                         const std::int32_t* exponents, std::int64_t n_clusters,
-                         std::int64_t n_columns, T* centers) noexcept {
-    const FloatEnvironment environment;
-    const std::int64_t largest = std::max_element(counts, counts + n_clusters) - counts;
-    for (std::int64_t c = 0; c < n_clusters; ++c) {
-        // scikit-learn's place for a cluster nobody is near to; no rows at all leaves zeros.
-        const std::int64_t from = counts[c] > 0 ? c : largest;
-        const double count = static_cast<double>(std::max<std::int64_t>(counts[from], 1));
-        for (std::int64_t j = 0; j < n_columns; ++j) {
-            const int exponent = std::max(exponents[j], kMinExponent) - 2 * kWordBits;
-            const Wide total = load_limbs(limbs + kSumLimbs * (from * n_columns + j));
-            const double sum = std::ldexp(static_cast<double>(total), exponent);
-            centers[c * n_columns + j] = static_cast<T>(sum / count);
-        }
-    }
-    return Status::ok;
-}
-
-#define HARPY_INSTANTIATE(T)                                                              \
-    template Status accumulate<T>(const LaneKernels*, Matrix<T>, const std::int32_t*,     \
-                                  std::int64_t, const std::int32_t*, int, std::int64_t*,  \
-                                  std::int64_t*) noexcept;                                \
-    template Status centers_from_sums<T>(const std::int64_t*, const std::int64_t*,        \
-                                         const std::int32_t*, std::int64_t, std::int64_t, \
-                                         T*) noexcept;
-HARPY_INSTANTIATE(float)
-HARPY_INSTANTIATE(double)
-#undef HARPY_INSTANTIATE
+template Status accumulate<float>(const LaneKernels*, Matrix<float>, const std::int32_t*,
+                                  std::int64_t, const std::int32_t*, int, std::int64_t*,
+                                  std::int64_t*) noexcept;
+template Status accumulate<double>(const LaneKernels*, Matrix<double>, const std::int32_t*,
+                                   std::int64_t, const std::int32_t*, int, std::int64_t*,
+                                   std::int64_t*) noexcept;
 
 }  // namespace harpy::kmeans

@@ -79,7 +79,12 @@ Status accumulate(const LaneKernels* lanes, Matrix<T> x, const std::int32_t* lab
 template <class T>
 Status centers_from_sums(const std::int64_t* limbs, const std::int64_t* counts,
                          const std::int32_t* exponents, std::int64_t n_clusters,
-                         std::int64_t n_columns, T* centers) noexcept;
+                         std::int64_t n_columns, int n_thread, T* centers) noexcept;
+
+// Mean of all rows, whatever their clusters.
+Status column_means(const std::int64_t* limbs, const std::int64_t* counts,
+                    const std::int32_t* exponents, std::int64_t n_clusters,
+                    std::int64_t n_columns, double* means) noexcept;
 
 // Median of the centers in each column; of two middle values the one of lesser magnitude.
 template <class T>

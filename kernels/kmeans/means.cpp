@@ -1,0 +1,84 @@
+// From exact sums to float64 once: centers, and the means of all rows.
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "exact_sums.h"
+#include "float_environment.h"
+#include "parallel.h"
+
+namespace harpy::kmeans {
+
+namespace {
+
+// Fewer values than this are no work for a second thread.
+constexpr std::int64_t kMeanValues = 1 << 14;
+
+// What one step of each column's sums is worth, a power of two: a product with it rounds only
+// where the result is subnormal, as the mean must.
+std::vector<double> sum_units(const std::int32_t* exponents, std::int64_t n_columns) {
+    std::vector<double> units(n_columns);
+    for (std::int64_t j = 0; j < n_columns; ++j) {
+        units[j] = std::ldexp(1.0, std::max(exponents[j], kMinExponent) - 2 * kWordBits);
+    }
+    return units;
+}
+
+}  // namespace
+
+template <class T>
+Status centers_from_sums(const std::int64_t* limbs, const std::int64_t* counts,
+                         const std::int32_t* exponents, std::int64_t n_clusters,
+                         std::int64_t n_columns, int n_thread, T* centers) noexcept {
+    return guarded([&]() -> Status {
+        const FloatEnvironment environment;
+        const std::vector<double> units = sum_units(exponents, n_columns);
+        const std::int64_t largest = std::max_element(counts, counts + n_clusters) - counts;
+        const std::int64_t block = kMeanValues / std::max<std::int64_t>(n_columns, 1) + 1;
+        n_thread = useful_threads(n_clusters, block, n_thread);
+        for_row_blocks(n_clusters, block, n_thread, [&](int, std::int64_t begin, std::int64_t end) {
+            for (std::int64_t c = begin; c < end; ++c) {
+                // scikit-learn's place for a cluster nobody is near to; no rows leave zeros.
+                const std::int64_t from = counts[c] > 0 ? c : largest;
+                const double count = static_cast<double>(std::max<std::int64_t>(counts[from], 1));
+                const std::int64_t* sums = limbs + kSumLimbs * from * n_columns;
+                for (std::int64_t j = 0; j < n_columns; ++j) {
+                    const double total = static_cast<double>(load_limbs(sums + kSumLimbs * j));
+                    centers[c * n_columns + j] = static_cast<T>(total * units[j] / count);
+                }
+            }
+        });
+        return Status::ok;
+    });
+}
+
+Status column_means(const std::int64_t* limbs, const std::int64_t* counts,
+                    const std::int32_t* exponents, std::int64_t n_clusters,
+                    std::int64_t n_columns, double* means) noexcept {
+    return guarded([&]() -> Status {
+        const FloatEnvironment environment;
+        const std::vector<double> units = sum_units(exponents, n_columns);
+        std::vector<Wide> totals(n_columns);
+        std::int64_t n_rows = 0;
+        for (std::int64_t c = 0; c < n_clusters; ++c) {
+            n_rows += counts[c];
+            for (std::int64_t j = 0; j < n_columns; ++j) {
+                totals[j] += load_limbs(limbs + kSumLimbs * (c * n_columns + j));
+            }
+        }
+        const double count = static_cast<double>(std::max<std::int64_t>(n_rows, 1));
+        for (std::int64_t j = 0; j < n_columns; ++j) {
+            means[j] = static_cast<double>(totals[j]) * units[j] / count;
+        }
+        return Status::ok;
+    });
+}
+
+template Status centers_from_sums<float>(const std::int64_t*, const std::int64_t*,
+                                         const std::int32_t*, std::int64_t, std::int64_t, int,
+                                         float*) noexcept;
+template Status centers_from_sums<double>(const std::int64_t*, const std::int64_t*,
+                                          const std::int32_t*, std::int64_t, std::int64_t, int,
+                                          double*) noexcept;
+
+}  // namespace harpy::kmeans
