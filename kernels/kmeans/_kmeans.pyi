@@ -86,7 +86,7 @@ def column_means(
 ) -> NDArray[np.float64]:
     """Mean of all rows (n_columns,) from the sums of any clustering of them."""
 
-def center_offset(centers: NDArray[_F]) -> NDArray[_F]:
+def center_offset(centers: NDArray[_F], n_thread: int = 1) -> NDArray[_F]:
     """Median of the centers (n_columns,): what is subtracted before scoring."""
 
 def center_shift(before: NDArray[_F], after: NDArray[_F]) -> float:

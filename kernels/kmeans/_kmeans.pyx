@@ -53,7 +53,8 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
     Status column_means_ "harpy::kmeans::column_means"(
         const int64_t* limbs, const int64_t* counts, const int32_t* exponents,
         int64_t n_clusters, int64_t n_columns, double* means)
-    Status center_offset_ "harpy::kmeans::center_offset"[T](Matrix[T] centers, T* offset)
+    Status center_offset_ "harpy::kmeans::center_offset"[T](
+        Matrix[T] centers, int n_thread, T* offset)
     double center_shift_ "harpy::kmeans::center_shift"[T](Matrix[T] before, Matrix[T] after)
     Status squared_distances_ "harpy::kmeans::squared_distances"[T](
         const LaneKernels* lanes, Matrix[T] x, Matrix[double] centers, const int32_t* labels,
@@ -202,6 +203,7 @@ cdef class Lloyd:
     cdef readonly object labels
     cdef object _X
     cdef int64_t _n_clusters
+    cdef int _n_thread
     cdef Lloyd_[float]* _single
     cdef Lloyd_[double]* _dual
 
@@ -212,7 +214,7 @@ cdef class Lloyd:
         cdef int threads = _threads(n_thread), bound_bytes = _bound_bytes()
         cdef const LaneKernels* lanes = _lanes()
         self._X = X
-        self._n_clusters = n_clusters
+        self._n_clusters, self._n_thread = n_clusters, threads
         if self._n_clusters < 1 or X.shape[1] < 1:
             raise ValueError(
                 f"need at least one cluster and one column, got {n_clusters}, {X.shape[1]}")
@@ -269,7 +271,7 @@ cdef class Lloyd:
         cdef const float[::1] single_offset
         cdef const double[::1] dual_offset
         cdef Status status
-        offset = center_offset(centers)
+        offset = center_offset(centers, self._n_thread)
         if self._single != NULL:
             single, single_offset = centers, offset
             with nogil:
@@ -370,11 +372,15 @@ def column_means(const int64_t[:, :, ::1] limbs not None, const int64_t[::1] cou
     return means
 
 
-def center_offset(const floating[:, ::1] centers not None):
+def center_offset(const floating[:, ::1] centers not None, n_thread=1):
+    cdef int threads = _threads(n_thread)
     if centers.shape[0] == 0:
         raise ValueError("need at least one center, got 0")
     cdef floating[::1] offset = np.zeros(centers.shape[1], dtype=np.asarray(centers).dtype)
-    _check(center_offset_(_matrix(centers), &offset[0]), "center_offset")
+    cdef Status status
+    with nogil:
+        status = center_offset_(_matrix(centers), threads, &offset[0])
+    _check(status, "center_offset")
     return np.asarray(offset)
 
 

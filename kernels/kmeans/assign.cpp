@@ -23,11 +23,11 @@ bool sizes_fit(Matrix<T> centers) noexcept {
 
 // Middle of the values, which are reordered.
 template <class T>
-T median(std::vector<T>& values) noexcept {
-    const auto upper = values.begin() + values.size() / 2;
-    std::nth_element(values.begin(), upper, values.end());
-    if (values.size() % 2 == 1) return *upper;
-    const T lower = *std::max_element(values.begin(), upper);
+T median(T* values, std::int64_t n_values) noexcept {
+    T* upper = values + n_values / 2;
+    std::nth_element(values, upper, values + n_values);
+    if (n_values % 2 == 1) return *upper;
+    const T lower = *std::max_element(values, upper);
     // Not their mean: beside one far outlier that would be far from both.
     return std::fabs(lower) <= std::fabs(*upper) ? lower : *upper;
 }
@@ -35,16 +35,27 @@ T median(std::vector<T>& values) noexcept {
 }  // namespace
 
 template <class T>
-Status center_offset(Matrix<T> centers, T* offset) noexcept {
+Status center_offset(Matrix<T> centers, int n_thread, T* offset) noexcept {
     return guarded([&]() -> Status {
-        const FloatEnvironment environment;
-        std::vector<T> column(centers.n_rows);
-        for (std::int64_t j = 0; j < centers.n_columns; ++j) {
-            for (std::int64_t c = 0; c < centers.n_rows; ++c) {
-                column[c] = centers.data[c * centers.n_columns + j];
+        constexpr std::int64_t kCacheLine = 64 / sizeof(T);  // so many columns are read together
+        constexpr std::int64_t kBlockValues = 1 << 14;       // fewer are no work for a thread
+        const std::int64_t k = centers.n_rows, d = centers.n_columns;
+        const std::int64_t block = (kBlockValues / k / kCacheLine + 1) * kCacheLine;
+        n_thread = useful_threads(d, block, n_thread);
+        std::vector<T> columns(n_thread * kCacheLine * k);
+        for_row_blocks(d, block, n_thread, [&](int thread, std::int64_t begin, std::int64_t end) {
+            T* some = columns.data() + thread * kCacheLine * k;
+            for (; begin < end; begin += kCacheLine) {
+                const std::int64_t n_columns = std::min(kCacheLine, end - begin);
+                for (std::int64_t c = 0; c < k; ++c) {
+                    const T* row = centers.data + c * d + begin;
+                    for (std::int64_t j = 0; j < n_columns; ++j) some[j * k + c] = row[j];
+                }
+                for (std::int64_t j = 0; j < n_columns; ++j) {
+                    offset[begin + j] = median(some + j * k, k);
+                }
             }
-            offset[j] = median(column);
-        }
+        });
         return Status::ok;
     });
 }
@@ -109,8 +120,8 @@ Status Lloyd<T>::label(const T* centers, const T* offset, std::int32_t* labels,
     });
 }
 
-template Status center_offset<float>(Matrix<float>, float*) noexcept;
-template Status center_offset<double>(Matrix<double>, double*) noexcept;
+template Status center_offset<float>(Matrix<float>, int, float*) noexcept;
+template Status center_offset<double>(Matrix<double>, int, double*) noexcept;
 template Status assign<float>(const LaneKernels*, Matrix<float>, Matrix<float>, const float*, int,
                               std::int32_t*, std::int64_t*) noexcept;
 template Status assign<double>(const LaneKernels*, Matrix<double>, Matrix<double>, const double*,

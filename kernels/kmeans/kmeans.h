@@ -83,12 +83,12 @@ Status centers_from_sums(const std::int64_t* limbs, const std::int64_t* counts,
 
 // Mean of all rows, whatever their clusters.
 Status column_means(const std::int64_t* limbs, const std::int64_t* counts,
-                    const std::int32_t* exponents, std::int64_t n_clusters,
-                    std::int64_t n_columns, double* means) noexcept;
+                    const std::int32_t* exponents, std::int64_t n_clusters, std::int64_t n_columns,
+                    double* means) noexcept;
 
 // Median of the centers in each column; of two middle values the one of lesser magnitude.
 template <class T>
-Status center_offset(Matrix<T> centers, T* offset) noexcept;
+Status center_offset(Matrix<T> centers, int n_thread, T* offset) noexcept;
 
 // Sum over the centers, in index order, of the float64 chain of squared differences.
 template <class T>

@@ -53,8 +53,8 @@ Status centers_from_sums(const std::int64_t* limbs, const std::int64_t* counts,
 }
 
 Status column_means(const std::int64_t* limbs, const std::int64_t* counts,
-                    const std::int32_t* exponents, std::int64_t n_clusters,
-                    std::int64_t n_columns, double* means) noexcept {
+                    const std::int32_t* exponents, std::int64_t n_clusters, std::int64_t n_columns,
+                    double* means) noexcept {
     return guarded([&]() -> Status {
         const FloatEnvironment environment;
         const std::vector<double> units = sum_units(exponents, n_columns);
