@@ -6,14 +6,14 @@ Numerics are left to harpy.jobs.kmeans and harpy.kernels, workers to harpy.sessi
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from inspect import signature
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -262,11 +262,11 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
 
     def _validate_training_rows(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Rows that can be clustered, and the largest magnitude of each of their columns."""
-        X = validate_data(self, X, dtype=_DTYPES, order="C", ensure_all_finite=False)
-        absmax = self._column_ranges(X)
+        X = self._as_rows(X, reset=True)
+        absmax = self._column_ranges(X, "X")
         if X.shape[0] < self.n_clusters:
             raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}.")
-        self._refuse_overflow(absmax, X)
+        refuse_overflow(absmax, X.dtype, "X", getattr(self, "feature_names_in_", None))
         if self.algorithm == "elkan" and self.n_clusters == 1:
             warnings.warn(
                 "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
@@ -304,7 +304,11 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         return 10 if several else 1
 
     def _checked_centers(self, centers: Any, X: np.ndarray) -> np.ndarray:
-        centers = check_array(centers, dtype=X.dtype, order="C", copy=True, input_name="init")
+        if not _is_plain(centers, [X.dtype]):
+            centers = check_array(
+                centers, dtype=X.dtype, order="C", ensure_all_finite=False, input_name="init"
+            )
+        absmax = self._column_ranges(centers, "init")
         expected = (
             (centers.shape[0], self.n_clusters, "number of clusters"),
             (centers.shape[1], X.shape[1], "number of features of the data"),
@@ -315,7 +319,7 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
                     f"The shape of the initial centers {centers.shape} does not match the {what} "
                     f"{wanted}."
                 )
-        refuse_overflow(np.abs(centers).max(axis=0).astype(np.float64), X.dtype, "init")
+        refuse_overflow(absmax, X.dtype, "init")
         return centers
 
     def _run(self, X: np.ndarray, params: dict[str, Any]) -> RunResult:
@@ -363,8 +367,20 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
 
     def _untouched(self) -> frozenset[str]:
         """Names of the parameters that still equal their defaults."""
-        defaults = _wish_defaults(type(self))
-        return frozenset(name for name in defaults if getattr(self, name) == defaults[name])
+        parameters = signature(type(self).__init__).parameters
+        return frozenset(
+            name
+            for name in (
+                "n_node",
+                "n_thread",
+                "n_mem",
+                "workdir",
+                "launcher",
+                "queue",
+                "hadoop_conf",
+            )
+            if getattr(self, name) == parameters[name].default
+        )
 
     def _refuse_contradictions(self, session: Session) -> None:
         """A value the user gave is a demand, which an open session may not meet."""
@@ -395,38 +411,53 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     def _rows_and_centers(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Validated rows and the centers, both of the wider of their dtypes (exactly)."""
         check_is_fitted(self, "cluster_centers_")
-        X = validate_data(
-            self, X, reset=False, dtype=_DTYPES, order="C", ensure_all_finite=False
-        )
+        X = self._as_rows(X, reset=False)
         dtype = np.result_type(X, self.cluster_centers_)
         X = np.ascontiguousarray(X, dtype=dtype)
         centers = np.ascontiguousarray(self.cluster_centers_, dtype=dtype)
-        self._refuse_overflow(self._column_ranges(X), X)
+        absmax = self._column_ranges(X, "X")
+        refuse_overflow(absmax, dtype, "X", getattr(self, "feature_names_in_", None))
         return X, centers
 
     def _labels(self, X: np.ndarray, centers: np.ndarray) -> np.ndarray:
         labels = np.full(len(X), -1, dtype=np.int32)
-        offset = kernels.center_offset(centers)
-        kernels.assign(X, centers, offset, labels, self._threads_for(X))
+        n_thread = self._threads_for(X)
+        kernels.assign(X, centers, kernels.center_offset(centers, n_thread), labels, n_thread)
         return labels
 
-    # What scikit-learn's validation leaves to the one pass that measures the columns
+    # Validation as scikit-learn does it, but for the values: one pass measures and checks them
 
-    def _column_ranges(self, X: np.ndarray) -> np.ndarray:
+    def _as_rows(self, X: Any, reset: bool) -> np.ndarray:
+        return validate_data(
+            self,
+            X,
+            reset=reset,
+            skip_check_array=_is_plain(X, _DTYPES),
+            dtype=_DTYPES,
+            order="C",
+            ensure_all_finite=False,
+        )
+
+    def _column_ranges(self, rows: np.ndarray, what: str) -> np.ndarray:
         """Largest magnitude of each column; scikit-learn's error where a value is not finite."""
-        absmax, bad = kernels.column_ranges(X, self._threads_for(X))
+        absmax, bad = kernels.column_ranges(rows, self._threads_for(rows))
         if bad is not None:
-            assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
-            refuse_not_finite(X, bad)  # where scikit-learn was told to assume that all are
+            name = type(self).__name__ if what == "X" else ""
+            assert_all_finite(rows, estimator_name=name, input_name=what)
+            refuse_not_finite(rows, bad, what)  # scikit-learn was told to assume that all are
         return absmax
 
-    def _refuse_overflow(self, absmax: np.ndarray, X: np.ndarray) -> None:
-        refuse_overflow(absmax, X.dtype, "X", getattr(self, "feature_names_in_", None))
+
+# Taken apart once: scikit-learn and `_untouched` ask for it in every call.
+DAALKMeans.__init__.__signature__ = signature(DAALKMeans.__init__)  # type: ignore[attr-defined]
 
 
-@cache
-def _wish_defaults(estimator: type) -> dict[str, Any]:
-    """Defaults of the parameters that are wishes until touched."""
-    parameters = signature(estimator.__init__).parameters  # type: ignore[misc]
-    names = ("n_node", "n_thread", "n_mem", "workdir", "launcher", "queue", "hadoop_conf")
-    return {name: parameters[name].default for name in names}
+def _is_plain(array: Any, dtypes: Sequence[DTypeLike]) -> bool:
+    """Whether check_array would hand out this very array, its values aside."""
+    return (
+        type(array) is np.ndarray
+        and array.ndim == 2
+        and array.size > 0
+        and array.flags.c_contiguous
+        and array.dtype in dtypes
+    )

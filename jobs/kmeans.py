@@ -28,8 +28,8 @@ class Parameters:
     random_state : int, None or the dict of `RandomState.get_state(legacy=False)`
         Of the draws, where `init` is a name.
     absmax : ndarray of shape (n_columns,), float64, or None
-        Largest magnitude of each column over all rows, where the driver has measured it and found
-        all values finite: workers then need not.
+        Largest magnitude of each column over all rows, where the driver has measured and accepted
+        it: workers then need no pass for it.
     """
 
     n_clusters: int

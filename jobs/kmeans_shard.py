@@ -75,21 +75,23 @@ def load_shard(
     if absmax is None:
         absmax, bad = kernels.column_ranges(X, n_thread)
         if bad is not None:
-            refuse_not_finite(X, bad, start)
+            refuse_not_finite(X, bad, "X", start)
         absmax = ctx.comm.allreduce(absmax, op="max")
-    refuse_overflow(absmax, X.dtype, "X")
+        refuse_overflow(absmax, X.dtype, "X")
     if init is not None:
         largest = np.abs(init.reshape(-1, n_columns)).max(axis=0).astype(np.float64)
         refuse_overflow(largest, X.dtype, "init")
     return Shard(ctx, X, start, n_rows, n_thread, kernels.column_exponents(absmax))
 
 
-def refuse_not_finite(X: np.ndarray, bad: tuple[int, int], start: int = 0) -> NoReturn:
-    """DataError naming the value at `bad` by its global row, where X begins with row `start`."""
+def refuse_not_finite(
+    rows: np.ndarray, bad: tuple[int, int], what: str, start: int = 0
+) -> NoReturn:
+    """DataError naming the value at `bad` of `rows`, of which the first is row `start`."""
     row, column = bad
     raise DataError(
-        f"X has {X[bad]} at row {start + row}, column {column} (counted from 0): k-means needs "
-        "finite values. Drop such rows or fill them, e.g. with sklearn.impute.SimpleImputer."
+        f"{what} has {rows[bad]} at row {start + row}, column {column} (counted from 0): k-means "
+        "needs finite values. Drop such rows or fill them, e.g. with sklearn.impute.SimpleImputer."
     )
 
 

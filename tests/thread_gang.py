@@ -105,6 +105,7 @@ def run_gang(
     *,
     splits: Sequence[int] = (),
     n_thread: int = 1,
+    watched: bool = True,
 ) -> GangResult:
     """Run `program` on len(splits) + 1 ranks; rank r has the rows between splits r-1 and r.
 
@@ -121,6 +122,7 @@ def run_gang(
             dict(params),
             {"X": Rows(X, range(edges[rank], edges[rank + 1]))},
             ThreadComm(rank, size, meeting),
+            watched,
         )
         for rank in range(size)
     ]

@@ -51,6 +51,38 @@ def test_means_are_as_good_as_fsum(dtype: type) -> None:
             assert abs(means[j] - by_fsum) <= 2**-51 * scale + 2.0**-1073, (name, j)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_means_of_all_rows_come_from_the_sums_of_any_clusters(dtype: type) -> None:
+    for name, X in hostile_data(dtype).items():
+        exponents = exponents_of(X)
+        together = kmeans.accumulate(X, None, 1, exponents)
+        expected = kmeans.centers_from_sums(*together, exponents, np.float64)[0]
+        for n_clusters in (1, 3, len(X)):
+            labels = (np.arange(len(X)) % n_clusters).astype(np.int32)
+            sums, counts = kmeans.accumulate(X, labels, n_clusters, exponents)
+            # As of a gang of 2^15 workers: the limbs use all of int64, their total does not fit.
+            means = kmeans.column_means(sums << 15, counts << 15, exponents)
+            assert kmeans.column_means(sums, counts, exponents).tobytes() == expected.tobytes()
+            assert means.tobytes() == expected.tobytes(), (name, n_clusters)
+
+
+def test_threads_change_no_center() -> None:
+    rng = np.random.default_rng(6)
+    X = rng.normal(size=(700, 301))
+    exponents = exponents_of(X)
+    labels = rng.integers(0, 240, len(X)).astype(np.int32)
+    sums, counts = kmeans.accumulate(X, labels, 240, exponents)
+    one, three = (kmeans.centers_from_sums(sums, counts, exponents, "f4", n) for n in (1, 3))
+    assert one.tobytes() == three.tobytes()
+    assert kmeans.center_offset(one, 3).tobytes() == kmeans.center_offset(one).tobytes()
+    assert (
+        kmeans.center_offset(one).tolist()
+        == np.sort(one, axis=0)[[119, 120]][
+            np.abs(np.sort(one, axis=0)[[119, 120]]).argmin(axis=0), np.arange(301)
+        ].tolist()
+    )
+
+
 def test_centers_are_never_worse_than_scikit_learns() -> None:
     from sklearn.cluster import KMeans
 

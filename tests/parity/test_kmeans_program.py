@@ -68,6 +68,33 @@ def test_progress_rises_and_shows_the_inertia() -> None:
     assert final, "the last estimate of the kept run is its inertia"
 
 
+def test_what_nobody_sees_or_needs_is_not_worked_for() -> None:
+    X, init = rows(300), rows(4)
+    for tol, watched in ((0.0, True), (1e-2, False), (0.0, False)):
+        params = {"n_clusters": 4, "init": init, "tol": tol}
+        shown = run_gang(main, X, params, splits=(100,))
+        result = run_gang(main, X, params, splits=(100,), watched=watched)
+        assert bool(result.contexts[0].reported) == watched
+        assert result.value["n_iter"] == shown.value["n_iter"]
+        assert result.value["inertia"] == shown.value["inertia"]
+
+
+def test_ranges_the_driver_has_measured_change_nothing() -> None:
+    X = rows(300)
+    params = {"n_clusters": 4, "init": "k-means++", "random_state": 0}
+    expected = run_gang(main, X, params, splits=(100,))
+    given = run_gang(main, X, {**params, "absmax": np.abs(X).max(axis=0)}, splits=(100,))
+    assert given.value["cluster_centers"].tobytes() == expected.value["cluster_centers"].tobytes()
+    assert given.value["inertia"] == expected.value["inertia"]
+
+
+def test_a_state_that_nothing_was_drawn_from_comes_back() -> None:
+    state = np.random.RandomState(5).get_state(legacy=False)
+    for given in (7, None, state):
+        params = {"n_clusters": 2, "init": rows(2), "random_state": given}
+        assert run_gang(main, rows(), params).value["random_state"] is given
+
+
 def test_workers_agree_on_draws_without_a_seed() -> None:
     result = run_gang(main, rows(), {"n_clusters": 3}, splits=(10, 20))
     centers = {value["cluster_centers"].tobytes() for value in result.values}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
@@ -157,6 +158,26 @@ def test_predict_checks_its_rows() -> None:
         fitted.predict(np.full((1, 4), np.nan))
     with pytest.raises(DataError, match="column 0 of X holds a value of magnitude 1e"):
         fitted.predict(np.full((1, 4), 1e200))
+
+
+@pytest.mark.parametrize(("bad", "word"), [(np.nan, "NaN"), (-np.inf, "infinity")])
+def test_values_that_are_not_finite_are_refused_in_scikit_learns_words(
+    bad: float, word: str
+) -> None:
+    rows = X.copy()
+    rows[7, 2] = bad
+    with pytest.raises(ValueError) as theirs:
+        KMeans(5, n_init=1).fit(rows)
+    with pytest.raises(ValueError, match=f"^Input X contains {word}") as ours:
+        model().fit(rows)
+    assert str(ours.value) == str(theirs.value).replace("KMeans", "DAALKMeans")
+    with pytest.raises(ValueError, match=f"^Input init contains {word}"):
+        model(init=rows[5:10]).fit(X)
+    with config_context(assume_finite=True):
+        with pytest.raises(DataError, match=r"^X has .* at row 7, column 2 "):
+            model().fit(rows)
+        with pytest.raises(DataError, match=r"^init has .* at row 2, column 2 "):
+            model(init=rows[5:10]).fit(X)
 
 
 def test_random_state_instance_moves_on_as_scikit_learns_does() -> None:

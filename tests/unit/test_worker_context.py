@@ -43,6 +43,8 @@ def test_in_process_everything_stays_in_memory():
     assert context.comm is context.comm
     context.progress(2.0, iteration=1)
     assert heard == [(1.0, {"iteration": 1})]
+    assert context.watched
+    assert not Context.in_process().watched
     given = np.arange(3)
     context.save("labels", given)
     given[:] = 0
