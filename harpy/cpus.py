@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 
@@ -12,10 +14,15 @@ def available_cpus(proc: Path = Path("/proc/self")) -> int:
     """Processors of the affinity mask, or as many as the cgroups' CPU quota pays for if fewer.
 
     A quota of 1.5 processors counts as 2: two threads use all of it, one does not. Neither
-    `os.cpu_count` nor `os.process_cpu_count` looks at quotas.
+    `os.cpu_count` nor `os.process_cpu_count` looks at quotas. They are read once a process: that
+    takes longer than a small fit.
     """
-    n_cpus = len(os.sched_getaffinity(0))
-    return min([n_cpus, *(max(1, math.ceil(quota)) for quota in _quotas(proc))])
+    return min(len(os.sched_getaffinity(0)), _paid_cpus(proc))
+
+
+@cache
+def _paid_cpus(proc: Path) -> int:
+    return min((max(1, math.ceil(quota)) for quota in _quotas(proc)), default=sys.maxsize)
 
 
 def _quotas(proc: Path) -> Iterator[float]:
