@@ -74,13 +74,11 @@ def test_threads_change_no_center() -> None:
     sums, counts = kmeans.accumulate(X, labels, 240, exponents)
     one, three = (kmeans.centers_from_sums(sums, counts, exponents, "f4", n) for n in (1, 3))
     assert one.tobytes() == three.tobytes()
-    assert kmeans.center_offset(one, 3).tobytes() == kmeans.center_offset(one).tobytes()
-    assert (
-        kmeans.center_offset(one).tolist()
-        == np.sort(one, axis=0)[[119, 120]][
-            np.abs(np.sort(one, axis=0)[[119, 120]]).argmin(axis=0), np.arange(301)
-        ].tolist()
-    )
+    offset = kmeans.center_offset(one)
+    assert kmeans.center_offset(one, 3).tobytes() == offset.tobytes()
+    middle = np.sort(one, axis=0)[119:121]
+    nearer = np.abs(middle).argmin(axis=0)[np.newaxis]
+    assert offset.tolist() == np.take_along_axis(middle, nearer, axis=0)[0].tolist()
 
 
 def test_centers_are_never_worse_than_scikit_learns() -> None:
