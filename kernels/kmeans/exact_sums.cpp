@@ -31,6 +31,7 @@ ExactSums::ExactSums(std::int64_t n_clusters, std::int64_t n_columns, const std:
       n_columns_(n_columns),
       magic_high_(n_columns),
       magic_low_(n_columns),
+      whole_from_(n_columns),
       totals_(n_clusters * n_columns),
       counts_(n_clusters) {
     scale_high_.reserve(n_columns);
@@ -40,6 +41,8 @@ ExactSums::ExactSums(std::int64_t n_clusters, std::int64_t n_columns, const std:
         const int low = high - kWordBits;
         magic_high_[j] = std::ldexp(1.5, 52 + high);
         magic_low_[j] = std::ldexp(1.5, 52 + low);
+        // The last of the 24 bits of such a value is worth a quantum or more.
+        whole_from_[j] = std::ldexp(1.0f, std::min(high + 23, 127));
         scale_high_.emplace_back(-high);
         scale_low_.emplace_back(-low);
     }

@@ -37,8 +37,7 @@ class ExactSums {
         template <class T>
         void add(const TileKernels<T>& kernels, const T* row, std::int64_t to) noexcept {
             make_room(to);
-            kernels.add_split(row, sums_->n_columns_, sums_->magic_high_.data(),
-                              sums_->magic_low_.data(), high(to), low(to));
+            kernels.add_split(row, sums_->n_columns_, sums_->quanta(), high(to), low(to));
             ++counts_[to];
         }
         template <class T>
@@ -46,10 +45,20 @@ class ExactSums {
                   std::int64_t to) noexcept {
             make_room(from);
             make_room(to);
-            kernels.move_split(row, sums_->n_columns_, sums_->magic_high_.data(),
-                               sums_->magic_low_.data(), high(from), low(from), high(to), low(to));
+            kernels.move_split(row, sums_->n_columns_, sums_->quanta(), high(from), low(from),
+                               high(to), low(to));
             --counts_[from];
             ++counts_[to];
+        }
+        // A row of no label yet is added.
+        template <class T>
+        void change(const TileKernels<T>& kernels, const T* row, std::int32_t before,
+                    std::int32_t label) noexcept {
+            if (before < 0) {
+                add(kernels, row, label);
+            } else {
+                move(kernels, row, before, label);
+            }
         }
 
       private:
@@ -88,10 +97,14 @@ class ExactSums {
         }
         double first, second;
     };
+    Quanta quanta() const noexcept {
+        return {magic_high_.data(), magic_low_.data(), whole_from_.data()};
+    }
     void flush(Part& part, std::int64_t cluster) noexcept;
 
     std::int64_t n_clusters_, n_columns_;
     std::vector<double> magic_high_, magic_low_;
+    std::vector<float> whole_from_;
     std::vector<Scale> scale_high_, scale_low_;
     std::vector<Wide> totals_;  // in units of 2^(exponent - 72)
     std::vector<std::int64_t> counts_;

@@ -24,6 +24,53 @@ struct Search {
     std::int64_t n_groups;
 };
 
+// Rows that a search among few centers takes at a time, and what their bounds are padded to.
+constexpr int kFewRows = 16;
+// Numbers of centers that such a search exists for: multiples of kFewStep.
+constexpr int kFewStep = 2, kFewSizes = 12;
+// Tables of one value a center that are looked up by lanes.
+constexpr int kFewTable = 32;
+
+// A search of rows among few centers, one row a lane.
+template <class T>
+struct FewSearch {
+    const T* centers;     // (d, n) less the offset, n the size of the search
+    const T* half_norms;  // (n), +inf beyond the last center
+    bool keeps_bounds;    // whether those of FewNearest are wanted
+    const T* offset;
+    std::int64_t d;
+    Margins<T> margins;
+    T norm;                     // at least that of every center
+    const float* moved;         // (kFewTable) per center, as in FewTest
+    const float* others_moved;  // (kFewTable)
+};
+
+// What it finds.
+struct FewNearest {
+    std::int32_t label[kFewRows];
+    float upper[kFewRows], lower[kFewRows];  // as FewTest reads them
+};
+
+// Bounds on distances of rows to few centers, in the units of BoundsTest.
+struct FewTest {
+    const std::int32_t* labels;
+    const float* upper;         // distance to the label's center, less what it had moved by then
+    const float* lower;         // to all others, plus what others had moved by then
+    const float* moved;         // (kFewTable) per center, summed over the iterations so far
+    const float* others_moved;  // (kFewTable) largest move of each iteration of any other, summed
+    const float* half_gap;      // (kFewTable) rows nearer than this have no nearer center
+    float radius;               // largest distance of a center from the offset
+    float score_slack, shift_slack, floor;
+};
+
+// Per column, how values are split for exact sums.
+struct Quanta {
+    const double* magic_high;  // (x + magic) - magic rounds to the quantum
+    const double* magic_low;
+    const float* whole_from;  // float32 values that are not below this, and zeros, are multiples
+                              // of the first quantum
+};
+
 // Centers lie in panels (n_panels, d, lanes); half_norms (n_panels, lanes) is +inf, and the index
 // INT32_MAX, beyond the last center.
 template <class T>
@@ -54,12 +101,15 @@ struct TileKernels {
     void (*pack_panel)(const T* centers, const std::int32_t* indices, int n_centers, int lanes,
                        std::int64_t d, const T* offset, T* panel, T* half_norms, double* norms);
 
-    // Splits each value of a row by its column's magic numbers and adds both words.
-    void (*add_split)(const T* row, std::int64_t d, const double* magic_high,
-                      const double* magic_low, double* high, double* low);
-    void (*move_split)(const T* row, std::int64_t d, const double* magic_high,
-                       const double* magic_low, double* high_from, double* low_from,
-                       double* high_to, double* low_to);
+    // Splits each value of a row in two words and adds both.
+    void (*add_split)(const T* row, std::int64_t d, const Quanta&, double* high, double* low);
+    void (*move_split)(const T* row, std::int64_t d, const Quanta&, double* high_from,
+                       double* low_from, double* high_to, double* low_to);
+
+    // Searches of kFewRows rows among up to kFewStep, 2 * kFewStep, … most_few centers; as many
+    // more rows, which are to be searched next, are fetched into the cache.
+    int most_few;
+    void (*search_few[kFewSizes])(const FewSearch<T>&, const T* const* rows, FewNearest&);
 };
 
 // Iterations whose moves are remembered: a row's record is renewed after so many at the latest.
@@ -151,6 +201,9 @@ struct LaneKernels {
     // set.
     std::uint64_t (*groups_in_reach)(const BoundsTest&, std::int64_t row, float upper, float radius,
                                      float* lower);
+    // may_move has room for n_rows rounded up to kFewRows.
+    void (*test_few)(const FewTest&, std::int64_t begin, std::int64_t n_rows,
+                     std::uint8_t* may_move);
 };
 
 template <class T>

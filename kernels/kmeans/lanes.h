@@ -95,14 +95,18 @@ template <class S, int V>
 constexpr RowKernels<typename S::Scalar> make_row_kernels() {
     using T = typename S::Scalar;
     constexpr int kDistanceLanes = V / static_cast<int>(sizeof(double));
-    return RowKernels<T>{make_tile_kernels<S>(), write_record<T>, kDistanceLanes, label_distances<T>,
-                         distances<T, kDistanceLanes>};
+    return RowKernels<T>{make_tile_kernels<S>(), write_record<T>, kDistanceLanes,
+                         label_distances<T>, distances<T, kDistanceLanes>};
 }
 
 template <int V>
 constexpr LaneKernels make_lane_kernels(const char* name) {
-    return LaneKernels{name, make_row_kernels<SimdFloat, V>(), make_row_kernels<SimdDouble, V>(),
-                       test_bounds, groups_in_reach};
+    return LaneKernels{name,
+                       make_row_kernels<SimdFloat, V>(),
+                       make_row_kernels<SimdDouble, V>(),
+                       test_bounds,
+                       groups_in_reach,
+                       test_few};
 }
 
 }  // namespace

@@ -18,7 +18,21 @@ struct Margins {
     float score_slack, shift_slack, floor;
 };
 
+template <class T>
+Margins<T> make_margins(std::int64_t n_columns) noexcept;
+// largest: of the |c'_j| of all centers.
+template <class T>
+void choose_scale(Margins<T>& margins, T largest, std::int64_t n_columns) noexcept;
+
+// At least the distance between two centers, in units of 1 / scale so that no square underflows.
+template <class T>
+double upper_move(const T* before, const T* after, std::int64_t n_columns, T scale) noexcept;
+
 namespace {
+
+inline float round_up(double value) {
+    return static_cast<float>(value + __builtin_fabs(value) * 0x1p-22);
+}
 
 inline float square_root(float x) { return __builtin_sqrtf(x); }
 inline double square_root(double x) { return __builtin_sqrt(x); }
@@ -45,11 +59,21 @@ inline float lower_distance(const Margins<T>& margins, T score, T row_norm, T no
 
 // How much the squared distance of another center must exceed that of a row's own so that its
 // score, as computed, is certainly higher.
-template <class T>
-inline float score_slack(const Margins<T>& margins, float upper, float radius, float other_radius) {
+template <class M>
+inline float score_slack(const M& margins, float upper, float radius, float other_radius) {
     const float reach = upper + radius, radii = radius + other_radius;
     return margins.score_slack * radii * (radii + 2.0f * reach) +
            margins.shift_slack * reach * (reach + radii) + margins.floor;
+}
+
+// Rows nearer to a center than this have no nearer one among those that are at least `gap` from it.
+template <class T>
+inline float half_gap(const Margins<T>& margins, float gap, float radius, float other_radius) {
+    if (!(gap > 0)) return 0.0f;
+    if (!(gap < kFar)) return kFar;
+    const float slack = score_slack(margins, 0.5f * gap, radius, other_radius);
+    const float half = 0.5f * (gap - slack * kGuard / gap) * (2.0f - kGuard * kGuard);
+    return half > 0 ? half : 0.0f;
 }
 
 }  // namespace

@@ -31,9 +31,6 @@ constexpr double kMuchWork = 60000;
 // Few columns: the gaps between centers alone tell which panels a row can reach.
 constexpr std::int64_t kFewColumns = 8;
 
-float round_up(double value) noexcept {
-    return static_cast<float>(value + std::fabs(value) * 0x1p-22);
-}
 float round_down(double value) noexcept {
     return static_cast<float>(value - std::fabs(value) * 0x1p-22);
 }
@@ -100,13 +97,7 @@ PanelEStep<T>::PanelEStep(const LaneKernels& lanes, Matrix<T> x, std::int64_t n_
     batches_.reserve(n_thread_);
     const int widest = kernels_.lanes[kPanelWidths - 1];
     for (int t = 0; t < n_thread_; ++t) batches_.emplace_back(x.n_columns, widest, t);
-    const double unit = std::numeric_limits<T>::epsilon() / 2;
-    const double d = static_cast<double>(x.n_columns);
-    margins_.score_error = static_cast<T>(1.1 * unit * (d + 8));
-    margins_.shift_error = static_cast<T>(2 * unit);
-    margins_.underflow = static_cast<T>(8 * (d + 8)) * std::numeric_limits<T>::denorm_min();
-    margins_.score_slack = round_up(1.1 * unit * (d + 3));
-    margins_.shift_slack = round_up(16 * unit);
+    margins_ = make_margins<T>(x.n_columns);
 }
 
 template <class T>
@@ -181,17 +172,13 @@ bool PanelEStep<T>::prefers_near(const T* centers, const std::int32_t* labels) {
     for_row_blocks(n_clusters_, 1, useful_threads(n_clusters_, 16, n_thread_),
                    [&](int, std::int64_t begin, std::int64_t end) {
                        for (std::int64_t c = begin; c < end; ++c) {
-                           double squared = 0;
-                           for (std::int64_t j = c * d; j < (c + 1) * d; ++j) {
-                               const double move = static_cast<double>(centers[j]) -
-                                                   static_cast<double>(previous_[j]);
-                               squared += move * move;
-                           }
-                           moves_[c] = std::sqrt(squared) * (1.0 + 0x1p-30);
+                           moves_[c] = upper_move(previous_.data() + c * d, centers + c * d, d,
+                                                  margins_.scale);
                        }
                    });
     mean_move_ = 0;
-    for (const double move : moves_) mean_move_ += move / static_cast<double>(n_clusters_);
+    for (const double move : moves_)
+        mean_move_ += move / static_cast<double>(n_clusters_) / margins_.scale;
     if (bounded_) return true;
     if (failed_move_ > 0) return mean_move_ < 0.5 * failed_move_;
     const double work = static_cast<double>(n_clusters_) * static_cast<double>(d);
@@ -247,18 +234,13 @@ void PanelEStep<T>::prepare_near() {
 
 template <class T>
 void PanelEStep<T>::start_bounds(const T* centers, const T* offset) {
-    // A power of two that brings the norms of the centers to about 1.
     T largest = 0;
     for (std::int64_t c = 0; c < n_clusters_; ++c) {
         for (std::int64_t j = 0; j < x_.n_columns; ++j) {
             largest = std::max(largest, std::fabs(centers[c * x_.n_columns + j] - offset[j]));
         }
     }
-    constexpr int kMost = std::numeric_limits<T>::max_exponent - 8;
-    const int exponent = largest > 0 ? std::ilogb(largest) + std::ilogb(x_.n_columns) / 2 : 0;
-    const T scale = std::ldexp(T{1}, std::clamp(-exponent, -kMost, kMost));
-    margins_.scale = scale;
-    margins_.floor = round_up(1e-30 + static_cast<double>(margins_.underflow) * scale * scale);
+    choose_scale(margins_, largest, x_.n_columns);
     near_->put_neighbours_together({centers, n_clusters_, x_.n_columns});
     moved_.assign(n_clusters_, 0.0);
     group_moved_.assign(format_.n_groups, 0.0);
@@ -277,11 +259,11 @@ void PanelEStep<T>::add_moves() noexcept {
         const std::int32_t c = near_->indices[slot];
         double& of_group = largest[group_of_panel_[slot / near_->lanes]];
         of_group = std::max(of_group, moves_[c]);
-        moved_[c] += moves_[c] * margins_.scale;
+        moved_[c] += moves_[c];
         centers_[c].moved = round_up(moved_[c]);
     }
     for (int g = 0; g < format_.n_groups; ++g) {
-        group_moved_[g] += largest[g] * margins_.scale;
+        group_moved_[g] += largest[g];
         group_moved_before_[now * format_.n_groups + g] = group_moved_[g];
     }
     const double stale = kStaleMove * mean_distance_ * margins_.scale;
@@ -457,12 +439,7 @@ void PanelEStep<T>::finish(Batch& batch, bool near) noexcept {
         labels_[row] = label;
         ++batch.n_changed;
         if (sums_ == nullptr) continue;
-        ExactSums::Part& part = (*sums_)[batch.thread];
-        if (before < 0) {
-            part.add(kernels_, x_.data + row * d, label);
-        } else {
-            part.move(kernels_, x_.data + row * d, before, label);
-        }
+        (*sums_)[batch.thread].change(kernels_, x_.data + row * d, before, label);
     }
     batch.n_rows = 0;
 }

@@ -4,6 +4,8 @@
 
 #include <immintrin.h>
 
+#include <cstdint>
+
 namespace harpy::kmeans {
 namespace {
 
@@ -12,8 +14,40 @@ struct Float256 {
     using Vector = __m256;
     static constexpr int kLanes = 8;
     static constexpr int kTileRows = 4;
+    static constexpr int kMostFew = 12;
 
     static Vector load(const float* p) { return _mm256_loadu_ps(p); }
+    // The first n values, and zeros.
+    static Vector load_first(const float* p, int n) {
+        const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        return _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lanes));
+    }
+    // table[index[l]] in lane l; the table has 32 values.
+    static Vector look_up(const float* table, const std::int32_t* index) {
+        return _mm256_i32gather_ps(table,
+                                   _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)), 4);
+    }
+
+    static void transpose(Vector (&v)[8]) {
+        Vector pairs[8], quads[8];
+#pragma GCC unroll 8
+        for (int r = 0; r < 8; r += 2) {
+            pairs[r] = _mm256_unpacklo_ps(v[r], v[r + 1]);
+            pairs[r + 1] = _mm256_unpackhi_ps(v[r], v[r + 1]);
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < 8; r += 4) {
+            for (int h = 0; h < 2; ++h) {
+                quads[r + 2 * h] = _mm256_shuffle_ps(pairs[r + h], pairs[r + h + 2], 0x44);
+                quads[r + 2 * h + 1] = _mm256_shuffle_ps(pairs[r + h], pairs[r + h + 2], 0xEE);
+            }
+        }
+#pragma GCC unroll 8
+        for (int c = 0; c < 4; ++c) {
+            v[c] = _mm256_permute2f128_ps(quads[c], quads[c + 4], 0x20);
+            v[c + 4] = _mm256_permute2f128_ps(quads[c], quads[c + 4], 0x31);
+        }
+    }
     static void store(float* p, Vector v) { _mm256_storeu_ps(p, v); }
     static Vector set1(float x) { return _mm256_set1_ps(x); }
     static Vector sub(Vector a, Vector b) { return _mm256_sub_ps(a, b); }
@@ -63,8 +97,25 @@ struct Double256 {
     using Vector = __m256d;
     static constexpr int kLanes = 4;
     static constexpr int kTileRows = 4;
+    static constexpr int kMostFew = 12;
 
     static Vector load(const double* p) { return _mm256_loadu_pd(p); }
+    static Vector load_first(const double* p, int n) {
+        const __m256i lanes = _mm256_setr_epi64x(0, 1, 2, 3);
+        return _mm256_maskload_pd(p, _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), lanes));
+    }
+
+    static void transpose(Vector (&v)[4]) {
+        Vector pairs[4];
+        for (int r = 0; r < 4; r += 2) {
+            pairs[r] = _mm256_unpacklo_pd(v[r], v[r + 1]);
+            pairs[r + 1] = _mm256_unpackhi_pd(v[r], v[r + 1]);
+        }
+        for (int c = 0; c < 2; ++c) {
+            v[c] = _mm256_permute2f128_pd(pairs[c], pairs[c + 2], 0x20);
+            v[c + 2] = _mm256_permute2f128_pd(pairs[c], pairs[c + 2], 0x31);
+        }
+    }
     static void store(double* p, Vector v) { _mm256_storeu_pd(p, v); }
     static Vector set1(double x) { return _mm256_set1_pd(x); }
     static Vector sub(Vector a, Vector b) { return _mm256_sub_pd(a, b); }

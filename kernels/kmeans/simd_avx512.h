@@ -3,6 +3,8 @@
 
 #include <immintrin.h>
 
+#include <cstdint>
+
 namespace harpy::kmeans {
 namespace {
 
@@ -11,8 +13,13 @@ struct Float512 {
     using Vector = __m512;
     static constexpr int kLanes = 16;
     static constexpr int kTileRows = 8;
+    static constexpr int kMostFew = 24;
 
     static Vector load(const float* p) { return _mm512_loadu_ps(p); }
+    // The first n values, and zeros.
+    static Vector load_first(const float* p, int n) {
+        return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+    }
     static void store(float* p, Vector v) { _mm512_storeu_ps(p, v); }
     static Vector set1(float x) { return _mm512_set1_ps(x); }
     static Vector sub(Vector a, Vector b) { return _mm512_sub_ps(a, b); }
@@ -31,6 +38,41 @@ struct Float512 {
             return _mm256_cmp_ps_mask(_mm256_loadu_ps(a), _mm256_loadu_ps(b), _CMP_LE_OQ);
         } else {
             return _mm_cmp_ps_mask(_mm_loadu_ps(a), _mm_loadu_ps(b), _CMP_LE_OQ);
+        }
+    }
+
+    // table[index[l]] in lane l; the table has 32 values.
+    static Vector look_up(const float* table, const std::int32_t* index) {
+        return _mm512_permutex2var_ps(load(table), _mm512_loadu_si512(index), load(table + 16));
+    }
+
+    static void transpose(Vector (&v)[16]) {
+        Vector pairs[16], quads[16];
+#pragma GCC unroll 8
+        for (int r = 0; r < 16; r += 2) {
+            pairs[r] = _mm512_unpacklo_ps(v[r], v[r + 1]);
+            pairs[r + 1] = _mm512_unpackhi_ps(v[r], v[r + 1]);
+        }
+        // quads[4 q + c]: column c of each quarter, of rows 4 q to 4 q + 3.
+#pragma GCC unroll 8
+        for (int r = 0; r < 16; r += 4) {
+            for (int h = 0; h < 2; ++h) {
+                const __m512d upper = _mm512_castps_pd(pairs[r + h]);
+                const __m512d lower = _mm512_castps_pd(pairs[r + h + 2]);
+                quads[r + 2 * h] = _mm512_castpd_ps(_mm512_unpacklo_pd(upper, lower));
+                quads[r + 2 * h + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(upper, lower));
+            }
+        }
+#pragma GCC unroll 8
+        for (int c = 0; c < 4; ++c) {
+            const Vector a = _mm512_shuffle_f32x4(quads[c], quads[c + 4], 0x88);
+            const Vector b = _mm512_shuffle_f32x4(quads[c], quads[c + 4], 0xDD);
+            const Vector d = _mm512_shuffle_f32x4(quads[c + 8], quads[c + 12], 0x88);
+            const Vector e = _mm512_shuffle_f32x4(quads[c + 8], quads[c + 12], 0xDD);
+            v[c] = _mm512_shuffle_f32x4(a, d, 0x88);
+            v[c + 4] = _mm512_shuffle_f32x4(b, e, 0x88);
+            v[c + 8] = _mm512_shuffle_f32x4(a, d, 0xDD);
+            v[c + 12] = _mm512_shuffle_f32x4(b, e, 0xDD);
         }
     }
 
@@ -66,8 +108,12 @@ struct Double512 {
     using Vector = __m512d;
     static constexpr int kLanes = 8;
     static constexpr int kTileRows = 8;
+    static constexpr int kMostFew = 24;
 
     static Vector load(const double* p) { return _mm512_loadu_pd(p); }
+    static Vector load_first(const double* p, int n) {
+        return _mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1), p);
+    }
     static void store(double* p, Vector v) { _mm512_storeu_pd(p, v); }
     static Vector set1(double x) { return _mm512_set1_pd(x); }
     static Vector sub(Vector a, Vector b) { return _mm512_sub_pd(a, b); }
@@ -77,6 +123,26 @@ struct Double512 {
     static unsigned equal(Vector a, Vector b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
     static double lowest(Vector v) { return _mm512_reduce_min_pd(v); }
     static double sum(Vector v) { return _mm512_reduce_add_pd(v); }
+
+    static void transpose(Vector (&v)[8]) {
+        Vector pairs[8];
+#pragma GCC unroll 8
+        for (int r = 0; r < 8; r += 2) {
+            pairs[r] = _mm512_unpacklo_pd(v[r], v[r + 1]);
+            pairs[r + 1] = _mm512_unpackhi_pd(v[r], v[r + 1]);
+        }
+#pragma GCC unroll 8
+        for (int c = 0; c < 2; ++c) {
+            const Vector a = _mm512_shuffle_f64x2(pairs[c], pairs[c + 2], 0x88);
+            const Vector b = _mm512_shuffle_f64x2(pairs[c], pairs[c + 2], 0xDD);
+            const Vector d = _mm512_shuffle_f64x2(pairs[c + 4], pairs[c + 6], 0x88);
+            const Vector e = _mm512_shuffle_f64x2(pairs[c + 4], pairs[c + 6], 0xDD);
+            v[c] = _mm512_shuffle_f64x2(a, d, 0x88);
+            v[c + 2] = _mm512_shuffle_f64x2(b, e, 0x88);
+            v[c + 4] = _mm512_shuffle_f64x2(a, d, 0xDD);
+            v[c + 6] = _mm512_shuffle_f64x2(b, e, 0xDD);
+        }
+    }
 
     template <int R>
     static unsigned at_most(const double* a, const double* b) {

@@ -1,6 +1,8 @@
 // The vectors of tiles.h without intrinsics: what every other set of them is tested against.
 #pragma once
 
+#include <cstdint>
+
 namespace harpy::kmeans {
 namespace {
 
@@ -9,6 +11,7 @@ struct Plain {
     using Scalar = T;
     static constexpr int kLanes = 16 / static_cast<int>(sizeof(T));
     static constexpr int kTileRows = 4;
+    static constexpr int kMostFew = 24;
     struct Vector {
         T lane[kLanes];
     };
@@ -24,6 +27,21 @@ struct Plain {
 
     static Vector load(const T* p) {
         return each([&](int l) { return p[l]; });
+    }
+    static Vector load_first(const T* p, int n) {
+        return each([&](int l) { return l < n ? p[l] : T{0}; });
+    }
+    static Vector look_up(const T* table, const std::int32_t* index) {
+        return each([&](int l) { return table[index[l]]; });
+    }
+    static void transpose(Vector (&v)[kLanes]) {
+        for (int r = 0; r < kLanes; ++r) {
+            for (int c = 0; c < r; ++c) {
+                const T other = v[r].lane[c];
+                v[r].lane[c] = v[c].lane[r];
+                v[c].lane[r] = other;
+            }
+        }
     }
     static void store(T* p, const Vector& v) {
         for (int l = 0; l < kLanes; ++l) p[l] = v.lane[l];

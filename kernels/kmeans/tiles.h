@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "few_lanes.h"
 #include "lane_kernels.h"
 
 namespace harpy::kmeans {
@@ -251,35 +252,88 @@ void pack_panel(const T* centers, const std::int32_t* indices, int n_centers, in
     for (int l = 0; l < n_centers; ++l) half_norms[l] = static_cast<T>(0.5 * norms[l]);
 }
 
+// Columns whose values are looked at before they are split.
+constexpr std::int64_t kSplitColumns = 64;
+
+// Whether the first words of all values are the values themselves.
+inline bool whole(const float* __restrict row, std::int64_t n, const float* __restrict whole_from) {
+    int parts = 0;
+#pragma omp simd reduction(| : parts)
+    for (std::int64_t j = 0; j < n; ++j) {
+        parts |= (__builtin_fabsf(row[j]) < whole_from[j]) & (row[j] != 0.0f);
+    }
+    return parts == 0;
+}
+inline bool whole(const double*, std::int64_t, const float*) { return false; }
+
 // Splits each value of a row by its column's magic numbers and adds both words.
 template <class T>
-void add_split(const T* __restrict row, std::int64_t d, const double* __restrict magic_high,
-               const double* __restrict magic_low, double* __restrict high,
-               double* __restrict low) {
+void add_split(const T* row, std::int64_t d, const Quanta& quanta, double* high_to,
+               double* low_to) {
+    for (std::int64_t first = 0; first < d; first += kSplitColumns) {
+        const std::int64_t n = d - first < kSplitColumns ? d - first : kSplitColumns;
+        const T* __restrict x = row + first;
+        double* __restrict high = high_to + first;
+        double* __restrict low = low_to + first;
+        if (whole(x, n, quanta.whole_from + first)) {
 #pragma omp simd
-    for (std::int64_t j = 0; j < d; ++j) {
-        const double value = static_cast<double>(row[j]);
-        const double upper = (value + magic_high[j]) - magic_high[j];
-        high[j] += upper;
-        low[j] += ((value - upper) + magic_low[j]) - magic_low[j];
+            for (std::int64_t j = 0; j < n; ++j) high[j] += static_cast<double>(x[j]);
+            continue;
+        }
+        const double* __restrict magic_high = quanta.magic_high + first;
+        const double* __restrict magic_low = quanta.magic_low + first;
+#pragma omp simd
+        for (std::int64_t j = 0; j < n; ++j) {
+            const double value = static_cast<double>(x[j]);
+            const double upper = (value + magic_high[j]) - magic_high[j];
+            high[j] += upper;
+            low[j] += ((value - upper) + magic_low[j]) - magic_low[j];
+        }
     }
 }
 
 // The same, taken away from one cluster and added to another.
 template <class T>
-void move_split(const T* __restrict row, std::int64_t d, const double* __restrict magic_high,
-                const double* __restrict magic_low, double* __restrict high_from,
-                double* __restrict low_from, double* __restrict high_to,
-                double* __restrict low_to) {
+void move_split(const T* row, std::int64_t d, const Quanta& quanta, double* high_from,
+                double* low_from, double* high_to, double* low_to) {
+    for (std::int64_t first = 0; first < d; first += kSplitColumns) {
+        const std::int64_t n = d - first < kSplitColumns ? d - first : kSplitColumns;
+        const T* __restrict x = row + first;
+        double* __restrict high_less = high_from + first;
+        double* __restrict low_less = low_from + first;
+        double* __restrict high_more = high_to + first;
+        double* __restrict low_more = low_to + first;
+        if (whole(x, n, quanta.whole_from + first)) {
 #pragma omp simd
-    for (std::int64_t j = 0; j < d; ++j) {
-        const double value = static_cast<double>(row[j]);
-        const double upper = (value + magic_high[j]) - magic_high[j];
-        const double lower = ((value - upper) + magic_low[j]) - magic_low[j];
-        high_from[j] -= upper;
-        low_from[j] -= lower;
-        high_to[j] += upper;
-        low_to[j] += lower;
+            for (std::int64_t j = 0; j < n; ++j) {
+                const double value = static_cast<double>(x[j]);
+                high_less[j] -= value;
+                high_more[j] += value;
+            }
+            continue;
+        }
+        const double* __restrict magic_high = quanta.magic_high + first;
+        const double* __restrict magic_low = quanta.magic_low + first;
+#pragma omp simd
+        for (std::int64_t j = 0; j < n; ++j) {
+            const double value = static_cast<double>(x[j]);
+            const double upper = (value + magic_high[j]) - magic_high[j];
+            const double lower = ((value - upper) + magic_low[j]) - magic_low[j];
+            high_less[j] -= upper;
+            low_less[j] -= lower;
+            high_more[j] += upper;
+            low_more[j] += lower;
+        }
+    }
+}
+
+// Searches among few centers, as many as the registers hold.
+template <class S, int K>
+constexpr auto few() {
+    if constexpr (K <= S::kMostFew) {
+        return search_few<S, K>;
+    } else {
+        return nullptr;
     }
 }
 
@@ -295,6 +349,9 @@ constexpr TileKernels<typename S::Scalar> make_tile_kernels() {
         pack_panel<T>,
         add_split<T>,
         move_split<T>,
+        S::kMostFew,
+        {few<S, 2>(), few<S, 4>(), few<S, 6>(), few<S, 8>(), few<S, 10>(), few<S, 12>(),
+         few<S, 14>(), few<S, 16>(), few<S, 18>(), few<S, 20>(), few<S, 22>(), few<S, 24>()},
     };
 }
 

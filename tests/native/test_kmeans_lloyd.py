@@ -86,16 +86,57 @@ def test_every_shape_follows_to_convergence(
         follow(X, centers, 40, 2)
 
 
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_centers_may_jump(dtype: type) -> None:
+@pytest.mark.parametrize("n_columns", [1, 2, 15, 16, 17, 64, 100])
+def test_few_centers(n_columns: int, dtype: type, isa: str, use_isa: Callable[[str], None]) -> None:
+    use_isa(isa)
+    rng = np.random.default_rng(n_columns)
+    # Around tiles of rows, and around the numbers of centers that one search is made for.
+    sizes = (1, 15, 16, 17, 31, 63, 64, 65, 130, 500)
+    for n_clusters in range(1 + n_columns % 3, 31, 3):
+        n_rows = sizes[(n_clusters - 1) // 3]
+        middles = rng.normal(size=(n_clusters, n_columns))
+        X = middles[rng.integers(n_clusters, size=n_rows)] + 4.0
+        X = (X + rng.normal(size=X.shape) / np.sqrt(n_columns)).astype(dtype)
+        follow(X, X[rng.choice(n_rows, n_clusters)], 6, 2)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_few_centers_of_hostile_data(dtype: type, isa: str, use_isa: Callable[[str], None]) -> None:
+    use_isa(isa)
+    for name, X in hostile_data(dtype).items():
+        for n_clusters in (2, 5, 12, 24):
+            try:
+                follow(X, np.ascontiguousarray(X[:: len(X) // n_clusters][:n_clusters]), 30, 2)
+            except AssertionError as error:
+                raise AssertionError(f"{name}, {n_clusters} centers") from error
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_clusters", [4, 24, 70])
+@pytest.mark.parametrize("exponent", [-150, -130, -100, 50])
+def test_bounds_of_any_magnitude(exponent: int, n_clusters: int, dtype: type) -> None:
+    # Squares of moves underflow in float64 below 10^-154, of float32 values below 10^-19.
+    if dtype is np.float32:
+        exponent //= 5
+    rng = np.random.default_rng(5)
+    X = (rng.normal(size=(1500, 3)) * 10.0**exponent).astype(dtype)
+    follow(X, X[:n_clusters].copy(), 40, 2)
+
+
+@pytest.mark.parametrize("n_clusters", [8, 70])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_centers_may_jump(dtype: type, n_clusters: int) -> None:
     rng = np.random.default_rng(3)
     X = rng.normal(size=(2000, 6)).astype(dtype)
     exponents = kmeans.column_exponents(kmeans.column_ranges(X)[0])
-    lloyd = kmeans.Lloyd(X, 70, exponents)
+    lloyd = kmeans.Lloyd(X, n_clusters, exponents)
     before = lloyd.labels.copy()
-    centers = X[:70].copy()
+    centers = X[:n_clusters].copy()
     for iteration in range(15):
-        centers[rng.integers(70, size=3)] = X[rng.integers(2000, size=3)]
+        centers[rng.integers(n_clusters, size=3)] = X[rng.integers(2000, size=3)]
         centers += (rng.normal(size=centers.shape) * 0.5**iteration).astype(dtype)
         message = lloyd.step(centers)
         before, expected = exhaustive(X, centers, exponents, before)
@@ -103,12 +144,15 @@ def test_centers_may_jump(dtype: type) -> None:
         assert message[0] == expected[0]
 
 
+@pytest.mark.parametrize("n_clusters", [7, 150])
 @pytest.mark.parametrize("bounds", ["off", "6", "8", "20", "60", "500"])
-def test_memory_for_bounds_changes_nothing(bounds: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_for_bounds_changes_nothing(
+    bounds: str, n_clusters: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HARPY_BOUNDS", bounds)
     rng = np.random.default_rng(4)
     X = rng.normal(size=(2500, 9)).astype(np.float32)
-    follow(X, X[:150].copy(), 25, 3)
+    follow(X, X[:n_clusters].copy(), 25, 3)
 
 
 def test_bounds_that_are_no_number_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

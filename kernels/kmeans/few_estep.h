@@ -1,0 +1,67 @@
+// The E-step for few centers: lanes run over rows, and one upper and one lower bound a row lets
+// those that cannot have changed sides lie unread.
+//
+// G. Hamerly, "Making k-means even faster", SIAM International Conference on Data Mining, 2010.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "buffer.h"
+#include "estep.h"
+#include "exact_sums.h"
+#include "kmeans.h"
+#include "lane_kernels.h"
+#include "margins.h"
+
+namespace harpy::kmeans {
+
+template <class T>
+class FewEStep final : public EStep<T> {
+  public:
+    // Bytes a row.
+    static constexpr int kBoundBytes = 2 * sizeof(float);
+
+    FewEStep(const LaneKernels& lanes, Matrix<T> x, std::int64_t n_clusters, int n_thread,
+             int bound_bytes);
+
+    std::int64_t assign(const T* centers, const T* offset, std::int32_t* labels,
+                        std::vector<ExactSums::Part>* sums) override;
+
+  private:
+    using EStep<T>::n_thread_;
+
+    void pack(const T* centers, const T* offset) noexcept;
+    void start_bounds() noexcept;
+    void add_moves(const T* centers) noexcept;
+    void measure_gaps(const T* centers) noexcept;
+    FewTest test() const noexcept;
+    double share_in_doubt() const noexcept;
+    std::int64_t search_all(int thread, std::int64_t begin, std::int64_t end) noexcept;
+    std::int64_t search_in_doubt(int thread, std::int64_t begin, std::int64_t end) noexcept;
+    std::int64_t search(int thread, const std::int64_t* rows, std::int64_t n) noexcept;
+
+    const LaneKernels& lanes_;
+    const TileKernels<T>& kernels_;
+    const Matrix<T> x_;
+    const std::int64_t n_clusters_;
+    const int size_;  // which search
+    Buffer<T> centers_, half_norms_;
+    std::vector<std::int32_t> indices_;
+    std::vector<double> norms_;
+
+    // Of the call in progress.
+    FewSearch<T> search_;
+    std::int32_t* labels_ = nullptr;
+    std::vector<ExactSums::Part>* sums_ = nullptr;
+
+    // Bounds hold for the centers of the last call while bounded_.
+    bool bounded_ = false;
+    Buffer<float> upper_, lower_;
+    std::vector<T> previous_;
+    std::vector<double> moves_, moved_sum_, others_moved_sum_;
+    float moved_[kFewTable] = {}, others_moved_[kFewTable] = {}, half_gap_[kFewTable] = {};
+    float radius_ = 0;
+};
+
+}  // namespace harpy::kmeans
