@@ -37,7 +37,7 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
     void widen_ "harpy::kmeans::widen"(const float* values, int64_t n_values, double* out)
     Status assign_ "harpy::kmeans::assign"[T](
         const LaneKernels* lanes, Matrix[T] x, Matrix[T] centers, const T* offset,
-        int n_thread, int32_t* labels, int64_t* n_changed)
+        int n_thread, int bound_bytes, int32_t* labels, int64_t* n_changed)
     cdef cppclass Lloyd_ "harpy::kmeans::Lloyd"[T]:
         Status start(const LaneKernels* lanes, Matrix[T] x, int64_t n_clusters,
                      const int32_t* exponents, int n_thread, int bound_bytes)
@@ -174,15 +174,15 @@ def column_ranges(const floating[:, ::1] X not None, n_thread=1):
 
 def assign(const floating[:, ::1] X not None, const floating[:, ::1] centers not None,
            const floating[::1] offset not None, int32_t[::1] labels not None, n_thread=1):
-    cdef int threads = _threads(n_thread)
+    cdef int threads = _threads(n_thread), bound_bytes = _bound_bytes()
     _check_assign_shapes(X.shape[0], X.shape[1], centers.shape[0], centers.shape[1],
                          offset.shape[0], labels.shape[0])
     cdef const LaneKernels* lanes = _lanes()
     cdef int64_t n_changed = 0
     cdef Status status
     with nogil:
-        status = assign_(lanes, _matrix(X), _matrix(centers), &offset[0], threads, &labels[0],
-                         &n_changed)
+        status = assign_(lanes, _matrix(X), _matrix(centers), &offset[0], threads,
+                         bound_bytes, &labels[0], &n_changed)
     _check(status, "assign")
     return n_changed
 

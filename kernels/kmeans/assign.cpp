@@ -62,10 +62,11 @@ Status center_offset(Matrix<T> centers, int n_thread, T* offset) noexcept {
 
 template <class T>
 Status assign(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T* offset,
-              int n_thread, std::int32_t* labels, std::int64_t* n_changed) noexcept {
+              int n_thread, int bound_bytes, std::int32_t* labels,
+              std::int64_t* n_changed) noexcept {
     return guarded([&]() -> Status {
         if (!sizes_fit(centers)) return Status::too_large;
-        *n_changed = make_estep(*lanes, x, centers.n_rows, n_thread, 0)
+        *n_changed = make_estep(*lanes, x, centers.n_rows, n_thread, bound_bytes)
                          ->assign(centers.data, offset, labels, nullptr);
         return Status::ok;
     });
@@ -123,9 +124,9 @@ Status Lloyd<T>::label(const T* centers, const T* offset, std::int32_t* labels,
 template Status center_offset<float>(Matrix<float>, int, float*) noexcept;
 template Status center_offset<double>(Matrix<double>, int, double*) noexcept;
 template Status assign<float>(const LaneKernels*, Matrix<float>, Matrix<float>, const float*, int,
-                              std::int32_t*, std::int64_t*) noexcept;
+                              int, std::int32_t*, std::int64_t*) noexcept;
 template Status assign<double>(const LaneKernels*, Matrix<double>, Matrix<double>, const double*,
-                               int, std::int32_t*, std::int64_t*) noexcept;
+                               int, int, std::int32_t*, std::int64_t*) noexcept;
 template class Lloyd<float>;
 template class Lloyd<double>;
 

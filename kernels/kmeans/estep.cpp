@@ -1,6 +1,7 @@
 #include "estep.h"
 
 #include "few_estep.h"
+#include "neighbour_estep.h"
 #include "panel_estep.h"
 #include "parallel.h"
 
@@ -14,6 +15,9 @@ std::unique_ptr<EStep<T>> make_estep(const LaneKernels& lanes, Matrix<T> x, std:
     // for any number of columns from 1 on, in float32 and float64, as panels would be part empty.
     if (n_clusters <= row_kernels<T>(lanes).tiles.most_few) {
         return std::make_unique<FewEStep<T>>(lanes, x, n_clusters, n_thread, bound_bytes);
+    }
+    if (bound_bytes > 0 && x.n_columns <= kFewColumns && n_clusters <= kMostScanned) {
+        return std::make_unique<NeighbourEStep<T>>(lanes, x, n_clusters, n_thread);
     }
     return std::make_unique<PanelEStep<T>>(lanes, x, n_clusters, n_thread, bound_bytes);
 }

@@ -38,10 +38,12 @@ Status column_ranges(Matrix<T> x, int n_thread, double* absmax, std::int64_t* fi
 void column_exponents(const double* absmax, std::int64_t n_columns,
                       std::int32_t* exponents) noexcept;
 
-// labels: in the old labels, out the nearest centers; n_changed: how many differ.
+// labels: in the old labels, out the nearest centers; n_changed: how many differ. bound_bytes as
+// for Lloyd.
 template <class T>
 Status assign(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T* offset,
-              int n_thread, std::int32_t* labels, std::int64_t* n_changed) noexcept;
+              int n_thread, int bound_bytes, std::int32_t* labels,
+              std::int64_t* n_changed) noexcept;
 
 // One run of Lloyd's iteration over rows that somebody else owns: labels and exact sums from call
 // to call, so that rows that stay cost little. `labels` are the caller's and his to leave alone;

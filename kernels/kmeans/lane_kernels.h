@@ -71,6 +71,29 @@ struct Quanta {
                               // of the first quantum
 };
 
+// Searches with rows in the lanes are there for so many columns, and centers that are counted
+// exactly in a float32.
+constexpr int kFewColumns = 8;
+constexpr std::int64_t kMostScanned = std::int64_t{1} << 24;
+// A center's neighbours lie in chunks of so many, whatever the width of a vector.
+constexpr int kChunk = 16;
+
+// Rows that walk from center to nearer center. A row's place is chunk * n_clusters + center.
+template <class T>
+struct Walk {
+    const T* x;       // (n_rows, d)
+    const T* offset;  // (d)
+    std::int64_t d, n_clusters;
+    const T* chunks;  // (n_chunks, n_clusters, d + 1, kChunk): half norms, then columns; a center
+                      // is the first one of its own chunk 0
+    const std::int32_t* members;  // (n_chunks, n_clusters, kChunk), n_clusters beyond the last
+    const T* limits;              // (n_chunks, n_clusters): a row of smaller squared distance to
+                                  // the center has no nearer one in the chunks that follow
+    std::int32_t* label;          // (n_rows) best center so far
+    T* best;                      // (n_rows) its score
+    std::int32_t* place;          // (n_rows)
+};
+
 // Centers lie in panels (n_panels, d, lanes); half_norms (n_panels, lanes) is +inf, and the index
 // INT32_MAX, beyond the last center.
 template <class T>
@@ -92,6 +115,21 @@ struct TileKernels {
     void (*panel_lows[kPanelWidths])(const T* rows, std::int64_t n_rows, std::int64_t d,
                                      const T* panels, const T* half_norms, std::int64_t n_panels,
                                      std::int64_t first_slot, T* lows);
+
+    // For 1, 2, … columns: nearest[i] = index of the nearest center of row i. centers (n_centers,
+    // 1 + d): half norms and columns less the offset.
+    void (*scan[kFewColumns])(const T* x, std::int64_t n_rows, const T* offset, const T* centers,
+                              std::int64_t n_centers, std::int32_t* nearest);
+
+    // Scores the chunk of each row's place and moves the row to its next place; rows == nullptr is
+    // the first step of all n_rows, from `label`. Writes the rows that are not done to `open`,
+    // which may be `rows`; returns their number.
+    std::int64_t (*walk)(const Walk<T>&, const std::int32_t* rows, std::int64_t n_rows,
+                         std::int32_t* open);
+
+    // out[c] ~ squared distance of center `from` to center c; columns (d, n).
+    void (*squared_gaps)(const T* columns, std::int64_t n, std::int64_t d, std::int64_t from,
+                         T* out);
 
     // out[i] = x[rows[i]] - offset; squared[i] (may be nullptr) ~ its squared norm, for bounds.
     void (*shift_rows)(const T* x, const std::int64_t* rows, std::int64_t n_rows, std::int64_t d,

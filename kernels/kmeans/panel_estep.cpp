@@ -28,8 +28,6 @@ constexpr std::int64_t kMaxNearPanels = std::int64_t{1} << 21;
 // exhaustive search is so much work (in multiply-adds a row); with less work, proportionally later.
 constexpr double kSlowMove = 0.15;
 constexpr double kMuchWork = 60000;
-// Few columns: the gaps between centers alone tell which panels a row can reach.
-constexpr std::int64_t kFewColumns = 8;
 
 float round_down(double value) noexcept {
     return static_cast<float>(value - std::fabs(value) * 0x1p-22);

@@ -60,6 +60,11 @@ struct Float256 {
     static __m128 halves_min(Vector v) {
         return _mm_min_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     }
+    // a < b ? x : y
+    static Vector select_less(Vector a, Vector b, Vector x, Vector y) {
+        return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
+    }
+    static float first(Vector v) { return _mm256_cvtss_f32(v); }
     static float lowest(Vector v) {
         __m128 low = halves_min(v);
         low = _mm_min_ps(low, _mm_movehl_ps(low, low));
@@ -125,6 +130,11 @@ struct Double256 {
     static unsigned equal(Vector a, Vector b) {
         return static_cast<unsigned>(_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_EQ_OQ)));
     }
+    // a < b ? x : y
+    static Vector select_less(Vector a, Vector b, Vector x, Vector y) {
+        return _mm256_blendv_pd(y, x, _mm256_cmp_pd(a, b, _CMP_LT_OQ));
+    }
+    static double first(Vector v) { return _mm256_cvtsd_f64(v); }
     static double lowest(Vector v) {
         const __m128d low = _mm_min_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
         return _mm_cvtsd_f64(_mm_min_sd(low, _mm_unpackhi_pd(low, low)));

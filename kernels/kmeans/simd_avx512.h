@@ -28,6 +28,11 @@ struct Float512 {
     // c - a*b
     static Vector fnma(Vector a, Vector b, Vector c) { return _mm512_fnmadd_ps(a, b, c); }
     static unsigned equal(Vector a, Vector b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+    // a < b ? x : y
+    static Vector select_less(Vector a, Vector b, Vector x, Vector y) {
+        return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
+    }
+    static float first(Vector v) { return _mm512_cvtss_f32(v); }
     static float lowest(Vector v) { return _mm512_reduce_min_ps(v); }
     static float sum(Vector v) { return _mm512_reduce_add_ps(v); }
 
@@ -121,6 +126,11 @@ struct Double512 {
     static Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_pd(a, b, c); }
     static Vector fnma(Vector a, Vector b, Vector c) { return _mm512_fnmadd_pd(a, b, c); }
     static unsigned equal(Vector a, Vector b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
+    // a < b ? x : y
+    static Vector select_less(Vector a, Vector b, Vector x, Vector y) {
+        return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, _CMP_LT_OQ), y, x);
+    }
+    static double first(Vector v) { return _mm512_cvtsd_f64(v); }
     static double lowest(Vector v) { return _mm512_reduce_min_pd(v); }
     static double sum(Vector v) { return _mm512_reduce_add_pd(v); }
 

@@ -66,6 +66,11 @@ struct Plain {
         for (int l = 0; l < kLanes; ++l) bits |= static_cast<unsigned>(a.lane[l] == b.lane[l]) << l;
         return bits;
     }
+    // a < b ? x : y
+    static Vector select_less(const Vector& a, const Vector& b, const Vector& x, const Vector& y) {
+        return each([&](int l) { return a.lane[l] < b.lane[l] ? x.lane[l] : y.lane[l]; });
+    }
+    static T first(const Vector& v) { return v.lane[0]; }
     static T lowest(const Vector& v) {
         T low = v.lane[0];
         for (int l = 1; l < kLanes; ++l) low = v.lane[l] < low ? v.lane[l] : low;

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "few_lanes.h"
+#include "few_columns.h"
 #include "lane_kernels.h"
 
 namespace harpy::kmeans {
@@ -74,7 +75,8 @@ inline void keep_found(const Search<typename S::Scalar>& search, std::int64_t ro
     if (lowest <= best) {
         T scores[kPanel];
         for (int v = 0; v < V; ++v) S::store(scores + v * S::kLanes, score[v]);
-        if (lowest < best || wins_tie(search, row, panel, scores, kPanel)) {
+        if (lowest < best || search.best_panel[row] < 0 ||
+            wins_tie(search, row, panel, scores, kPanel)) {
             // The best panel's own runners-up are found when the row is settled.
             if (search.best_panel[row] >= 0) lower_group(search, row, search.best_panel[row], best);
             T* kept = search.best_scores + row * kPanel;
@@ -345,6 +347,10 @@ constexpr TileKernels<typename S::Scalar> make_tile_kernels() {
         {search_panel<S, 1>, search_panel<S, 2>, search_panel<S, 3>},
         {settle<S, 1>, settle<S, 2>, settle<S, 3>},
         {panel_lows<S, 1>, panel_lows<S, 2>, panel_lows<S, 3>},
+        {scan<S, 1>, scan<S, 2>, scan<S, 3>, scan<S, 4>, scan<S, 5>, scan<S, 6>, scan<S, 7>,
+         scan<S, 8>},
+        walk<S>,
+        squared_gaps<T>,
         shift_rows<S>,
         pack_panel<T>,
         add_split<T>,

@@ -18,7 +18,9 @@ def exhaustive(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels, and the message that `Lloyd.step` returns."""
     labels = before.copy()
-    changed = kmeans.assign(X, centers, kmeans.center_offset(centers), labels)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("HARPY_BOUNDS", "off")
+        changed = kmeans.assign(X, centers, kmeans.center_offset(centers), labels)
     limbs, counts = kmeans.accumulate(X, labels, len(centers), exponents)
     return labels, np.concatenate([[changed], counts, limbs.ravel()])
 
