@@ -269,7 +269,8 @@ T NeighbourEStep<T>::limit(double gap, double norm) const noexcept {
     constexpr double unit = std::numeric_limits<T>::epsilon() / 2;
     const double d = static_cast<double>(x_.n_columns);
     const double error = 1.1 * (2 * d + 8) * unit;
-    const double underflow = 8 * (d + 8) * static_cast<double>(std::numeric_limits<T>::denorm_min());
+    const double underflow =
+        8 * (d + 8) * static_cast<double>(std::numeric_limits<T>::denorm_min());
     if (gap == std::numeric_limits<double>::infinity()) return std::numeric_limits<T>::infinity();
     // Squares of differences may underflow, too.
     gap = gap * (1.0 - error) - error * norm - std::sqrt(underflow);
@@ -277,8 +278,8 @@ T NeighbourEStep<T>::limit(double gap, double norm) const noexcept {
     const double half =
         0.5 * (gap - 2 * error * (3 * norm * norm / gap + 3 * norm + gap) - underflow / gap);
     if (!(half > 0)) return kNone;
-    const double squared = half * half -
-                           error * (4 * norm * norm + 4 * norm * half + half * half) - underflow;
+    const double squared =
+        half * half - error * (4 * norm * norm + 4 * norm * half + half * half) - underflow;
     return squared > 0 ? static_cast<T>(squared * (1.0 - 8 * unit)) : kNone;
 }
 

@@ -25,7 +25,7 @@ class NeighbourEStep final : public EStep<T> {
 
   private:
     using EStep<T>::n_thread_;
-    struct Batch;   // one thread's rows on their way through a search
+    struct Batch;  // one thread's rows on their way through a search
     struct Ranked;
     struct Neighbour;
 
@@ -42,8 +42,8 @@ class NeighbourEStep final : public EStep<T> {
     const Matrix<T> x_;
     const std::int64_t n_clusters_;
     std::int64_t n_chunks_;  // of a list; 0 where walking does not pay
-    Buffer<T> centers_;  // (n_clusters, 1 + n_columns): half norms, columns less the offset
-    Buffer<T> starts_;   // the same of a few centers, for rows without a label
+    Buffer<T> centers_;      // (n_clusters, 1 + n_columns): half norms, columns less the offset
+    Buffer<T> starts_;       // the same of a few centers, for rows without a label
     std::vector<std::int32_t> start_centers_;
     Buffer<T> columns_;  // (n_columns, n_clusters)
     Buffer<T> shifted_;  // (1 + n_columns, n_clusters + 1): half norms, columns less the offset;

@@ -90,6 +90,61 @@ def test_every_shape_follows_to_convergence(
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_columns", range(1, 9))
+def test_few_columns(n_columns: int, dtype: type, isa: str, use_isa: Callable[[str], None]) -> None:
+    use_isa(isa)
+    for name, X in hostile_data(dtype, 400, n_columns).items():
+        for step in (1, 7, 150):
+            try:
+                follow(X, np.ascontiguousarray(X[::step]), 5, 2)
+            except AssertionError as error:
+                raise AssertionError(f"{name}, every {step}th row") from error
+
+
+# So many rows a center that they walk along lists of neighbours.
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_columns", [1, 2, 3, 5])
+def test_neighbours_of_hostile_data(
+    n_columns: int, dtype: type, isa: str, use_isa: Callable[[str], None]
+) -> None:
+    use_isa(isa)
+    for name, X in hostile_data(dtype, 13_000, n_columns).items():
+        try:
+            follow(X, np.ascontiguousarray(X[:12_000:30]), 6, 2)
+        except AssertionError as error:
+            raise AssertionError(name) from error
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_find_their_way_without_labels(dtype: type) -> None:
+    rng = np.random.default_rng(5)
+    X = rng.standard_t(2, size=(52_000, 2)).astype(dtype)
+    follow(X, X[:1600].copy(), 4, 2)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_lists_of_neighbours_survive_centers_that_jump(dtype: type) -> None:
+    rng = np.random.default_rng(6)
+    X = rng.random((13_000, 2)).astype(dtype)
+    X[-1000:] += 1000  # far away, and most of the time without a center
+    exponents = kmeans.column_exponents(kmeans.column_ranges(X)[0])
+    lloyd = kmeans.Lloyd(X, 400, exponents)
+    before = lloyd.labels.copy()
+    centers = X[:400].copy()
+    for iteration in range(12):
+        centers += (rng.normal(size=centers.shape) * 0.01 * 0.3**iteration).astype(dtype)
+        if iteration % 4 == 3:
+            centers[rng.integers(400, size=5)] = X[rng.integers(13_000, size=5)]
+            centers[7] = centers[8]
+        message = lloyd.step(centers)
+        before, expected = exhaustive(X, centers, exponents, before)
+        assert np.array_equal(lloyd.labels, before), iteration
+        assert message[0] == expected[0]
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_columns", [1, 2, 15, 16, 17, 64, 100])
 def test_few_centers(n_columns: int, dtype: type, isa: str, use_isa: Callable[[str], None]) -> None:
     use_isa(isa)
