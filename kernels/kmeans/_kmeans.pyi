@@ -35,7 +35,10 @@ def assign(
     labels: NDArray[np.int32],
     n_thread: int = 1,
 ) -> int:
-    """Overwrite `labels` with the nearest center of each row; return how many changed."""
+    """Overwrite `labels` with the nearest center of each row; return how many changed.
+
+    HARPY_BOUNDS=off compares all centers with all rows, as for `Lloyd`.
+    """
 
 class Lloyd:
     """One run of Lloyd's iteration over rows X (n_rows, n_columns), C-contiguous: what is known of

@@ -185,8 +185,7 @@ void NeighbourEStep<T>::update_lists() {
     for_row_blocks(n_clusters_, 16, useful_threads(n_clusters_, 16, n_thread_),
                    [&](int thread, std::int64_t begin, std::int64_t end) {
                        for (std::int64_t c = begin; c < end; ++c) {
-                           const double shrunk = largest_moves_ + moved_[c] - moved_before_[c];
-                           if (!(shrunk < kStaleShare * gaps_[c])) {
+                           if (!(shrunk(c) < kStaleShare * gaps_[c])) {
                                rank_neighbours(c, batches_[thread].ranked);
                            }
                            fill_chunks(c);
@@ -242,12 +241,19 @@ void NeighbourEStep<T>::rank_neighbours(std::int64_t center, Ranked& ranked) noe
     moved_before_[center] = largest_moves_ + moved_[center];
 }
 
+// How much nearer another center can be than when the list was made.
+template <class T>
+double NeighbourEStep<T>::shrunk(std::int64_t center) const noexcept {
+    const double moves = largest_moves_ + moved_[center];
+    return moves - moved_before_[center] + 0x1p-40 * moves;  // which covers the sums' roundings
+}
+
 // Packs the lists of a center, as it and they now stand.
 template <class T>
 void NeighbourEStep<T>::fill_chunks(std::int64_t center) noexcept {
     const std::int64_t d = x_.n_columns;
     const double norm = std::sqrt(norms_[center]) * (1.0 + 0x1p-22);
-    const double shrunk = largest_moves_ + moved_[center] - moved_before_[center];
+    const double moves = shrunk(center);
     for (std::int64_t q = 0; q < n_chunks_; ++q) {
         const std::int64_t place = q * n_clusters_ + center;
         T* chunk = chunks_.data() + place * (d + 1) * kChunk;
@@ -256,7 +262,7 @@ void NeighbourEStep<T>::fill_chunks(std::int64_t center) noexcept {
             const T* column = shifted_.data() + j * (n_clusters_ + 1);
             for (int l = 0; l < kChunk; ++l) chunk[j * kChunk + l] = column[members[l]];
         }
-        limits_[place] = limit(gaps_[place] - shrunk * (1.0 + 0x1p-30), norm);
+        limits_[place] = limit(gaps_[place] - moves, norm);
     }
 }
 

@@ -34,6 +34,7 @@ class NeighbourEStep final : public EStep<T> {
     void update_lists();
     void rank_neighbours(std::int64_t center, Ranked& ranked) noexcept;
     void fill_chunks(std::int64_t center) noexcept;
+    double shrunk(std::int64_t center) const noexcept;
     T limit(double gap, double norm) const noexcept;
     void search(Batch& batch, std::int64_t begin, std::int64_t end) noexcept;
     void walk(Batch& batch, const T* x, const std::int32_t* labels, std::int64_t n) noexcept;
