@@ -251,8 +251,9 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         """Opposite of the sum of the squared distances of `X`'s rows to their centers."""
         X, centers = self._rows_and_centers(X)
         n_thread = self._threads_for(X)
-        distances = kernels.squared_distances(X, centers, self._labels(X, centers), n_thread)
-        return -kernels.exact_value(kernels.exact_sum(distances, n_thread))
+        labels = self._labels(X, centers)
+        inertia = kernels.squared_distance_sum(X, centers, labels, n_thread=n_thread)
+        return -kernels.exact_value(inertia)
 
     def __getstate__(self) -> dict[str, Any]:
         # Live workers cannot be pickled; the model can.

@@ -166,8 +166,8 @@ def lloyd(shard: Shard, centers: np.ndarray, params: Parameters, run: int) -> Cl
     if n_changed or not np.array_equal(previous, centers):
         # The centers moved after the last assignment: labels_ must be what predict says.
         state.label(centers)
-    distances = kernels.squared_distances(shard.X, centers, labels, shard.n_thread)
-    return Clustering(centers, labels, exact_total(shard.ctx, distances, shard.n_thread), n_iter)
+    inertia = kernels.squared_distance_sum(shard.X, centers, labels, n_thread=shard.n_thread)
+    return Clustering(centers, labels, exact_total(shard.ctx, inertia), n_iter)
 
 
 def assign_and_sum(

@@ -75,53 +75,50 @@ def plus_plus(shard: Shard, n_clusters: int, random: np.random.RandomState) -> n
     ----------
     D. Arthur and S. Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
     """
-    n_thread = shard.n_thread
     n_trials = 2 + int(np.log(n_clusters))  # scikit-learn's number
     centers = np.empty((n_clusters, shard.X.shape[1]), dtype=shard.X.dtype)
     centers[:1] = fetch_rows(shard, [scaled_floor(random.random_sample(), shard.n_rows)])
-    potential = kernels.closest_distances(shard.X, centers[:1], None, n_thread)[0]
+    potentials = kernels.Potentials(shard.X, centers, None, shard.n_thread)
     for c in range(1, n_clusters):
         shard.ctx.progress(None, seeding=c)
-        exponent = largest_exponent(shard, potential)
-        drawn = draw_by_potential(shard, potential, exponent, random.uniform(size=n_trials))
+        drawn = draw_by_potential(shard, potentials, random.uniform(size=n_trials))
         candidates = fetch_rows(shard, drawn)
-        trials = kernels.closest_distances(shard.X, candidates, potential, n_thread)
-        sums = shard.ctx.comm.allreduce(kernels.potential_sums(trials, exponent, n_thread))
-        totals = [kernels.limbs_to_int(limbs) for limbs in sums]
-        best = totals.index(min(totals))
-        centers[c] = candidates[best]
-        potential = trials[best]
+        sums = shard.ctx.comm.allreduce(potentials.gains(candidates))
+        gains = [kernels.limbs_to_int(limbs) for limbs in sums]
+        potentials.keep(candidates, gains.index(max(gains)))
     return centers
 
 
-def largest_exponent(shard: Shard, potential: np.ndarray) -> int:
-    """Exponent of the largest potential of all workers: the quantum of the exact running sums."""
-    mine = np.array([potential.max(initial=0.0)])
-    return int(kernels.column_exponents(shard.ctx.comm.allreduce(mine, op="max"))[0])
-
-
-def draw_by_potential(
-    shard: Shard, potential: np.ndarray, exponent: int, draws: np.ndarray
-) -> list[int]:
+def draw_by_potential(shard: Shard, potentials: kernels.Potentials, draws: np.ndarray) -> list[int]:
     """For each u of `draws` the first global row whose running sum of potentials reaches u·total.
 
     Running sums are exact integers, so that the row does not depend on how rows are sharded.
     """
-    mine = kernels.potential_sums(potential[np.newaxis], exponent, shard.n_thread)
-    by_rank = [kernels.limbs_to_int(limbs[0]) for limbs in shard.ctx.comm.allgather(mine)]
+    by_rank = total_by_rank(shard, potentials)
     rank = shard.ctx.rank
     before, total = sum(by_rank[:rank]), sum(by_rank)
-    targets = [-scaled_floor(u, -total) for u in draws]  # rounded up: running sums are integers
+    targets = [-scaled_floor(u, -total) for u in draws.tolist()]  # up: running sums are integers
     found = np.full(len(draws), -1, dtype=np.int64)
     inside = [
         i for i in np.argsort(draws, kind="stable") if before < targets[i] <= before + by_rank[rank]
     ]
     if inside:
         limbs = kernels.int_to_limbs([targets[i] - before for i in inside])
-        found[inside] = shard.start + kernels.prefix_search(potential, exponent, limbs)
+        found[inside] = shard.start + potentials.find(limbs)
     rows = shard.ctx.comm.allreduce(found, op="max")
     # A target of 0 (all rows are centers already, or u = 0) is reached by the very first row.
-    return [max(int(row), 0) for row in rows]
+    return [max(row, 0) for row in rows.tolist()]
+
+
+def total_by_rank(shard: Shard, potentials: kernels.Potentials) -> list[int]:
+    """Each worker's sum of potentials, in units that go with the largest potential of all."""
+    by_rank = shard.ctx.comm.allgather(potentials.summary)
+    if not any(summary[-1] for summary in by_rank):
+        # No potential has the exponent of the units any more.
+        largest = shard.ctx.comm.allreduce(np.array([potentials.largest()]), op="max")
+        potentials.quantise(int(kernels.column_exponents(largest)[0]))
+        by_rank = shard.ctx.comm.allgather(potentials.summary)
+    return [kernels.limbs_to_int(summary[:-1]) for summary in by_rank]
 
 
 def scaled_floor(u: float, n: int) -> int:

@@ -42,8 +42,8 @@ class Shard:
         if self.means is None:
             self.means = kernels.column_means(sums, counts, self.exponents)
             about = self.means[np.newaxis]
-            deviations = kernels.squared_distances(self.X, about, None, self.n_thread)
-            self.scatter = exact_total(self.ctx, deviations, self.n_thread)
+            limbs = kernels.squared_distance_sum(self.X, about, None, n_thread=self.n_thread)
+            self.scatter = exact_total(self.ctx, limbs)
 
     @property
     def mean_variance(self) -> float:
@@ -111,6 +111,6 @@ def refuse_overflow(
     )
 
 
-def exact_total(ctx: Any, values: np.ndarray, n_thread: int) -> float:
-    """Sum of all workers' float64 values, rounded once."""
-    return kernels.exact_value(ctx.comm.allreduce(kernels.exact_sum(values, n_thread)))
+def exact_total(ctx: Any, limbs: np.ndarray) -> float:
+    """Sum of all workers' exact scalars, rounded once."""
+    return kernels.exact_value(ctx.comm.allreduce(limbs))

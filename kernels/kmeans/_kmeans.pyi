@@ -103,27 +103,53 @@ def squared_distances(
 ) -> NDArray[np.float64]:
     """Squared distance of each row to the center of its label (None: to the only center)."""
 
-def closest_distances(
+def squared_distance_sum(
     X: NDArray[_F],
-    candidates: NDArray,
-    closest: NDArray[np.float64] | None,
+    centers: NDArray,
+    labels: NDArray[np.int32] | None,
+    weights: NDArray[np.float32] | NDArray[np.float64] | None = None,
     n_thread: int = 1,
-) -> NDArray[np.float64]:
-    """(n_candidates, n_rows): squared distances, or `closest` where that is less."""
+) -> NDArray[np.int64]:
+    """Limbs (68,) of the exact sum of those distances, each times its row's weight rounded once."""
 
 def transform(X: NDArray[_F], centers: NDArray, n_thread: int = 1) -> NDArray[_F]:
     """Euclidean distances (n_rows, n_centers)."""
 
-def potential_sums(
-    potentials: NDArray[np.float64], exponent: int, n_thread: int = 1
-) -> NDArray[np.int64]:
-    """Limbs (n, 3) of the sums of each row of `potentials`, in units of 2^(exponent - 61)."""
-
-def prefix_search(
-    potentials: NDArray[np.float64], exponent: int, targets: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """For each of the ascending targets (limbs, same units) the first index whose running sum is
-    not below it; the number of potentials where there is none."""
-
 def exact_sum(values: NDArray[np.float64], n_thread: int = 1) -> NDArray[np.int64]:
     """Limbs (68,) of the exact sum of finite values; `exact_value` rounds it."""
+
+class Potentials:
+    """Greedy k-means++ over one worker's rows: squared distances to the closest center so far.
+
+    A potential (times its row's weight) counts as an integer in units of 2^(exponent - 61),
+    truncated; sums are limbs. 13 bytes a row.
+    """
+
+    def __init__(
+        self,
+        X: NDArray[_F],
+        centers: NDArray[_F],
+        weights: NDArray[np.float64] | None = None,
+        n_thread: int = 1,
+    ) -> None:
+        """`centers` (n_clusters, n_columns) has its first row; `keep` fills in the others."""
+
+    @property
+    def summary(self) -> NDArray[np.int64]:
+        """(4,): limbs of the sum of all potentials; how many are at least 2^exponent."""
+
+    def largest(self) -> float:
+        """The largest potential; 0 without rows."""
+
+    def quantise(self, exponent: int) -> None:
+        """Choose the units, by the largest potential of all workers."""
+
+    def find(self, targets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """For each of the ascending targets (limbs) the first row whose running sum is not below
+        it; the number of rows where there is none."""
+
+    def gains(self, candidates: NDArray) -> NDArray[np.int64]:
+        """Limbs (n_candidates, 3): how much the sum would fall with each of up to 24 candidates."""
+
+    def keep(self, candidates: NDArray, index: int) -> None:
+        """Make one of the candidates of the last `gains` the next center."""

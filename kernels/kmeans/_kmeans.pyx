@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from cython cimport floating
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memset
 
 from harpy.errors import ConfigError
@@ -31,7 +31,7 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
     const LaneKernels* best_lane_kernels()
 
     Status column_ranges_ "harpy::kmeans::column_ranges"[T](
-        Matrix[T] x, int n_thread, double* absmax, int64_t* first_bad)
+        const LaneKernels* lanes, Matrix[T] x, int n_thread, double* absmax, int64_t* first_bad)
     void column_exponents_ "harpy::kmeans::column_exponents"(
         const double* absmax, int64_t n_columns, int32_t* exponents)
     void widen_ "harpy::kmeans::widen"(const float* values, int64_t n_values, double* out)
@@ -59,18 +59,44 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
     Status squared_distances_ "harpy::kmeans::squared_distances"[T](
         const LaneKernels* lanes, Matrix[T] x, Matrix[double] centers, const int32_t* labels,
         int n_thread, double* out)
-    Status closest_distances_ "harpy::kmeans::closest_distances"[T](
-        const LaneKernels* lanes, Matrix[T] x, Matrix[double] candidates, const double* closest,
-        int n_thread, double* out)
+    Status squared_distance_sum_ "harpy::kmeans::squared_distance_sum"[T, W](
+        const LaneKernels* lanes, Matrix[T] x, Matrix[double] centers, const int32_t* labels,
+        const W* weights, int n_thread, int64_t* limbs)
     Status transform_ "harpy::kmeans::transform"[T](
         const LaneKernels* lanes, Matrix[T] x, Matrix[double] centers, int n_thread, T* out)
-    Status potential_sums_ "harpy::kmeans::potential_sums"(
-        Matrix[double] potentials, int exponent, int n_thread, int64_t* limbs)
-    Status prefix_search_ "harpy::kmeans::prefix_search"(
-        const double* potentials, int64_t n_values, int exponent, const int64_t* target_limbs,
-        int64_t n_targets, int64_t* found)
     Status exact_sum_ "harpy::kmeans::exact_sum"(
-        const double* values, int64_t n_values, int n_thread, int64_t* limbs)
+        const LaneKernels* lanes, const double* values, int64_t n_values, int n_thread,
+        int64_t* limbs)
+
+    cdef cppclass Potentials_ "harpy::kmeans::Potentials":
+        int64_t n_rows
+        double* values
+        int32_t* closest
+        uint8_t* lowered
+        const double* weights
+        int64_t* block_sums
+        int64_t[3] total
+        int64_t n_top
+        int exponent
+
+    const int64_t kPotentialRows
+    const int kMaxCandidates
+    Status start_potentials_ "harpy::kmeans::start_potentials"[T](
+        const LaneKernels* lanes, Matrix[T] x, Matrix[T] center, int n_thread,
+        Potentials_* potentials)
+    Status largest_potential_ "harpy::kmeans::largest_potential"(
+        const Potentials_& potentials, int n_thread, double* largest)
+    Status quantise_potentials_ "harpy::kmeans::quantise_potentials"(
+        int exponent, int n_thread, Potentials_* potentials)
+    Status candidate_gains_ "harpy::kmeans::candidate_gains"[T](
+        const LaneKernels* lanes, Matrix[T] x, Matrix[T] centers, Matrix[T] candidates,
+        int n_thread, const Potentials_& potentials, int64_t* limbs)
+    Status keep_candidate_ "harpy::kmeans::keep_candidate"[T](
+        const LaneKernels* lanes, Matrix[T] x, Matrix[T] candidate, int index, int32_t center,
+        int n_thread, Potentials_* potentials)
+    Status prefix_search_ "harpy::kmeans::prefix_search"(
+        const Potentials_& potentials, const int64_t* target_limbs, int64_t n_targets,
+        int64_t* found)
 
 SUM_LIMBS = 3
 SCALAR_LIMBS = 68
@@ -163,11 +189,12 @@ def column_ranges(const floating[:, ::1] X not None, n_thread=1):
     absmax = np.zeros(X.shape[1])
     cdef double[::1] absmax_view = absmax
     cdef int64_t first_bad = -1
+    cdef const LaneKernels* lanes = _lanes()
     cdef Status status
     if X.shape[1] == 0:
         return absmax, None
     with nogil:
-        status = column_ranges_(_matrix(X), threads, &absmax_view[0], &first_bad)
+        status = column_ranges_(lanes, _matrix(X), threads, &absmax_view[0], &first_bad)
     _check(status, "column_ranges")
     return absmax, None if first_bad < 0 else divmod(first_bad, X.shape[1])
 
@@ -390,18 +417,23 @@ def center_shift(const floating[:, ::1] before not None, const floating[:, ::1] 
     return center_shift_(_matrix(before), _matrix(after))
 
 
+cdef int _check_labels(const int32_t[::1] labels, Py_ssize_t n_rows,
+                       Py_ssize_t n_centers) except -1:
+    if labels is None:
+        return _equal("number of centers without labels", 1, n_centers)
+    _equal("number of labels", n_rows, labels.shape[0])
+    return _labels_in_range(labels, n_centers)
+
+
 def squared_distances(const floating[:, ::1] X not None, centers, const int32_t[::1] labels,
                       n_thread=1):
     cdef int threads = _threads(n_thread)
     cdef const double[:, ::1] centers_view = _as_float64(centers)
-    cdef const int32_t* labels_pointer = NULL
     _equal("number of columns of centers", X.shape[1], centers_view.shape[1])
+    _check_labels(labels, X.shape[0], centers_view.shape[0])
+    cdef const int32_t* labels_pointer = NULL
     if labels is not None:
-        _equal("number of labels", X.shape[0], labels.shape[0])
-        _labels_in_range(labels, centers_view.shape[0])
         labels_pointer = &labels[0]
-    else:
-        _equal("number of centers without labels", 1, centers_view.shape[0])
     cdef const LaneKernels* lanes = _lanes()
     out = np.empty(X.shape[0])
     cdef double[::1] out_view = out
@@ -413,24 +445,43 @@ def squared_distances(const floating[:, ::1] X not None, centers, const int32_t[
     return out
 
 
-def closest_distances(const floating[:, ::1] X not None, candidates, const double[::1] closest,
-                      n_thread=1):
-    cdef int threads = _threads(n_thread)
-    cdef const double[:, ::1] candidates_view = _as_float64(candidates)
-    cdef const double* closest_pointer = NULL
-    _equal("number of columns of candidates", X.shape[1], candidates_view.shape[1])
-    if closest is not None:
-        _equal("number of closest distances", X.shape[0], closest.shape[0])
-        closest_pointer = &closest[0]
+ctypedef fused real:  # of weights, whatever X is
+    float
+    double
+
+
+cdef object _squared_distance_sum(const floating[:, ::1] X, const double[:, ::1] centers,
+                                  const int32_t[::1] labels, const real[::1] weights,
+                                  int threads):
+    cdef const int32_t* labels_pointer = NULL
+    if labels is not None:
+        labels_pointer = &labels[0]
+    cdef const real* weights_pointer = NULL
+    if weights is not None:
+        weights_pointer = &weights[0]
     cdef const LaneKernels* lanes = _lanes()
-    out = np.empty((candidates_view.shape[0], X.shape[0]))
-    cdef double[:, ::1] out_view = out
+    limbs = np.zeros(SCALAR_LIMBS, dtype=np.int64)
+    cdef int64_t[::1] limbs_view = limbs
     cdef Status status
     with nogil:
-        status = closest_distances_(lanes, _matrix(X), _matrix(candidates_view), closest_pointer,
-                                    threads, &out_view[0, 0])
-    _check(status, "closest_distances")
-    return out
+        status = squared_distance_sum_(lanes, _matrix(X), _matrix(centers), labels_pointer,
+                                       weights_pointer, threads, &limbs_view[0])
+    _check(status, "squared_distance_sum")
+    return limbs
+
+
+def squared_distance_sum(const floating[:, ::1] X not None, centers, const int32_t[::1] labels,
+                         weights=None, n_thread=1):
+    cdef int threads = _threads(n_thread)
+    cdef const double[:, ::1] centers_view = _as_float64(centers)
+    _equal("number of columns of centers", X.shape[1], centers_view.shape[1])
+    _check_labels(labels, X.shape[0], centers_view.shape[0])
+    if weights is not None:
+        _equal("number of weights", X.shape[0], len(weights))
+        if weights.dtype == np.float32:
+            return _squared_distance_sum[floating, float](X, centers_view, labels, weights,
+                                                          threads)
+    return _squared_distance_sum[floating, double](X, centers_view, labels, weights, threads)
 
 
 def transform(const floating[:, ::1] X not None, centers, n_thread=1):
@@ -447,34 +498,140 @@ def transform(const floating[:, ::1] X not None, centers, n_thread=1):
     return np.asarray(out)
 
 
-def potential_sums(const double[:, ::1] potentials not None, int exponent, n_thread=1):
-    cdef int threads = _threads(n_thread)
-    limbs = np.zeros((potentials.shape[0], SUM_LIMBS), dtype=np.int64)
-    cdef int64_t[:, ::1] limbs_view = limbs
-    cdef Status status
-    with nogil:
-        status = potential_sums_(_matrix(potentials), exponent, threads, &limbs_view[0, 0])
-    _check(status, "potential_sums")
-    return limbs
-
-
-def prefix_search(const double[::1] potentials not None, int exponent,
-                  const int64_t[:, ::1] targets not None):
-    _equal("number of limbs", SUM_LIMBS, targets.shape[1])
-    found = np.empty(targets.shape[0], dtype=np.int64)
-    cdef int64_t[::1] found_view = found
-    with nogil:
-        prefix_search_(&potentials[0], potentials.shape[0], exponent, &targets[0, 0],
-                       targets.shape[0], &found_view[0])
-    return found
-
-
 def exact_sum(const double[::1] values not None, n_thread=1):
     cdef int threads = _threads(n_thread)
+    cdef const LaneKernels* lanes = _lanes()
     limbs = np.zeros(SCALAR_LIMBS, dtype=np.int64)
     cdef int64_t[::1] limbs_view = limbs
     cdef Status status
     with nogil:
-        status = exact_sum_(&values[0], values.shape[0], threads, &limbs_view[0])
+        status = exact_sum_(lanes, &values[0], values.shape[0], threads, &limbs_view[0])
     _check(status, "exact_sum")
     return limbs
+
+
+cdef inline Matrix[floating] _rows(const floating[:, ::1] array, Py_ssize_t begin,
+                                   Py_ssize_t end) noexcept nogil:
+    cdef Matrix[floating] matrix = _matrix(array)
+    matrix.data += begin * matrix.n_columns
+    matrix.n_rows = end - begin
+    return matrix
+
+
+cdef int _start(const floating[:, ::1] X, const floating[:, ::1] centers, int threads,
+                Potentials_* state) except -1:
+    cdef const LaneKernels* lanes = _lanes()
+    cdef Status status
+    with nogil:
+        status = start_potentials_(lanes, _matrix(X), _rows(centers, 0, 1), threads, state)
+    return _check(status, "Potentials")
+
+
+cdef object _gains(const floating[:, ::1] X, const floating[:, ::1] centers, Py_ssize_t n_centers,
+                   const floating[:, ::1] candidates, int threads, const Potentials_* state):
+    cdef const LaneKernels* lanes = _lanes()
+    limbs = np.zeros((candidates.shape[0], SUM_LIMBS), dtype=np.int64)
+    cdef int64_t[:, ::1] limbs_view = limbs
+    cdef Status status
+    with nogil:
+        status = candidate_gains_(lanes, _matrix(X), _rows(centers, 0, n_centers),
+                                  _matrix(candidates), threads, state[0], &limbs_view[0, 0])
+    _check(status, "Potentials.gains")
+    return limbs
+
+
+cdef int _keep(const floating[:, ::1] X, const floating[:, ::1] centers, Py_ssize_t center,
+               int index, int threads, Potentials_* state) except -1:
+    cdef const LaneKernels* lanes = _lanes()
+    cdef Status status
+    with nogil:
+        status = keep_candidate_(lanes, _matrix(X), _rows(centers, center, center + 1), index,
+                                 <int32_t> center, threads, state)
+    return _check(status, "Potentials.keep")
+
+
+cdef class Potentials:
+    cdef object _X, _centers, _arrays
+    cdef Py_ssize_t _n_centers
+    cdef int _threads
+    cdef Potentials_ _state
+
+    def __init__(self, X, centers, weights=None, n_thread=1):
+        self._X, self._centers, self._n_centers = X, centers, 1
+        self._threads = _threads(n_thread)
+        cdef Py_ssize_t n_rows = len(X)
+        _equal("number of columns of centers", X.shape[1], centers.shape[1])
+        if len(centers) == 0:
+            raise ValueError("need at least one center, got 0")
+        cdef double[::1] values = np.empty(n_rows)
+        cdef int32_t[::1] closest = np.empty(n_rows, dtype=np.int32)
+        cdef uint8_t[::1] lowered = np.empty(n_rows, dtype=np.uint8)
+        cdef int64_t[:, ::1] sums = np.zeros(
+            (n_rows // <Py_ssize_t> kPotentialRows + 1, SUM_LIMBS), dtype=np.int64)
+        cdef const double[::1] weights_view = weights
+        self._state.weights = NULL
+        if weights is not None:
+            _equal("number of weights", n_rows, weights_view.shape[0])
+            self._state.weights = &weights_view[0]
+        self._arrays = (values, closest, lowered, sums, weights_view)
+        self._state.n_rows = n_rows
+        self._state.values = &values[0]
+        self._state.closest = &closest[0]
+        self._state.lowered = &lowered[0]
+        self._state.block_sums = &sums[0, 0]
+        if X.dtype == np.float32:
+            _start[float](X, centers, self._threads, &self._state)
+        else:
+            _start[double](X, centers, self._threads, &self._state)
+
+    @property
+    def summary(self):
+        summary = np.empty(SUM_LIMBS + 1, dtype=np.int64)
+        cdef int64_t[::1] view = summary
+        cdef int i
+        for i in range(SUM_LIMBS):
+            view[i] = self._state.total[i]
+        view[SUM_LIMBS] = self._state.n_top
+        return summary
+
+    def largest(self):
+        cdef double largest = 0.0
+        cdef Status status
+        with nogil:
+            status = largest_potential_(self._state, self._threads, &largest)
+        _check(status, "Potentials.largest")
+        return largest
+
+    def quantise(self, int exponent):
+        cdef Status status
+        with nogil:
+            status = quantise_potentials_(exponent, self._threads, &self._state)
+        _check(status, "Potentials.quantise")
+
+    def find(self, const int64_t[:, ::1] targets not None):
+        _equal("number of limbs", SUM_LIMBS, targets.shape[1])
+        found = np.empty(targets.shape[0], dtype=np.int64)
+        cdef int64_t[::1] found_view = found
+        with nogil:
+            prefix_search_(self._state, &targets[0, 0], targets.shape[0], &found_view[0])
+        return found
+
+    def gains(self, candidates):
+        _equal("number of columns of candidates", self._X.shape[1], candidates.shape[1])
+        if len(candidates) > kMaxCandidates:
+            raise ValueError(f"at most {kMaxCandidates} candidates, got {len(candidates)}")
+        if self._X.dtype == np.float32:
+            return _gains[float](self._X, self._centers, self._n_centers, candidates,
+                                 self._threads, &self._state)
+        return _gains[double](self._X, self._centers, self._n_centers, candidates,
+                              self._threads, &self._state)
+
+    def keep(self, candidates, int index):
+        self._centers[self._n_centers] = candidates[index]
+        if self._X.dtype == np.float32:
+            _keep[float](self._X, self._centers, self._n_centers, index, self._threads,
+                         &self._state)
+        else:
+            _keep[double](self._X, self._centers, self._n_centers, index, self._threads,
+                          &self._state)
+        self._n_centers += 1

@@ -1,88 +1,61 @@
-// Distances from direct differences in float64: inertia, seeding, relocation, transform, shift.
+// Squared distances from direct differences in float64: inertia, relocation, transform, shift.
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
+#include "exact_scalar.h"
 #include "kmeans.h"
 #include "lane_kernels.h"
+#include "padded_centers.h"
 #include "parallel.h"
 
 namespace harpy::kmeans {
-
-namespace {
-
-struct Panels {
-    std::int64_t lanes, n_panels;
-    std::vector<double> values;  // (panel, column, lane), zeros beyond the last candidate
-};
-
-Panels pack(Matrix<double> candidates, std::int64_t lanes) {
-    const std::int64_t d = candidates.n_columns;
-    Panels packed{lanes, count_blocks(candidates.n_rows, lanes), {}};
-    packed.values.assign(packed.n_panels * d * lanes, 0.0);
-    for (std::int64_t c = 0; c < candidates.n_rows; ++c) {
-        double* panel = packed.values.data() + c / lanes * d * lanes + c % lanes;
-        for (std::int64_t j = 0; j < d; ++j) panel[j * lanes] = candidates.data[c * d + j];
-    }
-    return packed;
-}
-
-// Calls use(begin, end, block): block (end - begin, stride) holds the squared distances.
-template <class T, class Use>
-Status for_distance_blocks(const LaneKernels* lanes, Matrix<T> x, Matrix<double> candidates,
-                           int n_thread, const Use& use) {
-    const RowKernels<T>& kernels = row_kernels<T>(*lanes);
-    std::int64_t padded;
-    if (!checked_product(candidates.n_rows + kernels.distance_lanes,
-                         std::max(candidates.n_columns, kBlockRows), &padded)) {
-        return Status::too_large;
-    }
-    const Panels packed = pack(candidates, kernels.distance_lanes);
-    const std::int64_t stride = packed.n_panels * packed.lanes;
-    n_thread = useful_threads(x.n_rows, kBlockRows, n_thread);
-    std::vector<std::vector<double>> blocks(n_thread, std::vector<double>(kBlockRows * stride));
-    for_row_blocks(x.n_rows, kBlockRows, n_thread,
-                   [&](int thread, std::int64_t begin, std::int64_t end) {
-                       double* block = blocks[thread].data();
-                       kernels.distances(x.data + begin * x.n_columns, end - begin, x.n_columns,
-                                         packed.values.data(), packed.n_panels, block);
-                       use(begin, end, block, stride);
-                   });
-    return Status::ok;
-}
-
-}  // namespace
 
 template <class T>
 Status squared_distances(const LaneKernels* lanes, Matrix<T> x, Matrix<double> centers,
                          const std::int32_t* labels, int n_thread, double* out) noexcept {
     return guarded([&]() -> Status {
-        const RowKernels<T>& kernels = row_kernels<T>(*lanes);
+        const FloatEnvironment environment;
+        const DistanceKernels<T>& kernels = row_kernels<T>(*lanes).distance;
+        const PaddedCenters padded(centers);
         for_row_blocks(x.n_rows, kBlockRows, useful_threads(x.n_rows, kBlockRows, n_thread),
                        [&](int, std::int64_t begin, std::int64_t end) {
-                           kernels.label_distances(
-                               x.data + begin * x.n_columns, end - begin, x.n_columns, centers.data,
-                               labels == nullptr ? nullptr : labels + begin, out + begin);
+                           kernels.to_own(x.data + begin * x.n_columns, end - begin, x.n_columns,
+                                          padded.data(), padded.stride(),
+                                          labels == nullptr ? nullptr : labels + begin,
+                                          out + begin);
                        });
         return Status::ok;
     });
 }
 
-template <class T>
-Status closest_distances(const LaneKernels* lanes, Matrix<T> x, Matrix<double> candidates,
-                         const double* closest, int n_thread, double* out) noexcept {
+template <class T, class W>
+Status squared_distance_sum(const LaneKernels* lanes, Matrix<T> x, Matrix<double> centers,
+                            const std::int32_t* labels, const W* weights, int n_thread,
+                            std::int64_t* limbs) noexcept {
     return guarded([&]() -> Status {
-        return for_distance_blocks(
-            lanes, x, candidates, n_thread,
-            [&](std::int64_t begin, std::int64_t end, const double* block, std::int64_t stride) {
-                for (std::int64_t c = 0; c < candidates.n_rows; ++c) {
-                    for (std::int64_t i = begin; i < end; ++i) {
-                        const double distance = block[(i - begin) * stride + c];
-                        out[c * x.n_rows + i] =
-                            closest == nullptr ? distance : std::min(closest[i], distance);
-                    }
-                }
-            });
+        const FloatEnvironment environment;
+        const DistanceKernels<T>& kernels = row_kernels<T>(*lanes).distance;
+        const PaddedCenters padded(centers);
+        n_thread = useful_threads(x.n_rows, kScalarBlock, n_thread);
+        std::vector<ExactScalar> parts(n_thread);
+        for_row_blocks(x.n_rows, kScalarBlock, n_thread,
+                       [&](int thread, std::int64_t begin, std::int64_t end) {
+                           double distances[kScalarBlock];
+                           kernels.to_own(x.data + begin * x.n_columns, end - begin, x.n_columns,
+                                          padded.data(), padded.stride(),
+                                          labels == nullptr ? nullptr : labels + begin, distances);
+                           if (weights != nullptr) {
+                               for (std::int64_t i = begin; i < end; ++i) {
+                                   distances[i - begin] *= static_cast<double>(weights[i]);
+                               }
+                           }
+                           parts[thread].add_block(*lanes, distances, end - begin);
+                       });
+        ExactScalar total;
+        for (ExactScalar& part : parts) total.add(part);
+        total.store(limbs);
+        return Status::ok;
     });
 }
 
@@ -90,16 +63,29 @@ template <class T>
 Status transform(const LaneKernels* lanes, Matrix<T> x, Matrix<double> centers, int n_thread,
                  T* out) noexcept {
     return guarded([&]() -> Status {
-        return for_distance_blocks(
-            lanes, x, centers, n_thread,
-            [&](std::int64_t begin, std::int64_t end, const double* block, std::int64_t stride) {
-                for (std::int64_t i = begin; i < end; ++i) {
-                    for (std::int64_t c = 0; c < centers.n_rows; ++c) {
-                        out[i * centers.n_rows + c] =
-                            static_cast<T>(std::sqrt(block[(i - begin) * stride + c]));
-                    }
-                }
-            });
+        const FloatEnvironment environment;
+        const DistanceKernels<T>& kernels = row_kernels<T>(*lanes).distance;
+        const PaddedCenters padded(centers);
+        const std::int64_t k = centers.n_rows, d = x.n_columns;
+        for_row_blocks(x.n_rows, kBlockRows, useful_threads(x.n_rows, kBlockRows, n_thread),
+                       [&](int, std::int64_t begin, std::int64_t end) {
+                           // As many centers at once as a small buffer of squares has room for.
+                           constexpr std::int64_t kCenters = 32;
+                           double squares[kBlockRows * kCenters];
+                           for (std::int64_t c = 0; c < k; c += kCenters) {
+                               const std::int64_t n_centers = std::min(kCenters, k - c);
+                               kernels.to_all(x.data + begin * d, d, nullptr, end - begin,
+                                              padded.data() + c * padded.stride(), padded.stride(),
+                                              n_centers, nullptr, squares, kCenters);
+                               for (std::int64_t i = begin; i < end; ++i) {
+                                   const double* square = squares + (i - begin) * kCenters;
+                                   for (std::int64_t l = 0; l < n_centers; ++l) {
+                                       out[i * k + c + l] = static_cast<T>(std::sqrt(square[l]));
+                                   }
+                               }
+                           }
+                       });
+        return Status::ok;
     });
 }
 
@@ -128,8 +114,12 @@ double center_shift(Matrix<T> before, Matrix<T> after) noexcept {
 #define HARPY_INSTANTIATE(T)                                                                       \
     template Status squared_distances<T>(const LaneKernels*, Matrix<T>, Matrix<double>,            \
                                          const std::int32_t*, int, double*) noexcept;              \
-    template Status closest_distances<T>(const LaneKernels*, Matrix<T>, Matrix<double>,            \
-                                         const double*, int, double*) noexcept;                    \
+    template Status squared_distance_sum<T, double>(const LaneKernels*, Matrix<T>, Matrix<double>, \
+                                                    const std::int32_t*, const double*, int,       \
+                                                    std::int64_t*) noexcept;                       \
+    template Status squared_distance_sum<T, float>(const LaneKernels*, Matrix<T>, Matrix<double>,  \
+                                                   const std::int32_t*, const float*, int,         \
+                                                   std::int64_t*) noexcept;                        \
     template Status transform<T>(const LaneKernels*, Matrix<T>, Matrix<double>, int, T*) noexcept; \
     template double center_shift<T>(Matrix<T>, Matrix<T>) noexcept;
 HARPY_INSTANTIATE(float)

@@ -32,7 +32,8 @@ const LaneKernels* best_lane_kernels() noexcept;
 // absmax[j] = max |x| of column j over the finite values; first_bad = flat index of the first
 // value that is NaN or infinite, or -1.
 template <class T>
-Status column_ranges(Matrix<T> x, int n_thread, double* absmax, std::int64_t* first_bad) noexcept;
+Status column_ranges(const LaneKernels* lanes, Matrix<T> x, int n_thread, double* absmax,
+                     std::int64_t* first_bad) noexcept;
 
 // Exponent of each column's largest magnitude, 2^e <= absmax < 2^(e+1); 0 for a column of zeros.
 void column_exponents(const double* absmax, std::int64_t n_columns,
@@ -105,28 +106,65 @@ template <class T>
 Status squared_distances(const LaneKernels* lanes, Matrix<T> x, Matrix<double> centers,
                          const std::int32_t* labels, int n_thread, double* out) noexcept;
 
-// out[c, i] = min(closest[i], squared distance of row i to candidate c); closest may be nullptr.
-template <class T>
-Status closest_distances(const LaneKernels* lanes, Matrix<T> x, Matrix<double> candidates,
-                         const double* closest, int n_thread, double* out) noexcept;
+// Exact sum of those distances, each times its row's weight (nullptr: 1) rounded once, as
+// kScalarLimbs digits. Needs no array of n values.
+template <class T, class W>
+Status squared_distance_sum(const LaneKernels* lanes, Matrix<T> x, Matrix<double> centers,
+                            const std::int32_t* labels, const W* weights, int n_thread,
+                            std::int64_t* limbs) noexcept;
 
 // out[i, c] = Euclidean distance of row i to center c, rounded once to T.
 template <class T>
 Status transform(const LaneKernels* lanes, Matrix<T> x, Matrix<double> centers, int n_thread,
                  T* out) noexcept;
 
-// Sums of rows of potentials in units of 2^(exponent - 61), each value truncated to such a unit.
-Status potential_sums(Matrix<double> potentials, int exponent, int n_thread,
-                      std::int64_t* limbs) noexcept;
+// Greedy k-means++ over one worker's rows; the arrays are somebody else's. A row's potential is its
+// squared distance to the closest center so far, times its weight; sums are integers in units of
+// 2^(exponent - 61), each potential truncated to such a unit.
+constexpr std::int64_t kPotentialRows = 64;  // of one block sum
+constexpr int kMaxCandidates = 24;           // 2 + ln k for any k that int32 labels can name
 
-// For ascending targets (as limbs, in the same units) the first index whose running sum is at least
-// the target; n_values where the sum never gets there.
-Status prefix_search(const double* potentials, std::int64_t n_values, int exponent,
-                     const std::int64_t* target_limbs, std::int64_t n_targets,
-                     std::int64_t* found) noexcept;
+struct Potentials {
+    std::int64_t n_rows;
+    double* values;            // squared distance to the closest center, without the weight
+    std::int32_t* closest;     // which center that is
+    std::uint8_t* lowered;     // which candidates would lower it; see ValueKernels::add_gains
+    const double* weights;     // nullptr: 1
+    std::int64_t* block_sums;  // limbs (blocks of kPotentialRows, kSumLimbs)
+    std::int64_t total[kSumLimbs] = {};
+    std::int64_t n_top = 0;  // potentials of at least 2^exponent
+    int exponent = 0;        // of the largest potential of all workers
+};
+
+// Values and closest for the first center.
+template <class T>
+Status start_potentials(const LaneKernels* lanes, Matrix<T> x, Matrix<T> center, int n_thread,
+                        Potentials* potentials) noexcept;
+
+Status largest_potential(const Potentials& potentials, int n_thread, double* largest) noexcept;
+
+// Sets the exponent, and sums for it.
+Status quantise_potentials(int exponent, int n_thread, Potentials* potentials) noexcept;
+
+// How much the total would fall with each candidate, as limbs (n_candidates, kSumLimbs); centers
+// are all those so far.
+template <class T>
+Status candidate_gains(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers,
+                       Matrix<T> candidates, int n_thread, const Potentials& potentials,
+                       std::int64_t* limbs) noexcept;
+
+// Makes a candidate, the index-th of the last candidate_gains, a center.
+template <class T>
+Status keep_candidate(const LaneKernels* lanes, Matrix<T> x, Matrix<T> candidate, int index,
+                      std::int32_t center, int n_thread, Potentials* potentials) noexcept;
+
+// For ascending targets (as limbs) the first row whose running sum is at least the target; n_rows
+// where the sum never gets there.
+Status prefix_search(const Potentials& potentials, const std::int64_t* target_limbs,
+                     std::int64_t n_targets, std::int64_t* found) noexcept;
 
 // Exact sum of finite values in units of 2^-1074, as kScalarLimbs digits of 32 bits.
-Status exact_sum(const double* values, std::int64_t n_values, int n_thread,
-                 std::int64_t* limbs) noexcept;
+Status exact_sum(const LaneKernels* lanes, const double* values, std::int64_t n_values,
+                 int n_thread, std::int64_t* limbs) noexcept;
 
 }  // namespace harpy::kmeans

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "margins.h"
 
@@ -209,21 +210,61 @@ struct Finding {
     std::uint8_t stamp;        // the new stamp otherwise
 };
 
+// Integers as wide as T: bits of magnitudes are in the order of the magnitudes.
+template <class T>
+using Bits = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+
+// Values to integers in units of 1 / (first * second), truncated. Two factors, because the units
+// reach beyond what one float64 can invert; truncation does not depend on the rounding mode.
+struct UnitScale {
+    double first, second;
+    std::int64_t operator()(double value) const noexcept {
+        return static_cast<std::int64_t>(value * first * second);
+    }
+};
+
+// Squared distances, each eight chains and a tree (docs/numerics.md). Rows of centers lie
+// center_stride values apart, a multiple of 8, with zeros beyond column d.
+template <class T>
+struct DistanceKernels {
+    // out (n_rows, out_stride) = those of rows[i] (of row i where rows is nullptr) to all centers.
+    // Where a row's distances all reach bounds[i] some lesser number that reaches it will do;
+    // bounds may be nullptr.
+    void (*to_all)(const T* x, std::int64_t d, const std::int32_t* rows, std::int64_t n_rows,
+                   const double* centers, std::int64_t center_stride, std::int64_t n_centers,
+                   const double* bounds, double* out, std::int64_t out_stride);
+
+    // out[i] = that of row i to centers[labels[i]], labels == nullptr means 0.
+    void (*to_own)(const T* x, std::int64_t n_rows, std::int64_t d, const double* centers,
+                   std::int64_t center_stride, const std::int32_t* labels, double* out);
+
+    // Raises highest[j] to the bits of the magnitudes of column j.
+    void (*raise_magnitudes)(const T* x, std::int64_t n_rows, std::int64_t d, Bits<T>* highest);
+};
+
+// Passes over float64 values, whatever X's dtype.
+struct ValueKernels {
+    // Adds to (low, high), words of 32 bits, what each of `stride` candidates takes off the
+    // potentials of n rows; marks in lowered[i] the candidates that lower row i: c in bit c, those
+    // from 7 on in bit 7. stride is a multiple of 8 up to kMaxCandidates.
+    void (*add_gains)(const double* distances, std::int64_t n_rows, std::int64_t stride,
+                      const double* potentials, const double* weights, UnitScale scale,
+                      std::int64_t* low, std::int64_t* high, std::uint8_t* lowered);
+
+    // Adds both words of n values, a multiple of 8, to words (2, 8); false where two words are not
+    // enough for some value.
+    bool (*add_words)(const double* values, std::int64_t n, double magic_high, double magic_low,
+                      double* words);
+};
+
 template <class T>
 struct RowKernels {
     TileKernels<T> tiles;
 
     void (*write_record)(const Margins<T>&, const Finding<T>&, const RecordFormat&,
                          std::uint8_t* record);
-    int distance_lanes;  // candidates per panel of `distances`
 
-    // out[i] = squared distance of row i to centers[labels[i]], labels == nullptr means 0.
-    void (*label_distances)(const T* x, std::int64_t n_rows, std::int64_t d, const double* centers,
-                            const std::int32_t* labels, double* out);
-
-    // out (n_rows, n_panels * distance_lanes) = squared distances to all candidates.
-    void (*distances)(const T* x, std::int64_t n_rows, std::int64_t d, const double* panels,
-                      std::int64_t n_panels, double* out);
+    DistanceKernels<T> distance;
 };
 
 struct LaneKernels {
@@ -242,6 +283,7 @@ struct LaneKernels {
     // may_move has room for n_rows rounded up to kFewRows.
     void (*test_few)(const FewTest&, std::int64_t begin, std::int64_t n_rows,
                      std::uint8_t* may_move);
+    ValueKernels values;
 };
 
 template <class T>

@@ -6,13 +6,15 @@
 #if defined(__x86_64__) && defined(__GNUC__)
 
 #pragma GCC target("avx2,fma")
+#include "eight_avx2.h"
 #include "simd_avx2.h"
+// The loops, over those vectors:
 #include "lanes.h"
 
 namespace harpy::kmeans {
 
 const LaneKernels* avx2_lane_kernels() noexcept {
-    static constexpr LaneKernels kernels = make_lane_kernels<32>("avx2");
+    static constexpr LaneKernels kernels = make_lane_kernels("avx2");
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &kernels : nullptr;
 }
 

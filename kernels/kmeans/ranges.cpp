@@ -1,65 +1,75 @@
 // Range of every column, and the first value that is not finite.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <vector>
 
 #include "kmeans.h"
+#include "lane_kernels.h"
 #include "parallel.h"
 
 namespace harpy::kmeans {
 
 namespace {
 
-constexpr std::int64_t kRangeRows = 1024;
+// Narrow rows are read several at once, so that vectors have full lanes.
+constexpr std::int64_t kWideColumns = 256;
 
-// Raises absmax by the block's values; false when one of them is not finite.
+// For data that will be refused: finite magnitudes, and the first other value.
 template <class T>
-bool raise_ranges(const T* x, std::int64_t n_rows, std::int64_t d, T* __restrict absmax) noexcept {
-    bool finite = true;
-    for (std::int64_t i = 0; i < n_rows; ++i) {
-        for (std::int64_t j = 0; j < d; ++j) {
-            const T magnitude = std::fabs(x[i * d + j]);
-            // False for NaN, too: a comparison with it never holds.
-            const bool in_range = magnitude <= std::numeric_limits<T>::max();
-            finite &= in_range;
-            absmax[j] = in_range && magnitude > absmax[j] ? magnitude : absmax[j];
+std::int64_t ranges_of_bad_rows(Matrix<T> x, double* absmax) noexcept {
+    std::int64_t first_bad = -1;
+    std::fill(absmax, absmax + x.n_columns, 0.0);
+    for (std::int64_t i = 0; i < x.n_rows; ++i) {
+        for (std::int64_t j = 0; j < x.n_columns; ++j) {
+            const T value = x.data[i * x.n_columns + j];
+            if (std::isfinite(value)) {
+                absmax[j] = std::max(absmax[j], static_cast<double>(std::fabs(value)));
+            } else if (first_bad < 0) {
+                first_bad = i * x.n_columns + j;
+            }
         }
     }
-    return finite;
-}
-
-template <class T>
-std::int64_t first_not_finite(const T* x, std::int64_t n_values) noexcept {
-    return std::find_if(x, x + n_values, [](T value) { return !std::isfinite(value); }) - x;
+    return first_bad;
 }
 
 }  // namespace
 
 template <class T>
-Status column_ranges(Matrix<T> x, int n_thread, double* absmax, std::int64_t* first_bad) noexcept {
+Status column_ranges(const LaneKernels* lanes, Matrix<T> x, int n_thread, double* absmax,
+                     std::int64_t* first_bad) noexcept {
     return guarded([&]() -> Status {
         const FloatEnvironment environment;
+        const DistanceKernels<T>& kernels = row_kernels<T>(*lanes).distance;
         const std::int64_t d = x.n_columns;
-        n_thread = useful_threads(x.n_rows, kRangeRows, n_thread);
-        std::vector<std::vector<T>> part(n_thread, std::vector<T>(d));
-        std::vector<std::int64_t> bad(n_thread, std::numeric_limits<std::int64_t>::max());
+        const std::int64_t fold = count_blocks(kWideColumns, d), wide = fold * d;
+        // About 256 KiB, and whole wide rows but for the last block.
+        const std::int64_t block_rows = fold * count_blocks(std::int64_t{1} << 16, wide);
+        n_thread = useful_threads(x.n_rows, block_rows, n_thread);
+        std::vector<std::vector<Bits<T>>> part(n_thread, std::vector<Bits<T>>(wide));
         for_row_blocks(
-            x.n_rows, kRangeRows, n_thread, [&](int thread, std::int64_t begin, std::int64_t end) {
+            x.n_rows, block_rows, n_thread, [&](int thread, std::int64_t begin, std::int64_t end) {
                 const T* rows = x.data + begin * d;
-                if (!raise_ranges(rows, end - begin, d, part[thread].data())) {
-                    const std::int64_t at = begin * d + first_not_finite(rows, (end - begin) * d);
-                    bad[thread] = std::min(bad[thread], at);
-                }
+                const std::int64_t n_wide = (end - begin) / fold;
+                kernels.raise_magnitudes(rows, n_wide, wide, part[thread].data());
+                kernels.raise_magnitudes(rows + n_wide * wide, end - begin - n_wide * fold, d,
+                                         part[thread].data());
             });
-        std::fill(absmax, absmax + d, 0.0);
-        for (const std::vector<T>& values : part) {
-            for (std::int64_t j = 0; j < d; ++j) {
-                absmax[j] = std::max(absmax[j], static_cast<double>(values[j]));
+        bool finite = true;
+        for (std::int64_t j = 0; j < d; ++j) {
+            Bits<T> highest = 0;
+            for (const std::vector<Bits<T>>& values : part) {
+                for (std::int64_t at = j; at < wide; at += d) {
+                    highest = std::max(highest, values[at]);
+                }
             }
+            T magnitude;
+            std::memcpy(&magnitude, &highest, sizeof magnitude);
+            finite &= std::isfinite(magnitude);
+            absmax[j] = static_cast<double>(magnitude);
         }
-        const std::int64_t first = *std::min_element(bad.begin(), bad.end());
-        *first_bad = first == std::numeric_limits<std::int64_t>::max() ? -1 : first;
+        *first_bad = finite ? -1 : ranges_of_bad_rows(x, absmax);
         return Status::ok;
     });
 }
@@ -72,7 +82,9 @@ void column_exponents(const double* absmax, std::int64_t n_columns,
     }
 }
 
-template Status column_ranges<float>(Matrix<float>, int, double*, std::int64_t*) noexcept;
-template Status column_ranges<double>(Matrix<double>, int, double*, std::int64_t*) noexcept;
+template Status column_ranges<float>(const LaneKernels*, Matrix<float>, int, double*,
+                                     std::int64_t*) noexcept;
+template Status column_ranges<double>(const LaneKernels*, Matrix<double>, int, double*,
+                                      std::int64_t*) noexcept;
 
 }  // namespace harpy::kmeans

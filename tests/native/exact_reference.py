@@ -42,12 +42,13 @@ def labels(X: np.ndarray, centers: np.ndarray, offset: np.ndarray) -> list[int]:
     return found
 
 
-def chained_squares(differences: np.ndarray) -> np.float64:
-    """Chain of squared float64 values in index order."""
-    total = np.float64(0)
-    for difference in differences:
-        total = fused(difference, difference, total, np.float64)
-    return total
+def squared_norm(differences: np.ndarray) -> np.float64:
+    """Of float64 differences: eight chains over the columns modulo 8, and a tree."""
+    sums = [np.float64(0)] * 8
+    for j, difference in enumerate(differences):
+        sums[j % 8] = fused(difference, difference, sums[j % 8], np.float64)
+    s0, s1, s2, s3, s4, s5, s6, s7 = sums
+    return ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))
 
 
 def exact_mean(values: np.ndarray) -> Fraction:

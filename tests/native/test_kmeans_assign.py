@@ -93,7 +93,6 @@ def test_threads_and_instruction_sets_give_the_same_bits(
                 changed = kmeans.assign(X, centers, offset, labels, n_thread)
                 limbs, counts = kmeans.accumulate(X, labels, len(centers), exponents, n_thread)
                 distances = kmeans.squared_distances(X, centers, labels, n_thread)
-                to_all = kmeans.closest_distances(X, centers, None, n_thread)
                 seen.add(
                     (
                         changed,
@@ -101,7 +100,6 @@ def test_threads_and_instruction_sets_give_the_same_bits(
                         limbs.tobytes(),
                         counts.tobytes(),
                         distances.tobytes(),
-                        to_all.tobytes(),
                         kmeans.transform(X, centers, n_thread).tobytes(),
                         kmeans.exact_sum(distances, n_thread).tobytes(),
                     )

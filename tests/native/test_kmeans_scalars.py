@@ -1,9 +1,9 @@
-"""The exact accumulator is math.fsum, and prefix sums of potentials do not know of shards."""
+"""The exact accumulator is math.fsum."""
 
 from __future__ import annotations
 
-import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -24,6 +24,23 @@ def test_exact_sum_is_fsum(seed: int) -> None:
     assert [total(values, n) for n in (1, 2, 3)] == [expected] * 3
     parts = [kmeans.exact_sum(part) for part in np.array_split(values, 7)]
     assert kmeans.exact_value(sum(parts)) == expected
+
+
+@pytest.mark.parametrize("isa", kmeans.instruction_sets())
+@pytest.mark.parametrize("exponent", [-1074, -1030, -984, -983, -400, 0, 900, 1014, 1015])
+def test_blocks_of_any_range_are_exact(
+    exponent: int, isa: str, use_isa: Callable[[str], None]
+) -> None:
+    use_isa(isa)
+    rng = np.random.default_rng(exponent + 2000)
+    for binades in (1, 38, 39, 40, 60):  # two words reach 39 below the largest
+        values = np.ldexp(rng.uniform(1, 2, 1003), exponent - rng.integers(0, binades, 1003))
+        values[5] = np.ldexp(1.999999999999, exponent)
+        values[::2] *= -1
+        assert total(values) == math.fsum(values), binades
+        if exponent < 1000:  # all of one sign would overflow there
+            values = np.abs(values)
+            assert total(values) == math.fsum(values), binades
 
 
 @pytest.mark.parametrize(
@@ -49,34 +66,3 @@ def test_a_sum_beyond_the_range_is_infinite() -> None:
     largest = np.finfo(float).max
     assert total(np.array([largest, largest])) == math.inf
     assert total(np.array([-largest, -largest])) == -math.inf
-
-
-def test_prefix_search_finds_the_first_row_that_reaches_the_target() -> None:
-    potentials = np.array([0.0, 1.0, 0.0, 2.0, 0.5])
-    exponent = 1
-    unit = 2 ** (61 - exponent)
-    targets = [1, unit, unit + 1, 3 * unit, 3 * unit + 1, int(3.5 * unit), int(3.5 * unit) + 1]
-    found = kmeans.prefix_search(potentials, exponent, kmeans.int_to_limbs(targets))
-    assert found.tolist() == [1, 1, 3, 3, 4, 4, 5]
-
-
-@pytest.mark.parametrize("scale", [1e-320, 1e-150, 1.0, 1e280])
-def test_potential_sums_of_shards_add_up(scale: float) -> None:
-    rng = np.random.default_rng(7)
-    potentials = rng.random((3, 9000)) * scale
-    exponent = int(kmeans.column_exponents(potentials.max(keepdims=True)[0])[0])
-    whole = [kmeans.limbs_to_int(row) for row in kmeans.potential_sums(potentials, exponent, 3)]
-    running = []
-    for a, b in itertools.pairwise([0, 1, 1, 4000, 9000]):
-        part = np.ascontiguousarray(potentials[:, a:b])
-        running.append([kmeans.limbs_to_int(row) for row in kmeans.potential_sums(part, exponent)])
-    assert [sum(column) for column in zip(*running, strict=True)] == whole
-    exact = math.fsum(potentials[0] / scale) * scale
-    measured = whole[0] * 2.0 ** (max(exponent, -1022) - 61) if scale > 1e-300 else None
-    if measured is not None:
-        assert abs(measured - exact) <= 1e-12 * exact
-
-
-def test_values_below_the_quantum_count_nothing() -> None:
-    potentials = np.array([[1.0, 2.0**-62, 0.0]])
-    assert kmeans.limbs_to_int(kmeans.potential_sums(potentials, 0)[0]) == 2**61

@@ -1,0 +1,253 @@
+// The inner loops of passes that measure distances, compiled once per instruction set beside
+// lanes.h and under the same rules.
+//
+// A squared distance is eight fused-multiply-add chains, chain l over the columns j = l mod 8, that
+// are folded in one fixed tree: lanes may run over columns, and vector width cannot change a bit.
+// The target's Eight must have been included before.
+
+#include <cstdint>
+
+#include "lane_kernels.h"
+
+namespace harpy::kmeans {
+namespace {
+
+// Columns between two looks at whether a distance is beyond its bound already.
+constexpr std::int64_t kColumnsPerLook = 256;
+
+// Adds columns [begin, end) of C centers to the sums of R rows; centers are padded with zeros to
+// whole loads.
+template <class T, int R, int C>
+inline void add_columns(const T* const (&row)[R], const double* const (&center)[C],
+                        std::int64_t begin, std::int64_t end, Eight (&sums)[kHeld]) {
+    Eight x[R];
+    const auto add = [&](std::int64_t j) {
+#pragma GCC unroll 8
+        for (int c = 0; c < C; ++c) {
+            const Eight value = Eight::load(center[c] + j);
+#pragma GCC unroll 8
+            for (int r = 0; r < R; ++r) {
+                const Eight difference = x[r] - value;
+                sums[r * C + c] = fused(difference, difference, sums[r * C + c]);
+            }
+        }
+    };
+    std::int64_t j = begin;
+    for (; j + 8 <= end; j += 8) {
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) x[r] = Eight::load(row[r] + j);
+        add(j);
+    }
+    if (j < end) {
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) x[r] = Eight::load_some(row[r] + j, end - j);
+        add(j);
+    }
+}
+
+// Distances of R rows to C centers.
+template <class T, int R, int C>
+inline void distance_tile(const T* const (&row)[R], std::int64_t d,
+                          const double* const (&center)[C], const double (&bound)[R], double* out,
+                          std::int64_t out_stride) {
+    Eight sums[kHeld];
+    double folded[kHeld];
+#pragma GCC unroll 16
+    for (int p = 0; p < kHeld; ++p) sums[p] = Eight::zero();
+    for (std::int64_t begin = 0, end;; begin = end) {
+        end = begin + kColumnsPerLook < d ? begin + kColumnsPerLook : d;
+        add_columns<T, R, C>(row, center, begin, end, sums);
+#pragma GCC unroll 4
+        for (int p = 0; p < R * C; p += kFolded) fold(sums + p, folded + p);
+        if (end == d) break;
+        // Chains of squares and their tree never fall: what is beyond its bound stays there.
+        bool within = false;
+        for (int r = 0; r < R; ++r)
+            for (int c = 0; c < C; ++c) within |= folded[r * C + c] < bound[r];
+        if (!within) break;
+    }
+    for (int r = 0; r < R; ++r)
+        for (int c = 0; c < C; ++c) out[r * out_stride + c] = folded[r * C + c];
+}
+
+// Distances of all listed rows to C centers.
+template <class T, int C>
+void distances_to(const T* x, std::int64_t d, const std::int32_t* rows, std::int64_t n_rows,
+                  const double* centers, std::int64_t center_stride, const double* bounds,
+                  double* out, std::int64_t out_stride) {
+    constexpr int R = kHeld / C < 4 ? kHeld / C : 4;
+    const double* center[C];
+    for (int c = 0; c < C; ++c) center[c] = centers + c * center_stride;
+    const auto row_at = [&](std::int64_t i) { return x + (rows == nullptr ? i : rows[i]) * d; };
+    const auto bound_at = [&](std::int64_t i) {
+        return bounds == nullptr ? __builtin_inf() : bounds[i];
+    };
+    std::int64_t i = 0;
+    for (; i + R <= n_rows; i += R) {
+        const T* row[R];
+        double bound[R];
+        for (int r = 0; r < R; ++r) {
+            row[r] = row_at(i + r);
+            bound[r] = bound_at(i + r);
+        }
+        distance_tile<T, R, C>(row, d, center, bound, out + i * out_stride, out_stride);
+    }
+    for (; i < n_rows; ++i) {
+        distance_tile<T, 1, C>({row_at(i)}, d, center, {bound_at(i)}, out + i * out_stride,
+                               out_stride);
+    }
+}
+
+// The C or fewer centers that are left.
+template <class T, int C>
+void distances_to_last(const T* x, std::int64_t d, const std::int32_t* rows, std::int64_t n_rows,
+                       const double* centers, std::int64_t center_stride, std::int64_t n_centers,
+                       const double* bounds, double* out, std::int64_t out_stride) {
+    if (n_centers == C) {
+        distances_to<T, C>(x, d, rows, n_rows, centers, center_stride, bounds, out, out_stride);
+    } else if constexpr (C > 1) {
+        distances_to_last<T, C - 1>(x, d, rows, n_rows, centers, center_stride, n_centers, bounds,
+                                    out, out_stride);
+    }
+}
+
+template <class T>
+void to_all(const T* x, std::int64_t d, const std::int32_t* rows, std::int64_t n_rows,
+            const double* centers, std::int64_t center_stride, std::int64_t n_centers,
+            const double* bounds, double* out, std::int64_t out_stride) {
+    for (std::int64_t c = 0; c < n_centers; c += kFolded) {
+        const std::int64_t n = n_centers - c < kFolded ? n_centers - c : kFolded;
+        distances_to_last<T, kFolded>(x, d, rows, n_rows, centers + c * center_stride,
+                                      center_stride, n, bounds, out + c, out_stride);
+    }
+}
+
+// Distances of P rows, one below the other, to centers of their own.
+template <class T, int P>
+inline void own_tile(const T* x, std::int64_t d, const double* centers, std::int64_t center_stride,
+                     const std::int32_t* labels, double* out) {
+    const double* center[P];
+    Eight sums[kFolded];
+    double folded[kFolded];
+#pragma GCC unroll 8
+    for (int p = 0; p < kFolded; ++p) sums[p] = Eight::zero();
+    for (int p = 0; p < P; ++p) {
+        center[p] = centers + (labels == nullptr ? 0 : labels[p]) * center_stride;
+    }
+    const auto add = [&](int p, Eight value, std::int64_t j) {
+        const Eight difference = value - Eight::load(center[p] + j);
+        sums[p] = fused(difference, difference, sums[p]);
+    };
+    std::int64_t j = 0;
+    for (; j + 8 <= d; j += 8) {
+#pragma GCC unroll 8
+        for (int p = 0; p < P; ++p) add(p, Eight::load(x + p * d + j), j);
+    }
+    if (j < d) {
+#pragma GCC unroll 8
+        for (int p = 0; p < P; ++p) add(p, Eight::load_some(x + p * d + j, d - j), j);
+    }
+    fold(sums, folded);
+    for (int p = 0; p < P; ++p) out[p] = folded[p];
+}
+
+template <class T>
+void to_own(const T* x, std::int64_t n_rows, std::int64_t d, const double* centers,
+            std::int64_t center_stride, const std::int32_t* labels, double* out) {
+    const auto labels_at = [&](std::int64_t i) { return labels == nullptr ? nullptr : labels + i; };
+    std::int64_t i = 0;
+    for (; i + kFolded <= n_rows; i += kFolded) {
+        own_tile<T, kFolded>(x + i * d, d, centers, center_stride, labels_at(i), out + i);
+    }
+    for (; i < n_rows; ++i) {
+        own_tile<T, 1>(x + i * d, d, centers, center_stride, labels_at(i), out + i);
+    }
+}
+
+// What each candidate would take off the potentials of n rows: `distances` (n, stride) against
+// `potentials`, both times the row's weight, in truncated units of 1 / (first * second). Adds to
+// the gains' low 32 bits and the bits above them, and marks in `lowered` who lowers the row:
+// candidate c in bit c, those from 7 on share the last.
+void add_gains(const double* distances, std::int64_t n_rows, std::int64_t stride,
+               const double* potentials, const double* weights, UnitScale scale, std::int64_t* low,
+               std::int64_t* high, std::uint8_t* lowered) {
+    for (std::int64_t i = 0; i < n_rows; ++i) {
+        const double potential = potentials[i], weight = weights[i];
+        const double* distance = distances + i * stride;
+        const std::int64_t units = scale(weight * potential);
+        std::uint32_t marks = 0;
+        for (std::int64_t c = 0; c < stride; c += 8) {
+            std::uint32_t lower = 0;
+            for (int l = 0; l < 8; ++l) lower |= (distance[c + l] < potential ? 1u : 0u) << l;
+            if (lower == 0) continue;
+#pragma omp simd
+            for (int l = 0; l < 8; ++l) {
+                // A distance beyond the potential may be beyond the integers, too.
+                const double least = distance[c + l] < potential ? distance[c + l] : potential;
+                const std::int64_t gain = units - scale(weight * least);
+                low[c + l] += gain & 0xffffffff;
+                high[c + l] += gain >> 32;
+            }
+            marks |= lower << c;
+        }
+        lowered[i] = static_cast<std::uint8_t>((marks & 0x7f) | (marks >> 7 != 0 ? 0x80 : 0));
+    }
+}
+
+// The bits of a magnitude: integers in the order of the magnitudes, NaN above infinity.
+template <class T>
+inline Bits<T> magnitude_bits(T value) {
+    Bits<T> bits;
+    __builtin_memcpy(&bits, &value, sizeof bits);
+    return bits & static_cast<Bits<T>>(~(Bits<T>{1} << (8 * sizeof(T) - 1)));
+}
+
+// Raises highest[j] to the magnitude of every row's column j. Integers see subnormals whatever the
+// environment, and vectorise.
+template <class T>
+void raise_magnitudes(const T* __restrict x, std::int64_t n_rows, std::int64_t d,
+                      Bits<T>* __restrict highest) {
+    const auto higher = [](Bits<T> a, Bits<T> b) { return a > b ? a : b; };
+    std::int64_t i = 0;
+    for (; i + 4 <= n_rows; i += 4, x += 4 * d) {
+#pragma omp simd
+        for (std::int64_t j = 0; j < d; ++j) {
+            const Bits<T> a = higher(magnitude_bits(x[j]), magnitude_bits(x[d + j]));
+            const Bits<T> b = higher(magnitude_bits(x[2 * d + j]), magnitude_bits(x[3 * d + j]));
+            highest[j] = higher(highest[j], higher(a, b));
+        }
+    }
+    for (; i < n_rows; ++i, x += d) {
+#pragma omp simd
+        for (std::int64_t j = 0; j < d; ++j) highest[j] = higher(highest[j], magnitude_bits(x[j]));
+    }
+}
+
+// Splits n values, a multiple of 8, by two magic numbers and adds each word lane by lane to
+// words (2, 8); false where a value is more than two words.
+bool add_words(const double* __restrict values, std::int64_t n, double magic_high, double magic_low,
+               double* __restrict words) {
+    std::int64_t rest[8] = {};
+    for (std::int64_t i = 0; i < n; i += 8) {
+#pragma omp simd
+        for (int l = 0; l < 8; ++l) {
+            const double value = values[i + l];
+            const double high = (value + magic_high) - magic_high;
+            const double low = ((value - high) + magic_low) - magic_low;
+            words[l] += high;
+            words[8 + l] += low;
+            rest[l] |= magnitude_bits(value - high - low);
+        }
+    }
+    std::int64_t any = 0;
+    for (int l = 0; l < 8; ++l) any |= rest[l];
+    return any == 0;
+}
+
+template <class T>
+constexpr DistanceKernels<T> make_distance_kernels() {
+    return DistanceKernels<T>{to_all<T>, to_own<T>, raise_magnitudes<T>};
+}
+
+}  // namespace
+}  // namespace harpy::kmeans

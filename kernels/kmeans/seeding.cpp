@@ -1,0 +1,293 @@
+// Greedy k-means++ over one worker's rows: what each candidate would gain, keeping one of them, and
+// the exact running sums by which the next are drawn. All sums are integers: no order matters.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "exact_sums.h"
+#include "kmeans.h"
+#include "lane_kernels.h"
+#include "padded_centers.h"
+#include "parallel.h"
+
+namespace harpy::kmeans {
+
+namespace {
+
+// Rows looked through at a time, and measured at a time.
+constexpr std::int64_t kScanRows = 1024;
+constexpr std::int64_t kBatchRows = 64;
+// Below this squared distance underflow could spoil the relative error that pruning counts on.
+constexpr double kLeastReach = 0x1p-900;
+
+struct Units {
+    explicit Units(const Potentials& potentials) noexcept {
+        const int power = 61 - std::max(potentials.exponent, kLeastExponent);
+        scale = {std::ldexp(1.0, power / 2), std::ldexp(1.0, power - power / 2)};
+        top = std::ldexp(1.0, potentials.exponent);
+    }
+    static constexpr int kLeastExponent = -1022;
+    UnitScale scale;
+    double top;  // the least potential of the largest one's exponent
+};
+
+// One thread's share of Potentials' total and n_top.
+struct alignas(kCacheLine) Sum {
+    Wide total = 0;
+    std::int64_t n_top = 0;
+};
+
+double weight_of(const Potentials& potentials, std::int64_t row) noexcept {
+    return potentials.weights == nullptr ? 1.0 : potentials.weights[row];
+}
+
+double weighted(const Potentials& potentials, std::int64_t row) noexcept {
+    return weight_of(potentials, row) * potentials.values[row];
+}
+
+// reach[a]: no candidate lowers a row whose closest center is a and whose potential is at most
+// this. docs/numerics.md has the proof.
+template <class T>
+std::vector<double> measure_reach(const LaneKernels* lanes, Matrix<T> centers,
+                                  const PaddedCenters& candidates, std::int64_t n_candidates,
+                                  int n_thread) {
+    const double slack = 1.0 + std::ldexp(static_cast<double>(centers.n_columns + 16), -50);
+    std::vector<double> reach(centers.n_rows);
+    for_row_blocks(centers.n_rows, kBatchRows, useful_threads(centers.n_rows, kBatchRows, n_thread),
+                   [&](int, std::int64_t begin, std::int64_t end) {
+                       double squares[kBatchRows * kMaxCandidates];
+                       row_kernels<T>(*lanes).distance.to_all(
+                           centers.data + begin * centers.n_columns, centers.n_columns, nullptr,
+                           end - begin, candidates.data(), candidates.stride(), n_candidates,
+                           nullptr, squares, kMaxCandidates);
+                       for (std::int64_t a = begin; a < end; ++a) {
+                           const double* square = squares + (a - begin) * kMaxCandidates;
+                           const double least = *std::min_element(square, square + n_candidates);
+                           reach[a] = least < kLeastReach ? 0.0 : least / (4.0 * slack);
+                       }
+                   });
+    return reach;
+}
+
+}  // namespace
+
+template <class T>
+Status start_potentials(const LaneKernels* lanes, Matrix<T> x, Matrix<T> center, int n_thread,
+                        Potentials* potentials) noexcept {
+    return guarded([&]() -> Status {
+        const FloatEnvironment environment;
+        const PaddedCenters padded(center);
+        for_row_blocks(x.n_rows, kPotentialRows, useful_threads(x.n_rows, kPotentialRows, n_thread),
+                       [&](int, std::int64_t begin, std::int64_t end) {
+                           row_kernels<T>(*lanes).distance.to_own(
+                               x.data + begin * x.n_columns, end - begin, x.n_columns,
+                               padded.data(), padded.stride(), nullptr, potentials->values + begin);
+                           std::fill(potentials->closest + begin, potentials->closest + end, 0);
+                       });
+        return Status::ok;
+    });
+}
+
+Status largest_potential(const Potentials& potentials, int n_thread, double* largest) noexcept {
+    return guarded([&]() -> Status {
+        n_thread = useful_threads(potentials.n_rows, kPotentialRows, n_thread);
+        std::vector<double> parts(n_thread);
+        for_row_blocks(potentials.n_rows, kPotentialRows, n_thread,
+                       [&](int thread, std::int64_t begin, std::int64_t end) {
+                           double most = parts[thread];
+                           for (std::int64_t i = begin; i < end; ++i) {
+                               most = std::max(most, weighted(potentials, i));
+                           }
+                           parts[thread] = most;
+                       });
+        *largest = *std::max_element(parts.begin(), parts.end());
+        return Status::ok;
+    });
+}
+
+Status quantise_potentials(int exponent, int n_thread, Potentials* potentials) noexcept {
+    return guarded([&]() -> Status {
+        const FloatEnvironment environment;
+        potentials->exponent = exponent;
+        const Units units(*potentials);
+        n_thread = useful_threads(potentials->n_rows, kPotentialRows, n_thread);
+        std::vector<Sum> sums(n_thread);
+        for_row_blocks(
+            potentials->n_rows, kPotentialRows, n_thread,
+            [&](int thread, std::int64_t begin, std::int64_t end) {
+                Wide block = 0;
+                for (std::int64_t i = begin; i < end; ++i) {
+                    const double value = weighted(*potentials, i);
+                    block += units.scale(value);
+                    sums[thread].n_top += value >= units.top;
+                }
+                store_limbs(block, potentials->block_sums + kSumLimbs * (begin / kPotentialRows));
+                sums[thread].total += block;
+            });
+        Wide total = 0;
+        potentials->n_top = 0;
+        for (const Sum& sum : sums) {
+            total += sum.total;
+            potentials->n_top += sum.n_top;
+        }
+        store_limbs(total, potentials->total);
+        return Status::ok;
+    });
+}
+
+template <class T>
+Status candidate_gains(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers,
+                       Matrix<T> candidates, int n_thread, const Potentials& potentials,
+                       std::int64_t* limbs) noexcept {
+    return guarded([&]() -> Status {
+        if (candidates.n_rows > kMaxCandidates) return Status::too_large;
+        const FloatEnvironment environment;
+        const std::int64_t d = x.n_columns, n_candidates = candidates.n_rows;
+        const std::int64_t stride = 8 * count_blocks(n_candidates, 8);
+        const PaddedCenters padded(candidates);
+        const Units units(potentials);
+        // Measuring the centers must not cost what it may save.
+        const std::vector<double> reach =
+            centers.n_rows <= x.n_rows / 4
+                ? measure_reach(lanes, centers, padded, n_candidates, n_thread)
+                : std::vector<double>(centers.n_rows);
+
+        struct alignas(kCacheLine) Part {
+            double distances[kBatchRows * kMaxCandidates];
+            std::int64_t low[kMaxCandidates] = {}, high[kMaxCandidates] = {};
+        };
+        n_thread = useful_threads(x.n_rows, kScanRows, n_thread);
+        std::vector<Part> parts(n_thread);
+        for (Part& part : parts) {
+            // Candidates that only fill up the stride gain nothing.
+            std::fill_n(part.distances, kBatchRows * stride,
+                        std::numeric_limits<double>::infinity());
+        }
+        const auto add_batch = [&](Part& part, const T* block, std::int64_t begin,
+                                   const std::int32_t* rows, std::int64_t n) {
+            double values[kBatchRows], weights[kBatchRows];
+            std::uint8_t lowered[kBatchRows];
+            for (std::int64_t i = 0; i < n; ++i) {
+                values[i] = potentials.values[begin + rows[i]];
+                weights[i] = weight_of(potentials, begin + rows[i]);
+            }
+            row_kernels<T>(*lanes).distance.to_all(block, d, rows, n, padded.data(),
+                                                   padded.stride(), n_candidates, values,
+                                                   part.distances, stride);
+            lanes->values.add_gains(part.distances, n, stride, values, weights, units.scale,
+                                    part.low, part.high, lowered);
+            for (std::int64_t i = 0; i < n; ++i) potentials.lowered[begin + rows[i]] = lowered[i];
+        };
+        for_row_blocks(x.n_rows, kScanRows, n_thread,
+                       [&](int thread, std::int64_t begin, std::int64_t end) {
+                           std::int32_t rows[kScanRows];
+                           std::int64_t n = 0;
+                           for (std::int64_t i = begin; i < end; ++i) {
+                               rows[n] = static_cast<std::int32_t>(i - begin);
+                               n += potentials.values[i] > reach[potentials.closest[i]];
+                           }
+                           std::fill(potentials.lowered + begin, potentials.lowered + end, 0);
+                           for (std::int64_t i = 0; i < n; i += kBatchRows) {
+                               add_batch(parts[thread], x.data + begin * d, begin, rows + i,
+                                         std::min(kBatchRows, n - i));
+                           }
+                       });
+        for (std::int64_t c = 0; c < n_candidates; ++c) {
+            Wide gain = 0;
+            for (const Part& part : parts) {
+                gain += Wide{part.high[c]} * (Wide{1} << 32) + Wide{part.low[c]};
+            }
+            store_limbs(gain, limbs + kSumLimbs * c);
+        }
+        return Status::ok;
+    });
+}
+
+template <class T>
+Status keep_candidate(const LaneKernels* lanes, Matrix<T> x, Matrix<T> candidate, int index,
+                      std::int32_t center, int n_thread, Potentials* potentials) noexcept {
+    return guarded([&]() -> Status {
+        const FloatEnvironment environment;
+        const std::int64_t d = x.n_columns;
+        const PaddedCenters padded(candidate);
+        const Units units(*potentials);
+        const int mark = 1 << std::min(index, 7);
+        n_thread = useful_threads(x.n_rows, kScanRows, n_thread);
+        std::vector<Sum> falls(n_thread);
+        for_row_blocks(
+            x.n_rows, kScanRows, n_thread, [&](int thread, std::int64_t begin, std::int64_t end) {
+                std::int32_t rows[kScanRows];
+                double distances[kScanRows];
+                std::int64_t n = 0;
+                for (std::int64_t i = begin; i < end; ++i) {
+                    rows[n] = static_cast<std::int32_t>(i - begin);
+                    n += (potentials->lowered[i] & mark) != 0;
+                }
+                if (n == 0) return;
+                row_kernels<T>(*lanes).distance.to_all(x.data + begin * d, d, rows, n,
+                                                       padded.data(), padded.stride(), 1, nullptr,
+                                                       distances, 1);
+                const auto lower = [&](std::int64_t i, double distance) -> Wide {
+                    if (distance >= potentials->values[i]) return 0;  // the mark was another's
+                    const double before = weighted(*potentials, i);
+                    potentials->values[i] = distance;
+                    potentials->closest[i] = center;
+                    const double after = weighted(*potentials, i);
+                    falls[thread].n_top += before >= units.top && after < units.top;
+                    return units.scale(before) - units.scale(after);
+                };
+                for (std::int64_t at = 0; at < n;) {
+                    const std::int64_t block = (begin + rows[at]) / kPotentialRows;
+                    Wide gain = 0;
+                    for (; at < n && (begin + rows[at]) / kPotentialRows == block; ++at) {
+                        gain += lower(begin + rows[at], distances[at]);
+                    }
+                    std::int64_t* sum = potentials->block_sums + kSumLimbs * block;
+                    store_limbs(load_limbs(sum) - gain, sum);
+                    falls[thread].total += gain;
+                }
+            });
+        Wide total = load_limbs(potentials->total);
+        for (const Sum& fall : falls) {
+            total -= fall.total;
+            potentials->n_top -= fall.n_top;
+        }
+        store_limbs(total, potentials->total);
+        return Status::ok;
+    });
+}
+
+Status prefix_search(const Potentials& potentials, const std::int64_t* target_limbs,
+                     std::int64_t n_targets, std::int64_t* found) noexcept {
+    const FloatEnvironment environment;
+    const Units units(potentials);
+    const auto target = [&](std::int64_t t) { return load_limbs(target_limbs + kSumLimbs * t); };
+    Wide running = 0;
+    std::int64_t next = 0;
+    for (std::int64_t b = 0; b * kPotentialRows < potentials.n_rows && next < n_targets; ++b) {
+        const Wide after = running + load_limbs(potentials.block_sums + kSumLimbs * b);
+        const std::int64_t end = std::min(potentials.n_rows, (b + 1) * kPotentialRows);
+        for (std::int64_t i = b * kPotentialRows;
+             i < end && next < n_targets && target(next) <= after; ++i) {
+            running += units.scale(weighted(potentials, i));
+            while (next < n_targets && running >= target(next)) found[next++] = i;
+        }
+        running = after;
+    }
+    std::fill(found + next, found + n_targets, potentials.n_rows);
+    return Status::ok;
+}
+
+#define HARPY_INSTANTIATE(T)                                                                       \
+    template Status start_potentials<T>(const LaneKernels*, Matrix<T>, Matrix<T>, int,             \
+                                        Potentials*) noexcept;                                     \
+    template Status candidate_gains<T>(const LaneKernels*, Matrix<T>, Matrix<T>, Matrix<T>, int,   \
+                                       const Potentials&, std::int64_t*) noexcept;                 \
+    template Status keep_candidate<T>(const LaneKernels*, Matrix<T>, Matrix<T>, int, std::int32_t, \
+                                      int, Potentials*) noexcept;
+HARPY_INSTANTIATE(float)
+HARPY_INSTANTIATE(double)
+#undef HARPY_INSTANTIATE
+
+}  // namespace harpy::kmeans
