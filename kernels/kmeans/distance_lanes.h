@@ -15,6 +15,20 @@ namespace {
 // Columns between two looks at whether a distance is beyond its bound already.
 constexpr std::int64_t kColumnsPerLook = 256;
 
+// Bytes between a row that is measured and one that is fetched meanwhile, about what memory
+// delivers within its own latency. Of a very long row the first lines set the hardware going.
+constexpr std::int64_t kBytesAhead = 4096;
+constexpr std::int64_t kBytesFetched = 4096;
+
+template <class T>
+inline void fetch(const T* row, std::int64_t d) {
+    const std::int64_t bytes = d * static_cast<std::int64_t>(sizeof(T));
+    const char* line = reinterpret_cast<const char*>(row);
+    for (std::int64_t at = 0; at < bytes && at < kBytesFetched; at += 64) {
+        __builtin_prefetch(line + at);
+    }
+}
+
 // Adds columns [begin, end) of C centers to the sums of R rows; centers are padded with zeros to
 // whole loads.
 template <class T, int R, int C>
@@ -82,11 +96,14 @@ void distances_to(const T* x, std::int64_t d, const std::int32_t* rows, std::int
     const auto bound_at = [&](std::int64_t i) {
         return bounds == nullptr ? __builtin_inf() : bounds[i];
     };
+    const std::int64_t row_bytes = d * static_cast<std::int64_t>(sizeof(T));
+    const std::int64_t ahead = R + kBytesAhead / (row_bytes + 1);
     std::int64_t i = 0;
     for (; i + R <= n_rows; i += R) {
         const T* row[R];
         double bound[R];
         for (int r = 0; r < R; ++r) {
+            if (i + r + ahead < n_rows) fetch(row_at(i + r + ahead), d);
             row[r] = row_at(i + r);
             bound[r] = bound_at(i + r);
         }

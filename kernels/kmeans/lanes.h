@@ -22,8 +22,11 @@ constexpr RowKernels<typename S::Scalar> make_row_kernels() {
 }
 
 constexpr LaneKernels make_lane_kernels(const char* name) {
-    return LaneKernels{name, make_row_kernels<SimdFloat>(), make_row_kernels<SimdDouble>(),
-                       test_bounds, groups_in_reach, test_few, ValueKernels{add_gains, add_words}};
+    return LaneKernels{name,
+                       make_row_kernels<SimdFloat>(),
+                       make_row_kernels<SimdDouble>(),
+                       test_bounds,
+                       groups_in_reach, test_few, ValueKernels{add_gains, add_words}};
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ namespace {
 
 // Rows looked through at a time, and measured at a time.
 constexpr std::int64_t kScanRows = 1024;
-constexpr std::int64_t kBatchRows = 64;
+constexpr std::int64_t kBatchRows = 256;
 // Below this squared distance underflow could spoil the relative error that pruning counts on.
 constexpr double kLeastReach = 0x1p-900;
 
