@@ -29,6 +29,11 @@ inline void fetch(const T* row, std::int64_t d) {
     }
 }
 
+// Sums that a row of C distances takes: a whole fold rather than more than half of one, so that
+// they are stored at once.
+template <int C>
+constexpr int kRowSums = C > kFolded / 2 ? kFolded : C;
+
 // Adds columns [begin, end) of C centers to the sums of R rows; centers are padded with zeros to
 // whole loads.
 template <class T, int R, int C>
@@ -42,7 +47,8 @@ inline void add_columns(const T* const (&row)[R], const double* const (&center)[
 #pragma GCC unroll 8
             for (int r = 0; r < R; ++r) {
                 const Eight difference = x[r] - value;
-                sums[r * C + c] = fused(difference, difference, sums[r * C + c]);
+                Eight& sum = sums[r * kRowSums<C> + c];
+                sum = fused(difference, difference, sum);
             }
         }
     };
@@ -72,16 +78,18 @@ inline void distance_tile(const T* const (&row)[R], std::int64_t d,
         end = begin + kColumnsPerLook < d ? begin + kColumnsPerLook : d;
         add_columns<T, R, C>(row, center, begin, end, sums);
 #pragma GCC unroll 4
-        for (int p = 0; p < R * C; p += kFolded) fold(sums + p, folded + p);
+        for (int p = 0; p < R * kRowSums<C>; p += kFolded) fold(sums + p, folded + p);
         if (end == d) break;
         // Chains of squares and their tree never fall: what is beyond its bound stays there.
         bool within = false;
         for (int r = 0; r < R; ++r)
-            for (int c = 0; c < C; ++c) within |= folded[r * C + c] < bound[r];
+            for (int c = 0; c < C; ++c) within |= folded[r * kRowSums<C> + c] < bound[r];
         if (!within) break;
     }
     for (int r = 0; r < R; ++r)
-        for (int c = 0; c < C; ++c) out[r * out_stride + c] = folded[r * C + c];
+        for (int c = 0; c < kRowSums<C>; ++c) {
+            out[r * out_stride + c] = folded[r * kRowSums<C> + c];
+        }
 }
 
 // Distances of all listed rows to C centers.
@@ -89,7 +97,7 @@ template <class T, int C>
 void distances_to(const T* x, std::int64_t d, const std::int32_t* rows, std::int64_t n_rows,
                   const double* centers, std::int64_t center_stride, const double* bounds,
                   double* out, std::int64_t out_stride) {
-    constexpr int R = kHeld / C < 4 ? kHeld / C : 4;
+    constexpr int R = kHeld / kRowSums<C> < 4 ? kHeld / kRowSums<C> : 4;
     const double* center[C];
     for (int c = 0; c < C; ++c) center[c] = centers + c * center_stride;
     const auto row_at = [&](std::int64_t i) { return x + (rows == nullptr ? i : rows[i]) * d; };
@@ -185,17 +193,17 @@ void to_own(const T* x, std::int64_t n_rows, std::int64_t d, const double* cente
 // `potentials`, both times the row's weight, in truncated units of 1 / (first * second). Adds to
 // the gains' low 32 bits and the bits above them, and marks in `lowered` who lowers the row:
 // candidate c in bit c, those from 7 on share the last.
-void add_gains(const double* distances, std::int64_t n_rows, std::int64_t stride,
+void add_gains(const double* distances, std::int64_t n_rows, std::int64_t stride, int n_candidates,
                const double* potentials, const double* weights, UnitScale scale, std::int64_t* low,
                std::int64_t* high, std::uint8_t* lowered) {
+    const std::uint32_t candidates = (1u << n_candidates) - 1;
     for (std::int64_t i = 0; i < n_rows; ++i) {
         const double potential = potentials[i], weight = weights[i];
         const double* distance = distances + i * stride;
         const std::int64_t units = scale(weight * potential);
         std::uint32_t marks = 0;
-        for (std::int64_t c = 0; c < stride; c += 8) {
-            std::uint32_t lower = 0;
-            for (int l = 0; l < 8; ++l) lower |= (distance[c + l] < potential ? 1u : 0u) << l;
+        for (int c = 0; c < n_candidates; c += 8) {
+            const std::uint32_t lower = below(distance + c, potential) & (candidates >> c);
             if (lower == 0) continue;
 #pragma omp simd
             for (int l = 0; l < 8; ++l) {

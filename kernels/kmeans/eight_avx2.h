@@ -38,6 +38,14 @@ inline Eight fused(Eight a, Eight b, Eight c) {
     return {_mm256_fmadd_pd(a.low, b.low, c.low), _mm256_fmadd_pd(a.high, b.high, c.high)};
 }
 
+inline unsigned below(const double* values, double bound) {
+    const auto half = [&](int at) {
+        return static_cast<unsigned>(_mm256_movemask_pd(
+            _mm256_cmp_pd(_mm256_loadu_pd(values + at), _mm256_set1_pd(bound), _CMP_LT_OQ)));
+    };
+    return half(0) | half(4) << 4;
+}
+
 inline void fold(const Eight* sums, double* out) {
     const auto halves = [&](int i, int j) {
         const __m256d a = _mm256_add_pd(sums[i].low, sums[i].high);

@@ -35,6 +35,10 @@ inline Eight fused(Eight a, Eight b, Eight c) {
     return {_mm512_fmadd_pd(a.lanes, b.lanes, c.lanes)};
 }
 
+inline unsigned below(const double* values, double bound) {
+    return _mm512_cmp_pd_mask(_mm512_loadu_pd(values), _mm512_set1_pd(bound), _CMP_LT_OQ);
+}
+
 inline void fold(const Eight* sums, double* out) {
     // Halves of a vector, then quarters, then the two values of each quarter: even and odd sums
     // meet in the order in which the last step interleaves them.

@@ -37,6 +37,13 @@ inline Eight fused(Eight a, Eight b, Eight c) {
     return c;
 }
 
+// Bit l: the l-th of eight values is less than the bound.
+inline unsigned below(const double* values, double bound) {
+    unsigned bits = 0;
+    for (int l = 0; l < 8; ++l) bits |= static_cast<unsigned>(values[l] < bound) << l;
+    return bits;
+}
+
 // out[i] = ((s0+s4)+(s2+s6))+((s1+s5)+(s3+s7)) of the lanes s of sums[i].
 inline void fold(const Eight* sums, double* out) {
     for (int i = 0; i < kFolded; ++i) {

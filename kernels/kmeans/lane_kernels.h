@@ -229,7 +229,8 @@ template <class T>
 struct DistanceKernels {
     // out (n_rows, out_stride) = those of rows[i] (of row i where rows is nullptr) to all centers.
     // Where a row's distances all reach bounds[i] some lesser number that reaches it will do;
-    // bounds may be nullptr.
+    // bounds may be nullptr. out_stride is a multiple of 8: what lies beyond the last center of a
+    // row is overwritten.
     void (*to_all)(const T* x, std::int64_t d, const std::int32_t* rows, std::int64_t n_rows,
                    const double* centers, std::int64_t center_stride, std::int64_t n_centers,
                    const double* bounds, double* out, std::int64_t out_stride);
@@ -244,12 +245,13 @@ struct DistanceKernels {
 
 // Passes over float64 values, whatever X's dtype.
 struct ValueKernels {
-    // Adds to (low, high), words of 32 bits, what each of `stride` candidates takes off the
+    // Adds to (low, high), words of 32 bits, what each of n_candidates takes off the
     // potentials of n rows; marks in lowered[i] the candidates that lower row i: c in bit c, those
-    // from 7 on in bit 7. stride is a multiple of 8 up to kMaxCandidates.
+    // from 7 on in bit 7. stride is a multiple of 8; so many of low and high are written.
     void (*add_gains)(const double* distances, std::int64_t n_rows, std::int64_t stride,
-                      const double* potentials, const double* weights, UnitScale scale,
-                      std::int64_t* low, std::int64_t* high, std::uint8_t* lowered);
+                      int n_candidates, const double* potentials, const double* weights,
+                      UnitScale scale, std::int64_t* low, std::int64_t* high,
+                      std::uint8_t* lowered);
 
     // Adds both words of n values, a multiple of 8, to words (2, 8); false where two words are not
     // enough for some value.

@@ -2,7 +2,6 @@
 // the exact running sums by which the next are drawn. All sums are integers: no order matters.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "exact_sums.h"
@@ -159,11 +158,6 @@ Status candidate_gains(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers,
         };
         n_thread = useful_threads(x.n_rows, kScanRows, n_thread);
         std::vector<Part> parts(n_thread);
-        for (Part& part : parts) {
-            // Candidates that only fill up the stride gain nothing.
-            std::fill_n(part.distances, kBatchRows * stride,
-                        std::numeric_limits<double>::infinity());
-        }
         const auto add_batch = [&](Part& part, const T* block, std::int64_t begin,
                                    const std::int32_t* rows, std::int64_t n) {
             double values[kBatchRows], weights[kBatchRows];
@@ -175,8 +169,8 @@ Status candidate_gains(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers,
             row_kernels<T>(*lanes).distance.to_all(block, d, rows, n, padded.data(),
                                                    padded.stride(), n_candidates, values,
                                                    part.distances, stride);
-            lanes->values.add_gains(part.distances, n, stride, values, weights, units.scale,
-                                    part.low, part.high, lowered);
+            lanes->values.add_gains(part.distances, n, stride, static_cast<int>(n_candidates),
+                                    values, weights, units.scale, part.low, part.high, lowered);
             for (std::int64_t i = 0; i < n; ++i) potentials.lowered[begin + rows[i]] = lowered[i];
         };
         for_row_blocks(x.n_rows, kScanRows, n_thread,
@@ -218,7 +212,7 @@ Status keep_candidate(const LaneKernels* lanes, Matrix<T> x, Matrix<T> candidate
         for_row_blocks(
             x.n_rows, kScanRows, n_thread, [&](int thread, std::int64_t begin, std::int64_t end) {
                 std::int32_t rows[kScanRows];
-                double distances[kScanRows];
+                double distances[8 * kScanRows];
                 std::int64_t n = 0;
                 for (std::int64_t i = begin; i < end; ++i) {
                     rows[n] = static_cast<std::int32_t>(i - begin);
@@ -227,7 +221,7 @@ Status keep_candidate(const LaneKernels* lanes, Matrix<T> x, Matrix<T> candidate
                 if (n == 0) return;
                 row_kernels<T>(*lanes).distance.to_all(x.data + begin * d, d, rows, n,
                                                        padded.data(), padded.stride(), 1, nullptr,
-                                                       distances, 1);
+                                                       distances, 8);
                 const auto lower = [&](std::int64_t i, double distance) -> Wide {
                     if (distance >= potentials->values[i]) return 0;  // the mark was another's
                     const double before = weighted(*potentials, i);
@@ -241,7 +235,7 @@ Status keep_candidate(const LaneKernels* lanes, Matrix<T> x, Matrix<T> candidate
                     const std::int64_t block = (begin + rows[at]) / kPotentialRows;
                     Wide gain = 0;
                     for (; at < n && (begin + rows[at]) / kPotentialRows == block; ++at) {
-                        gain += lower(begin + rows[at], distances[at]);
+                        gain += lower(begin + rows[at], distances[8 * at]);
                     }
                     std::int64_t* sum = potentials->block_sums + kSumLimbs * block;
                     store_limbs(load_limbs(sum) - gain, sum);
