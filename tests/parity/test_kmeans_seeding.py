@@ -46,7 +46,7 @@ def seeded(
     X: np.ndarray, n_clusters: int, seed: int, splits: tuple[int, ...], n: int
 ) -> np.ndarray:
     def program(ctx: Any) -> np.ndarray:
-        shard = load_shard(ctx, n_clusters, None)
+        shard = load_shard(ctx, n_clusters, None, None)
         return seed_centers(shard, "k-means++", n_clusters, np.random.RandomState(seed))
 
     values = run_gang(program, X, {}, splits=splits, n_thread=n).values
