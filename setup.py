@@ -40,7 +40,7 @@ def extension(name: str) -> Extension:
     return Extension(
         f"harpy.kernels.{name}._{name}",
         [f"kernels/{name}/_{name}.pyx", *sources],
-        depends=files(f"kernels/{name}", "*.h"),
+        depends=[*files(f"kernels/{name}", "*.h"), *files(f"kernels/{name}", "*.pxi")],
         include_dirs=[np.get_include(), f"kernels/{name}"],
         extra_compile_args=flags + os.environ.get("HARPY_CXXFLAGS", "").split(),
         extra_link_args=["-pthread", *os.environ.get("HARPY_CXXFLAGS", "").split()],

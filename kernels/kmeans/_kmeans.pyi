@@ -153,3 +153,64 @@ class Potentials:
 
     def keep(self, candidates: NDArray, index: int) -> None:
         """Make one of the candidates of the last `gains` the next center."""
+
+# Rows in compressed sparse row form: values and their pattern. sparse.py is the face to use; what
+# these do is documented there and in sparse.h.
+
+class CsrPattern:
+    """Where the values of sparse rows are, checked: columns strictly ascending within each row."""
+
+    shape: tuple[int, int]
+    n_values: int
+    def __init__(
+        self, indices: NDArray[np.int32], indptr: NDArray[np.int64], n_columns: int
+    ) -> None: ...
+
+def sparse_column_ranges(
+    values: NDArray[_F], pattern: CsrPattern, n_thread: int = 1
+) -> tuple[NDArray[np.float64], tuple[int, int] | None]: ...
+def sparse_assign(
+    values: NDArray[_F],
+    pattern: CsrPattern,
+    centers: NDArray[_F],
+    labels: NDArray[np.int32],
+    scores: NDArray[_F] | None,
+    moved: NDArray[np.uint8] | None,
+    n_thread: int = 1,
+) -> int:
+    """With `moved` only what centers that moved since the last call can change is computed;
+    `labels` and `scores` hold the last call's results, and get the new ones."""
+
+def moved_rows(before: NDArray[_F], after: NDArray[_F]) -> NDArray[np.uint8]:
+    """1 where a row is not bitwise the same."""
+
+def sparse_move(
+    values: NDArray[_F],
+    pattern: CsrPattern,
+    before: NDArray[np.int32],
+    after: NDArray[np.int32],
+    exponents: NDArray[np.int32],
+    limbs: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    n_thread: int = 1,
+) -> None:
+    """Take rows whose label changed out of the sums of the one before (-1: none), add them to the
+    other's."""
+
+def sparse_squared_distances(
+    values: NDArray[_F],
+    pattern: CsrPattern,
+    centers: NDArray[np.floating],
+    labels: NDArray[np.int32] | None,
+    n_thread: int = 1,
+) -> NDArray[np.float64]: ...
+def sparse_closest_distances(
+    values: NDArray[_F],
+    pattern: CsrPattern,
+    candidates: NDArray[np.floating],
+    closest: NDArray[np.float64] | None,
+    n_thread: int = 1,
+) -> NDArray[np.float64]: ...
+def sparse_transform(
+    values: NDArray[_F], pattern: CsrPattern, centers: NDArray[np.floating], n_thread: int = 1
+) -> NDArray[_F]: ...

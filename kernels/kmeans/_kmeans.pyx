@@ -635,3 +635,6 @@ cdef class Potentials:
             _keep[double](self._X, self._centers, self._n_centers, index, self._threads,
                           &self._state)
         self._n_centers += 1
+
+
+include "_sparse.pxi"

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "margins.h"
+#include "sparse_kernels.h"
 
 namespace harpy::kmeans {
 
@@ -267,6 +268,7 @@ struct RowKernels {
                          std::uint8_t* record);
 
     DistanceKernels<T> distance;
+    SparseKernels<T> sparse;
 };
 
 struct LaneKernels {

@@ -10,6 +10,7 @@
 #include "bounds_lanes.h"
 #include "distance_lanes.h"
 #include "lane_kernels.h"
+#include "sparse_lanes.h"
 #include "tiles.h"
 
 namespace harpy::kmeans {
@@ -18,7 +19,8 @@ namespace {
 template <class S>
 constexpr RowKernels<typename S::Scalar> make_row_kernels() {
     using T = typename S::Scalar;
-    return RowKernels<T>{make_tile_kernels<S>(), write_record<T>, make_distance_kernels<T>()};
+    return RowKernels<T>{make_tile_kernels<S>(), write_record<T>, make_distance_kernels<T>(),
+                         make_sparse_kernels<S, SimdDouble>()};
 }
 
 constexpr LaneKernels make_lane_kernels(const char* name) {
