@@ -44,6 +44,7 @@ from harpy.session_options import JobInfo, SessionOptions
 from harpy.storage import (
     FileSystem,
     JobDirectory,
+    Rows,
     check_rows,
     check_value,
     content_hash,
@@ -164,7 +165,7 @@ class GangDriver:
         self,
         source: ProgramSource,
         params: Mapping[str, Any],
-        data: Mapping[str, np.ndarray],
+        data: Mapping[str, Rows],
         timeout_s: float | None,
     ) -> tuple[Any, dict[str, np.ndarray]]:
         """One run from its description to its results."""
@@ -198,9 +199,7 @@ class GangDriver:
             self._mark("downloaded")
         return results
 
-    def stage(
-        self, array: np.ndarray, digest: str | None = None, deadline: float | None = None
-    ) -> None:
+    def stage(self, array: Rows, digest: str | None = None, deadline: float | None = None) -> None:
         """Bring rows to where workers read them, once per content (whose hash is `digest`)."""
 
         def watch(fraction: float) -> None:

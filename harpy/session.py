@@ -22,9 +22,11 @@ from harpy.errors import ConfigError, HarpyError, SessionClosed
 from harpy.program import Program, ProgramSource, resolve_program
 from harpy.progress import Progress
 from harpy.session_options import IN_PROCESS, JobInfo, SessionOptions
+from harpy.storage.csr import as_rows
 
 if TYPE_CHECKING:
     from harpy.driver import GangDriver
+    from harpy.storage import Rows
 
 # Set by the worker for itself: a program file that opens a session at import would recurse.
 INSIDE_WORKER = "HARPY_INSIDE_WORKER"
@@ -169,7 +171,7 @@ class Session:
         self,
         program: Program,
         params: Mapping[str, Any] | None = None,
-        data: Mapping[str, np.ndarray] | None = None,
+        data: Mapping[str, Any] | None = None,
         *,
         timeout_s: float | None = None,
     ) -> RunResult:
@@ -182,7 +184,7 @@ class Session:
             or a function. It is called with a `harpy.Context`.
         params : mapping
             Nested JSON values and ndarrays, the same on all workers.
-        data : mapping of ndarray of shape (n_rows, n_columns)
+        data : mapping of ndarray of shape (n_rows, n_columns), or of scipy's sparse matrices in CSR
             Split over the workers by rows. What was staged once in this session is not sent again.
         timeout_s : float, optional
             RunTimeout after so many seconds; the session ends with it. Not inside this process,
@@ -198,19 +200,20 @@ class Session:
             StorageError, or ProtocolError where ranks made different collective calls.
         """
         source = resolve_program(program)
+        rows = {name: as_rows(given) for name, given in (data or {}).items()}
         if self._state != "open":
             self.open()
         started = time.monotonic()
         if self._driver is None:
             try:
                 value, arrays = run_in_process(
-                    source, params or {}, data or {}, self.options, self._progress
+                    source, params or {}, rows, self.options, self._progress
                 )
             finally:
                 self._progress.close()
         else:
             try:
-                value, arrays = self._driver.run(source, params or {}, data or {}, timeout_s)
+                value, arrays = self._driver.run(source, params or {}, rows, timeout_s)
             except BaseException:
                 if not self._driver.usable:
                     self._state = "closed"
@@ -218,11 +221,12 @@ class Session:
                 raise
         return RunResult(value, arrays, time.monotonic() - started, self.job)
 
-    def put(self, array: np.ndarray) -> None:
+    def put(self, array: Any) -> None:
         """Stage rows now, so that later runs over the same array find them on the workers' side."""
+        rows = as_rows(array)
         self.open()
         if self._driver is not None:
-            self._driver.stage(array)
+            self._driver.stage(rows)
 
     def close(self) -> None:
         """End the workers, remove what the session left on the cluster; may be repeated."""
@@ -259,7 +263,7 @@ class Session:
 def run_in_process(
     source: ProgramSource,
     params: Mapping[str, Any],
-    data: Mapping[str, np.ndarray],
+    data: Mapping[str, Rows],
     options: SessionOptions,
     progress: Progress,
 ) -> tuple[Any, dict[str, np.ndarray]]:

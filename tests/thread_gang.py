@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from harpy.storage import CsrRows
+
 DEADLINE_S = 60.0
 
 
@@ -53,7 +55,7 @@ class ThreadComm:
 class Rows:
     """ctx.data[name]: a slice of an array in memory."""
 
-    array: np.ndarray
+    array: np.ndarray | CsrRows
     rows: range
 
     @property
@@ -64,7 +66,9 @@ class Rows:
     def dtype(self) -> np.dtype:
         return self.array.dtype
 
-    def load(self) -> np.ndarray:
+    def load(self) -> np.ndarray | CsrRows:
+        if isinstance(self.array, CsrRows):
+            return self.array.read_rows(self.rows.start, self.rows.stop)
         return np.ascontiguousarray(self.array[self.rows.start : self.rows.stop])
 
 
@@ -100,7 +104,7 @@ class GangResult:
 
 def run_gang(
     program: Callable[[Any], Any],
-    X: np.ndarray,
+    X: np.ndarray | CsrRows,
     params: Mapping[str, Any],
     *,
     splits: Sequence[int] = (),

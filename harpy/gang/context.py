@@ -14,16 +14,17 @@ if TYPE_CHECKING:
     import numpy as np
 
     from harpy.gang.communicator import Communicator
+    from harpy.storage import Rows
 
 
 class RowSource(Protocol):
-    """Something with rows: a staged array, or one in memory."""
+    """Something with rows: staged, or in memory."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
     @property
     def dtype(self) -> np.dtype[Any]: ...
-    def read_rows(self, start: int, stop: int) -> np.ndarray: ...
+    def read_rows(self, start: int, stop: int) -> Rows: ...
 
 
 class ShardedArray:
@@ -65,11 +66,19 @@ class ShardedArray:
     def rows(self) -> range:
         return shard_of(self.shape[0], self._rank, self._size)
 
-    def load(self) -> np.ndarray:
-        """This rank's rows as a read-only array of shape (len(rows), …); waits for the staging."""
-        array = self._source.read_rows(self.rows.start, self.rows.stop)
-        array.flags.writeable = False  # it may be the caller's own, or kept for the next run
-        return array
+    def load(self) -> Rows:
+        """This rank's rows, read-only; waits for the staging.
+
+        Returns
+        -------
+        ndarray of shape (len(rows), …), or harpy.storage.CsrRows where the driver gave sparse rows
+        """
+        from harpy.storage import arrays_of
+
+        loaded = self._source.read_rows(self.rows.start, self.rows.stop)
+        for array in arrays_of(loaded):
+            array.flags.writeable = False  # it may be the caller's own, or kept for the next run
+        return loaded
 
     def __repr__(self) -> str:
         return f"ShardedArray({self._name!r}, rank {self._rank} of {self._size})"
@@ -184,7 +193,7 @@ class Context:
     def in_process(
         cls,
         params: Mapping[str, Any] | None = None,
-        data: Mapping[str, np.ndarray] | None = None,
+        data: Mapping[str, Rows] | None = None,
         n_thread: int = 1,
         on_progress: Callable[[float | None, dict[str, Any]], None] | None = None,
     ) -> InProcessContext:
@@ -198,7 +207,7 @@ class InProcessContext(Context):
     def __init__(
         self,
         params: Mapping[str, Any] | None,
-        data: Mapping[str, np.ndarray],
+        data: Mapping[str, Rows],
         n_thread: int,
         on_progress: Callable[[float | None, dict[str, Any]], None] | None,
     ) -> None:
@@ -209,7 +218,7 @@ class InProcessContext(Context):
             1,
             n_thread=n_thread,
             params=params,
-            data={name: _opener(array) for name, array in data.items()},
+            data={name: _opener(rows) for name, rows in data.items()},
             form_communicator=_alone,
             on_progress=on_progress or (lambda fraction, values: None),
             on_save=lambda name, array: self.saved.__setitem__(name, array.copy()),
@@ -234,8 +243,9 @@ def shard_of(n_rows: int, rank: int, size: int) -> range:
     return range(rank * n_rows // size, (rank + 1) * n_rows // size)
 
 
-def _opener(array: np.ndarray) -> Callable[[], RowSource]:
-    return lambda: ArrayRows(array)
+def _opener(rows: Rows) -> Callable[[], RowSource]:
+    # Sparse rows are a RowSource themselves.
+    return lambda: rows if hasattr(rows, "read_rows") else ArrayRows(rows)
 
 
 def _alone() -> Communicator:

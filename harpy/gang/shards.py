@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from harpy.storage import JobDirectory, StagedArray, open_staged
+from harpy.storage import JobDirectory, Rows, StagedArray, StagedCsr, open_staged
 
 
 class ShardCache:
@@ -35,16 +35,16 @@ class ShardCache:
 class CachedRows:
     """RowSource over a staged array that remembers the rows read last."""
 
-    def __init__(self, staged: StagedArray) -> None:
+    def __init__(self, staged: StagedArray | StagedCsr) -> None:
         self._staged = staged
         self.shape: tuple[int, ...] = staged.shape
         self.dtype: np.dtype[Any] = staged.dtype
-        self._rows: tuple[int, int] | None = None
-        self._array: np.ndarray | None = None
+        self._which: tuple[int, int] | None = None
+        self._rows: Rows | None = None
 
-    def read_rows(self, start: int, stop: int) -> np.ndarray:
-        if self._array is None or self._rows != (start, stop):
-            self._array, self._rows = None, None  # never two shards at once
-            self._array = self._staged.read_rows(start, stop)
-            self._rows = (start, stop)
-        return self._array
+    def read_rows(self, start: int, stop: int) -> Rows:
+        if self._rows is None or self._which != (start, stop):
+            self._rows, self._which = None, None  # never two shards at once
+            self._rows = self._staged.read_rows(start, stop)
+            self._which = (start, stop)
+        return self._rows

@@ -3,10 +3,12 @@
 Nothing heavy is imported until used: workers import this room.
 """
 
+from harpy.storage.csr import CsrRows, Rows, arrays_of, as_rows
 from harpy.storage.filesystem import Entry, FileSystem, Writer, filesystem, join
 from harpy.storage.job_directory import JobDirectory, Rank0Address, RunDirectory
 from harpy.storage.staging import (
     StagedArray,
+    StagedCsr,
     check_rows,
     content_hash,
     open_staged,
@@ -21,13 +23,18 @@ from harpy.storage.values import (
 )
 
 __all__ = [
+    "CsrRows",
     "Entry",
     "FileSystem",
     "JobDirectory",
     "Rank0Address",
+    "Rows",
     "RunDirectory",
     "StagedArray",
+    "StagedCsr",
     "Writer",
+    "arrays_of",
+    "as_rows",
     "check_rows",
     "check_value",
     "content_hash",

@@ -1,7 +1,8 @@
 """Rows on their way from the driver to the workers: written as raw shards, read back by row range.
 
 A staged array is a directory: `part-00000` … hold rows in little-endian C order, `manifest.json`,
-written last, says how many. Who reads which rows is left to the reader.
+written last, says how many. A part of sparse rows is three such files: `part-00000.data`,
+`.indices` and `.indptr`, which begins at 0. Who reads which rows is left to the reader.
 """
 
 from __future__ import annotations
@@ -22,22 +23,27 @@ import numpy as np
 from harpy.cpus import available_cpus
 from harpy.errors import DataError, HarpyError, PathNotFound, StorageError
 from harpy.storage.arrays import little_endian, row_blocks
+from harpy.storage.csr import CsrRows, Rows, arrays_of
 from harpy.storage.filesystem import FileSystem, join
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
+CSR_ARRAYS = ("data", "indices", "indptr")
 _WRITERS = 4  # one HDFS stream writes about 200 MB/s; more than a few only queue on the disk
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.02, 0.5
 
 
-def content_hash(X: np.ndarray) -> str:
-    """A name for the content of an array: dtype, shape and values, in 40 hex digits.
+def content_hash(X: Rows) -> str:
+    """A name for the content of rows: dtype, shape and values, in 40 hex digits.
 
-    SHA-256 over the digests of fixed blocks of rows, so that cores can share the work.
+    SHA-256 over the digests of fixed blocks of rows, so that cores can share the work; of sparse
+    rows over the blocks of all three arrays.
     """
-    total = hashlib.sha256(f"{little_endian(X.dtype).str} {X.shape}".encode())
+    kind = "csr " if isinstance(X, CsrRows) else ""
+    total = hashlib.sha256(f"{kind}{little_endian(X.dtype).str} {X.shape}".encode())
+    blocks = itertools.chain.from_iterable(row_blocks(array) for array in arrays_of(X))
     with ThreadPoolExecutor(min(8, available_cpus()), "harpy-hash") as pool:
-        for digest in _map_in_order(pool, _digest, row_blocks(X)):
+        for digest in _map_in_order(pool, _digest, blocks):
             total.update(digest)
     return total.hexdigest()[:40]
 
@@ -64,7 +70,7 @@ def _map_in_order(
 def stage_array(
     fs: FileSystem,
     directory: str,
-    X: np.ndarray,
+    X: Rows,
     n_parts: int = 1,
     progress: Callable[[float], None] | None = None,
 ) -> None:
@@ -75,7 +81,7 @@ def stage_array(
     fs : FileSystem
     directory : str
         Made when needed. When staging fails, what was written is removed.
-    X : ndarray of shape (n_rows, n_columns), real
+    X : ndarray of shape (n_rows, n_columns) or CsrRows, real
         Any strides; only blocks of it are copied.
     n_parts : int
         Number of shards, written in parallel. Readers are not bound to their borders.
@@ -85,7 +91,7 @@ def stage_array(
     Raises
     ------
     DataError
-        X is not a real 2-d array.
+        X is neither a real 2-d array nor sparse rows of real numbers.
     StorageError
     """
     check_rows(X)
@@ -99,9 +105,11 @@ def stage_array(
     ]
     fs.mkdirs(directory, 0o700)
     try:
-        _write_parts(fs, directory, X, parts, _Count(X.nbytes, progress))
+        files = [file for part in parts for file in _files_of(X, part)]
+        _write_files(fs, directory, files, _Count(X.nbytes, progress))
         manifest = {
             "format": FORMAT,
+            "layout": "csr" if isinstance(X, CsrRows) else "dense",
             "dtype": little_endian(X.dtype).str,
             "shape": list(X.shape),
             "parts": [{"name": part.name, "rows": part.stop - part.start} for part in parts],
@@ -115,11 +123,11 @@ def stage_array(
         raise
 
 
-def check_rows(X: np.ndarray) -> None:
-    """Refuse what cannot be staged: DataError unless a 2-d array of ordinary real numbers."""
-    if not isinstance(X, np.ndarray) or X.ndim != 2:
+def check_rows(X: Rows) -> None:
+    """Refuse what cannot be staged: DataError unless rows of ordinary real numbers."""
+    if not isinstance(X, CsrRows) and (not isinstance(X, np.ndarray) or X.ndim != 2):
         raise DataError(
-            f"expected a 2-d numpy array, got {type(X).__name__} "
+            f"expected a 2-d numpy array or sparse rows, got {type(X).__name__} "
             f"of shape {getattr(X, 'shape', 'unknown')}"
         )
     # longdouble differs between machines.
@@ -149,21 +157,30 @@ class _Count:
                 self._report(min(1.0, self._done / self._total))
 
 
-def _write_parts(
-    fs: FileSystem, directory: str, X: np.ndarray, parts: list[_Part], count: _Count
+def _files_of(X: Rows, part: _Part) -> list[tuple[str, np.ndarray]]:
+    """Name and content of each file of a part."""
+    if not isinstance(X, CsrRows):
+        return [(part.name, X[part.start : part.stop])]
+    rows = X.read_rows(part.start, part.stop)
+    names = [f"{part.name}.{array}" for array in CSR_ARRAYS]
+    return list(zip(names, rows.arrays, strict=True))
+
+
+def _write_files(
+    fs: FileSystem, directory: str, files: list[tuple[str, np.ndarray]], count: _Count
 ) -> None:
-    def write(part: _Part) -> None:
+    def write(name: str, array: np.ndarray) -> None:
         def chunks() -> Iterator[np.ndarray]:
-            for block in row_blocks(X[part.start : part.stop]):
+            for block in row_blocks(array):
                 if count.cancelled:
                     raise DataError("staging was given up because another part failed")
                 yield block
                 count.add(block.nbytes)
 
-        fs.write_chunks(join(directory, part.name), chunks, overwrite=True)
+        fs.write_chunks(join(directory, name), chunks, overwrite=True)
 
-    with ThreadPoolExecutor(min(_WRITERS, len(parts)), "harpy-stage") as pool:
-        futures = [pool.submit(write, part) for part in parts]
+    with ThreadPoolExecutor(min(_WRITERS, len(files)), "harpy-stage") as pool:
+        futures = [pool.submit(write, *file) for file in files]
         try:
             # The first to fail is the cause; the others are told to stop.
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
@@ -179,8 +196,8 @@ def _write_parts(
             failed.result()
 
 
-class StagedArray:
-    """A complete staged array, open for reading.
+class Staged:
+    """Complete staged rows, open for reading.
 
     Attributes
     ----------
@@ -190,16 +207,10 @@ class StagedArray:
 
     def __init__(self, fs: FileSystem, directory: str, manifest: dict[str, Any]) -> None:
         self._fs, self.directory = fs, directory
-        try:
-            if manifest["format"] != FORMAT:
-                raise ValueError(f"format {manifest['format']}, this harpy reads {FORMAT}")
-            n_rows, n_columns = (int(n) for n in manifest["shape"])
-            self.shape = (n_rows, n_columns)
-            self.dtype = np.dtype(manifest["dtype"])
-            self._parts = self._locate(manifest["parts"])
-        except (KeyError, TypeError, ValueError) as exc:
-            path = join(directory, MANIFEST)
-            raise DataError(f"{path} is not a manifest of this harpy: {exc!r}") from exc
+        n_rows, n_columns = (int(n) for n in manifest["shape"])
+        self.shape = (n_rows, n_columns)
+        self.dtype = np.dtype(manifest["dtype"])
+        self._parts = self._locate(manifest["parts"])
 
     def _locate(self, parts: list[dict[str, Any]]) -> list[_Part]:
         located, row = [], 0
@@ -213,6 +224,30 @@ class StagedArray:
     @property
     def n_rows(self) -> int:
         return self.shape[0]
+
+    def _overlaps(self, start: int, stop: int) -> list[tuple[_Part, int, int]]:
+        """The parts that hold rows `start` to `stop`, and which of them: first row, one past."""
+        if not 0 <= start <= stop <= self.n_rows:
+            raise DataError(f"rows {start}:{stop} do not lie within {self.n_rows} rows")
+        overlaps = [(part, max(start, part.start), min(stop, part.stop)) for part in self._parts]
+        return [(part, first, last) for part, first, last in overlaps if first < last]
+
+    def _read_file(self, path: str, n_expected: int, skip: int, out: np.ndarray) -> None:
+        """Fill `out` with what follows `skip` rows of the file, which should hold n_expected."""
+        row_bytes = math.prod(out.shape[1:]) * out.dtype.itemsize
+        expected = n_expected * row_bytes
+        length = self._fs.stat(path).length
+        if length != expected:
+            raise DataError(
+                f"shard {path} should hold {n_expected} rows, {expected} bytes, but has {length}."
+                "\n  It was changed after staging; stage the data again."
+            )
+        if out.nbytes:
+            self._fs.read_into(path, skip * row_bytes, out.reshape(-1).data)
+
+
+class StagedArray(Staged):
+    """Rows with all their values."""
 
     def read_rows(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
         """Rows `start` to `stop` (exclusive), streamed straight into the result.
@@ -228,8 +263,7 @@ class StagedArray:
             A part's size is not what the manifest says.
         StorageError
         """
-        if not 0 <= start <= stop <= self.n_rows:
-            raise DataError(f"rows {start}:{stop} do not lie within {self.n_rows} rows")
+        overlaps = self._overlaps(start, stop)
         shape = (stop - start, self.shape[1])
         if out is None:
             out = np.empty(shape, self.dtype)
@@ -237,25 +271,63 @@ class StagedArray:
             raise DataError(
                 f"out must be C-contiguous {self.dtype} {shape}, got {out.dtype} {out.shape}"
             )
-        for part in self._parts:
-            first, last = max(start, part.start), min(stop, part.stop)
-            if first < last:
-                self._read_part(part, first - part.start, out[first - start : last - start])
+        for part, first, last in overlaps:
+            path = join(self.directory, part.name)
+            rows = out[first - start : last - start]
+            self._read_file(path, part.stop - part.start, first - part.start, rows)
         return out
 
-    def _read_part(self, part: _Part, skip: int, rows: np.ndarray) -> None:
-        """Fill `rows` with the rows of a part from its row `skip` on."""
-        path = join(self.directory, part.name)
-        row_bytes = self.shape[1] * self.dtype.itemsize
-        expected = (part.stop - part.start) * row_bytes
-        length = self._fs.stat(path).length
-        if length != expected:
+
+class StagedCsr(Staged):
+    """Rows that store some of their values."""
+
+    def read_rows(self, start: int, stop: int) -> CsrRows:
+        """Rows `start` to `stop` (exclusive), streamed straight into the result.
+
+        Raises
+        ------
+        DataError
+            A file's size is not what the manifest and the part's indptr say.
+        StorageError
+        """
+        overlaps = self._overlaps(start, stop)
+        indptrs = [self._read_indptr(part) for part, _, _ in overlaps]
+        indptr = np.zeros(stop - start + 1, np.int64)
+        for (part, first, last), starts in zip(overlaps, indptrs, strict=True):
+            counts = np.diff(starts[first - part.start : last - part.start + 1])
+            indptr[first - start + 1 : last - start + 1] = counts
+        np.cumsum(indptr, out=indptr)
+        data = np.empty(indptr[-1], self.dtype)
+        indices = np.empty(indptr[-1], np.int32)
+        for (part, first, last), starts in zip(overlaps, indptrs, strict=True):
+            values = slice(indptr[first - start], indptr[last - start])
+            for name, array in (("data", data), ("indices", indices)):
+                path = join(self.directory, f"{part.name}.{name}")
+                skip = int(starts[first - part.start])
+                self._read_file(path, int(starts[-1]), skip, array[values])
+        return CsrRows(data, indices, indptr, self.shape[1])
+
+    def _read_indptr(self, part: _Part) -> np.ndarray:
+        path = join(self.directory, f"{part.name}.indptr")
+        starts = np.empty(part.stop - part.start + 1, np.int64)
+        self._read_file(path, len(starts), 0, starts)
+        if starts[0] != 0 or np.any(starts[1:] < starts[:-1]):
             raise DataError(
-                f"shard {path} should hold {part.stop - part.start} rows, {expected} bytes, "
-                f"but has {length}.\n  It was changed after staging; stage the data again."
+                f"shard {path} does not rise from 0.\n  It was changed after staging; stage the "
+                "data again."
             )
-        if rows.nbytes:
-            self._fs.read_into(path, skip * row_bytes, rows.data)
+        return starts
+
+
+def _staged(fs: FileSystem, directory: str, manifest: dict[str, Any]) -> StagedArray | StagedCsr:
+    try:
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"format {manifest['format']}, this harpy reads {FORMAT}")
+        kinds: dict[str, type[StagedArray | StagedCsr]] = {"dense": StagedArray, "csr": StagedCsr}
+        return kinds[manifest["layout"]](fs, directory, manifest)
+    except (KeyError, TypeError, ValueError) as exc:
+        path = join(directory, MANIFEST)
+        raise DataError(f"{path} is not a manifest of this harpy: {exc!r}") from exc
 
 
 def open_staged(
@@ -263,8 +335,8 @@ def open_staged(
     directory: str,
     timeout_s: float,
     cancelled: Callable[[], bool] = lambda: False,
-) -> StagedArray:
-    """Open a staged array, waiting until its manifest is there.
+) -> StagedArray | StagedCsr:
+    """Open staged rows, waiting until its manifest is there.
 
     Parameters
     ----------
@@ -283,7 +355,7 @@ def open_staged(
     pause = _FIRST_POLL_S
     while True:
         try:
-            return StagedArray(fs, directory, json.loads(fs.read_bytes(path)))
+            return _staged(fs, directory, json.loads(fs.read_bytes(path)))
         except PathNotFound as exc:
             if cancelled():
                 raise DataError(f"gave up waiting for {path}: the run was aborted") from exc

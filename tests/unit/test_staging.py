@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.sparse import coo_array, csr_array
 
 from harpy.errors import DataError, StorageError
-from harpy.storage import FileSystem, content_hash, filesystem, open_staged, stage_array
+from harpy.storage import (
+    CsrRows,
+    FileSystem,
+    as_rows,
+    content_hash,
+    filesystem,
+    open_staged,
+    stage_array,
+)
 from harpy.storage.arrays import BLOCK_BYTES
 from harpy.storage.local import LocalFileSystem
 
@@ -162,3 +172,98 @@ def test_hash_of_many_blocks_does_not_depend_on_strides() -> None:
     Y = X.copy()
     Y[-1, -1] += 1
     assert content_hash(X) != content_hash(Y)
+
+
+def sparse_rows(n: int = 60, dtype: str = "float32") -> CsrRows:
+    rng = np.random.default_rng(3)
+    dense = rng.normal(size=(n, 9)) * (rng.random((n, 9)) < 0.3)
+    dense[n // 2 - 3 : n // 2 + 3] = 0  # rows without values around a border of parts
+    return CsrRows.of(csr_array(dense.astype(dtype)))
+
+
+@pytest.mark.parametrize("n_parts", [1, 2, 3, 100])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_any_range_of_sparse_rows_comes_back_equal(
+    fs: FileSystem, tmp_path: Path, dtype: str, n_parts: int
+) -> None:
+    X = sparse_rows(dtype=dtype)
+    stage_array(fs, str(tmp_path / "x"), X, n_parts=n_parts)
+    staged = open_staged(fs, str(tmp_path / "x"), 1)
+    assert (staged.shape, staged.dtype) == (X.shape, X.dtype)
+    dense = X.to_scipy().toarray()
+    for start, stop in [(0, 60), (0, 0), (60, 60), (1, 59), (20, 40), (29, 31), (31, 32)]:
+        back = staged.read_rows(start, stop)
+        assert isinstance(back, CsrRows)
+        assert back.indptr[0] == 0
+        assert back.indices.dtype == np.int32
+        np.testing.assert_array_equal(back.to_scipy().toarray(), dense[start:stop])
+    with pytest.raises(DataError, match="rows 5:61 do not lie within 60 rows"):
+        staged.read_rows(5, 61)
+
+
+def test_sparse_matrix_without_rows_or_values_comes_back(fs: FileSystem, tmp_path: Path) -> None:
+    for number, shape in enumerate([(0, 3), (4, 3)]):
+        path = str(tmp_path / str(number))
+        stage_array(fs, path, CsrRows.of(csr_array(shape)), n_parts=2)
+        assert open_staged(fs, path, 1).read_rows(0, shape[0]).to_scipy().shape == shape
+
+
+def test_hash_of_sparse_rows_covers_all_they_consist_of() -> None:
+    X = sparse_rows()
+    others = [
+        X.to_scipy().toarray(),
+        replace(X, n_columns=10),
+        replace(X, data=X.data.astype(np.float64)),
+        replace(X, data=X.data + np.float32(1)),
+        replace(X, indices=X.indices[::-1].copy()),
+        X.read_rows(0, 59),
+    ]
+    moved = X.indptr.copy()
+    moved[1] = moved[2]
+    others.append(replace(X, indptr=moved))
+    hashes = [content_hash(X), *(content_hash(other) for other in others)]
+    assert len(set(hashes)) == len(hashes)
+    wide = csr_array(X.to_scipy())
+    wide.indices, wide.indptr = wide.indices.astype(np.int64), wide.indptr.astype(np.int64)
+    assert content_hash(CsrRows.of(wide)) == content_hash(X)
+
+
+@pytest.mark.parametrize("name", ["data", "indices", "indptr"])
+def test_changed_file_of_a_sparse_part_is_named(fs: FileSystem, tmp_path: Path, name: str) -> None:
+    stage_array(fs, str(tmp_path / "x"), sparse_rows(), n_parts=2)
+    path = tmp_path / "x" / f"part-00001.{name}"
+    path.write_bytes(path.read_bytes()[:-4])
+    staged = open_staged(fs, str(tmp_path / "x"), 1)
+    staged.read_rows(0, 30)
+    with pytest.raises(DataError, match=rf"shard .*part-00001\.{name} should hold"):
+        staged.read_rows(0, 60)
+
+
+def test_indptr_that_falls_is_refused(fs: FileSystem, tmp_path: Path) -> None:
+    stage_array(fs, str(tmp_path / "x"), sparse_rows())
+    path = tmp_path / "x" / "part-00000.indptr"
+    starts = np.frombuffer(path.read_bytes(), np.int64).copy()
+    starts[3] = 10_000
+    path.write_bytes(starts.tobytes())
+    with pytest.raises(DataError, match=r"part-00000\.indptr does not rise from 0"):
+        open_staged(fs, str(tmp_path / "x"), 1).read_rows(0, 60)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (coo_array(np.eye(3)), r"in CSR format, got coo_array: pass X\.tocsr\(\)"),
+        (csr_array((2, 2**31)), "at most 2147483647 columns, got 2147483648"),
+    ],
+)
+def test_other_sparse_matrices_are_refused(matrix: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        as_rows(matrix)
+
+
+@pytest.mark.parametrize("dtype", [complex, np.longdouble])
+def test_sparse_numbers_that_cannot_be_staged_are_refused(
+    fs: FileSystem, tmp_path: Path, dtype: type
+) -> None:
+    with pytest.raises(DataError, match="expected real numbers of at most 8 bytes"):
+        stage_array(fs, str(tmp_path / "x"), as_rows(csr_array(np.eye(2, dtype=dtype))))
