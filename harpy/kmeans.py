@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
+from scipy.sparse import issparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -28,10 +29,16 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from harpy.cpus import available_cpus
 from harpy.errors import ConfigError
-from harpy.jobs.kmeans_shard import refuse_not_finite, refuse_overflow
+from harpy.jobs.kmeans_shard import (
+    kernels_for,
+    native_rows,
+    refuse_not_finite,
+    refuse_overflow,
+)
 from harpy.kernels import kmeans as kernels
 from harpy.session import RunResult, Session
 from harpy.session_options import IN_PROCESS
+from harpy.storage.csr import as_rows
 
 PROGRAM = "harpy.jobs.kmeans:main"
 # What an untouched `workdir` becomes, below the user's home: nobody may write at HDFS's root.
@@ -202,8 +209,9 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            float32 stays so; anything else becomes float64.
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            float32 stays so; anything else becomes float64. Sparse rows stay sparse, in CSR format,
+            on the workers, too.
         y : ignored
 
         Returns
@@ -245,15 +253,20 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     def transform(self, X: Any) -> np.ndarray:
         """Euclidean distance of each row to each center: ndarray (n_samples, n_clusters)."""
         X, centers = self._rows_and_centers(X)
-        return kernels.transform(X, centers, self._threads_for(X))
+        return kernels_for(X).transform(X, centers, self._threads_for(X))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Opposite of the sum of the squared distances of `X`'s rows to their centers."""
         X, centers = self._rows_and_centers(X)
         n_thread = self._threads_for(X)
         labels = self._labels(X, centers)
-        inertia = kernels.squared_distance_sum(X, centers, labels, n_thread=n_thread)
+        inertia = kernels_for(X).squared_distance_sum(X, centers, labels, n_thread=n_thread)
         return -kernels.exact_value(inertia)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def __getstate__(self) -> dict[str, Any]:
         # Live workers cannot be pickled; the model can.
@@ -261,10 +274,10 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
 
     # Steps of fit
 
-    def _validate_training_rows(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _validate_training_rows(self, X: Any) -> tuple[Any, np.ndarray]:
         """Rows that can be clustered, and the largest magnitude of each of their columns."""
         X = self._as_rows(X, reset=True)
-        absmax = self._column_ranges(X, "X")
+        absmax = self._column_ranges(native_rows(as_rows(X)), "X")
         if X.shape[0] < self.n_clusters:
             raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}.")
         refuse_overflow(absmax, X.dtype, "X", getattr(self, "feature_names_in_", None))
@@ -276,7 +289,7 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             )
         return X, absmax
 
-    def _prepare_init(self, X: np.ndarray, random_state: np.random.RandomState) -> Any:
+    def _prepare_init(self, X: Any, random_state: np.random.RandomState) -> Any:
         """The name of a seeding, or centers of shape (runs, n_clusters, n_features)."""
         if isinstance(self.init, str):
             return self.init
@@ -304,7 +317,7 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         several = callable(self.init) or (isinstance(self.init, str) and self.init == "random")
         return 10 if several else 1
 
-    def _checked_centers(self, centers: Any, X: np.ndarray) -> np.ndarray:
+    def _checked_centers(self, centers: Any, X: Any) -> np.ndarray:
         if not _is_plain(centers, [X.dtype]):
             centers = check_array(
                 centers, dtype=X.dtype, order="C", ensure_all_finite=False, input_name="init"
@@ -323,7 +336,7 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         refuse_overflow(absmax, X.dtype, "init")
         return centers
 
-    def _run(self, X: np.ndarray, params: dict[str, Any]) -> RunResult:
+    def _run(self, X: Any, params: dict[str, Any]) -> RunResult:
         """Run the program on the given session, or on one of our own for this one run."""
         if self.session is not None:
             self._refuse_contradictions(self.session)
@@ -400,51 +413,60 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
                 "to harpy.Session"
             )
 
-    def _threads_for(self, X: np.ndarray) -> int:
+    def _threads_for(self, X: Any) -> int:
         """Threads of this process worth using for the rows of X."""
-        n_thread = kernels.worthwhile_threads(int(self.n_thread), *X.shape, int(self.n_clusters))
+        n_thread = kernels.worthwhile_threads(int(self.n_thread), X.size, 1, int(self.n_clusters))
         if n_thread > 1 and "n_thread" in self._untouched():
             return min(n_thread, available_cpus())
         return n_thread
 
     # Steps of predict, transform and score
 
-    def _rows_and_centers(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Validated rows and the centers, both of the wider of their dtypes (exactly)."""
+    def _rows_and_centers(self, X: Any) -> tuple[Any, np.ndarray]:
+        """Validated rows, as kernels read them, and the centers, both of the wider of their dtypes
+        (exactly)."""
         check_is_fitted(self, "cluster_centers_")
         X = self._as_rows(X, reset=False)
-        dtype = np.result_type(X, self.cluster_centers_)
-        X = np.ascontiguousarray(X, dtype=dtype)
+        dtype = np.promote_types(X.dtype, self.cluster_centers_.dtype)
+        X = native_rows(as_rows(X.astype(dtype, copy=False)))
         centers = np.ascontiguousarray(self.cluster_centers_, dtype=dtype)
         absmax = self._column_ranges(X, "X")
         refuse_overflow(absmax, dtype, "X", getattr(self, "feature_names_in_", None))
         return X, centers
 
-    def _labels(self, X: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    def _labels(self, X: Any, centers: np.ndarray) -> np.ndarray:
         labels = np.full(len(X), -1, dtype=np.int32)
         n_thread = self._threads_for(X)
-        kernels.assign(X, centers, kernels.center_offset(centers, n_thread), labels, n_thread)
+        native = kernels_for(X)
+        native.assign(X, centers, native.center_offset(centers, n_thread), labels, n_thread)
         return labels
 
     # Validation as scikit-learn does it, but for the values: one pass measures and checks them
 
-    def _as_rows(self, X: Any, reset: bool) -> np.ndarray:
-        return validate_data(
+    def _as_rows(self, X: Any, reset: bool) -> Any:
+        """X as ndarray, or as scipy's CSR with ascending columns, each once."""
+        rows = validate_data(
             self,
             X,
             reset=reset,
             skip_check_array=_is_plain(X, _DTYPES),
+            accept_sparse="csr",
             dtype=_DTYPES,
             order="C",
             ensure_all_finite=False,
         )
+        if issparse(rows) and not rows.has_canonical_format:
+            rows = rows.copy()  # the caller's stay as they are
+            rows.sum_duplicates()
+        return rows
 
-    def _column_ranges(self, rows: np.ndarray, what: str) -> np.ndarray:
+    def _column_ranges(self, rows: Any, what: str) -> np.ndarray:
         """Largest magnitude of each column; scikit-learn's error where a value is not finite."""
-        absmax, bad = kernels.column_ranges(rows, self._threads_for(rows))
+        absmax, bad = kernels_for(rows).column_ranges(rows, self._threads_for(rows))
         if bad is not None:
             name = type(self).__name__ if what == "X" else ""
-            assert_all_finite(rows, estimator_name=name, input_name=what)
+            values = rows if isinstance(rows, np.ndarray) else rows.data
+            assert_all_finite(values, estimator_name=name, input_name=what)
             refuse_not_finite(rows, bad, what)  # scikit-learn was told to assume that all are
         return absmax
 

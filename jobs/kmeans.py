@@ -141,12 +141,12 @@ def initial_centers(
 def lloyd(shard: Shard, centers: np.ndarray, params: Parameters, run: int) -> Clustering:
     """Assign and average until no label changes, the centers rest, or max_iter."""
     watched = shard.ctx.watched
-    state = kernels.Lloyd(shard.X, len(centers), shard.exponents, shard.n_thread)
+    state = shard.kernels.Lloyd(shard.X, len(centers), shard.exponents, shard.n_thread)
     labels = state.labels
     for n_iter in range(1, params.max_iter + 1):
         n_changed, sums, counts = assign_and_sum(shard, state, centers)
         if not counts.all():
-            relocate_empty(shard, centers, labels, sums, counts)
+            sums, counts = relocate_empty(shard, centers, labels, sums, counts)
         if params.tol > 0 or watched:
             shard.measure_scatter(sums, counts)
         previous = centers
@@ -166,7 +166,7 @@ def lloyd(shard: Shard, centers: np.ndarray, params: Parameters, run: int) -> Cl
     if n_changed or not np.array_equal(previous, centers):
         # The centers moved after the last assignment: labels_ must be what predict says.
         state.label(centers)
-    inertia = kernels.squared_distance_sum(shard.X, centers, labels, n_thread=shard.n_thread)
+    inertia = shard.kernels.squared_distance_sum(shard.X, centers, labels, n_thread=shard.n_thread)
     return Clustering(centers, labels, exact_total(shard.ctx, inertia), n_iter)
 
 
@@ -180,10 +180,10 @@ def assign_and_sum(
     n_changed : int
         Rows of all workers whose label changed; `state.labels` holds the new ones of mine.
     sums : ndarray of shape (n_clusters, n_columns, 3), int64
-        Exact sums as limbs.
+        Exact sums as limbs; these and the counts are to be read only.
     counts : ndarray of shape (n_clusters,), int64
     """
-    total = shard.ctx.comm.allreduce(state.step(centers))
+    total = shard.total(state.step(centers))
     n_clusters, n_columns = centers.shape
     sums = total[1 + n_clusters :].reshape(n_clusters, n_columns, kernels.SUM_LIMBS)
     return int(total[0]), sums, total[1 : 1 + n_clusters]
@@ -195,23 +195,24 @@ def relocate_empty(
     labels: np.ndarray,
     sums: np.ndarray,
     counts: np.ndarray,
-) -> None:
+) -> tuple[np.ndarray, np.ndarray]:
     """Move the rows farthest from their centers into the empty clusters: scikit-learn's rule.
 
     Distances are those of all workers' rows to the centers they were assigned to; of equal ones the
-    lower global row comes first. Changes `sums` and `counts` in place, as on every worker.
+    lower global row comes first. Returns sums and counts after that, the same on every worker.
     """
     empty = np.flatnonzero(counts == 0)
-    distances = kernels.squared_distances(shard.X, centers, labels, shard.n_thread)
+    distances = shard.kernels.squared_distances(shard.X, centers, labels, shard.n_thread)
     mine = farthest(distances, np.arange(len(distances)), len(empty))
     gather = shard.ctx.comm.allgather
     far_distances = np.concatenate(gather(distances[mine]))
     far_rows = np.concatenate(gather(mine + shard.start))
     far_labels = np.concatenate(gather(labels[mine]))
-    far_values = np.concatenate(gather(np.ascontiguousarray(shard.X[mine])))
+    far_values = np.concatenate(gather(shard.dense_rows(mine)))
     chosen = farthest(far_distances, far_rows, len(empty))
     if far_distances[chosen[0]] == 0:
-        return  # more clusters than distinct rows: nothing to gain
+        return sums, counts  # more clusters than distinct rows: nothing to gain
+    sums, counts = sums.copy(), counts.copy()
     values = np.ascontiguousarray(far_values.reshape(-1, shard.X.shape[1])[chosen])
     own_cluster = np.arange(len(chosen), dtype=np.int32)
     moved, _ = kernels.accumulate(values, own_cluster, len(chosen), shard.exponents)
@@ -221,6 +222,7 @@ def relocate_empty(
         counts[left] -= 1
         sums[cluster] = moved[i]
         counts[cluster] = 1
+    return sums, counts
 
 
 def farthest(distances: np.ndarray, rows: np.ndarray, n_wanted: int) -> np.ndarray:

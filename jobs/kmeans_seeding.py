@@ -78,7 +78,7 @@ def plus_plus(shard: Shard, n_clusters: int, random: np.random.RandomState) -> n
     n_trials = 2 + int(np.log(n_clusters))  # scikit-learn's number
     centers = np.empty((n_clusters, shard.X.shape[1]), dtype=shard.X.dtype)
     centers[:1] = fetch_rows(shard, [scaled_floor(random.random_sample(), shard.n_rows)])
-    potentials = kernels.Potentials(shard.X, centers, None, shard.n_thread)
+    potentials = shard.kernels.Potentials(shard.X, centers, None, shard.n_thread)
     for c in range(1, n_clusters):
         shard.ctx.progress(None, seeding=c)
         drawn = draw_by_potential(shard, potentials, random.uniform(size=n_trials))
@@ -133,5 +133,5 @@ def fetch_rows(shard: Shard, rows: Sequence[int]) -> np.ndarray:
     bits = np.zeros((len(rows), shard.X.shape[1]), dtype=np.int64)
     for i, row in enumerate(rows):
         if shard.start <= row < shard.start + len(shard.X):
-            bits[i] = shard.X[row - shard.start].view(integers)
+            bits[i] = shard.dense_rows([row - shard.start])[0].view(integers)
     return shard.ctx.comm.allreduce(bits).astype(integers).view(shard.X.dtype)

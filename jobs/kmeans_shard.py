@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from harpy.errors import DataError
 from harpy.kernels import kmeans as kernels
+from harpy.kernels.kmeans import sparse
 
 
 @dataclass
@@ -17,7 +19,7 @@ class Shard:
 
     Attributes
     ----------
-    X : ndarray of shape (my rows, n_columns), float32 or float64, C-contiguous
+    X : ndarray of shape (my rows, n_columns), C-contiguous, or sparse.CsrMatrix; float32 or float64
     n_thread : int
         Threads worth using: fewer than the worker has where there is little to do.
     exponents : ndarray of shape (n_columns,), int32
@@ -28,7 +30,7 @@ class Shard:
     """
 
     ctx: Any
-    X: np.ndarray
+    X: Any
     start: int
     n_rows: int
     n_thread: int
@@ -36,13 +38,26 @@ class Shard:
     means: np.ndarray | None = None
     scatter: float = 0.0
 
+    @property
+    def kernels(self) -> Any:
+        """The kernels that read X."""
+        return kernels_for(self.X)
+
+    def dense_rows(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Rows of mine, counted from 0, as ndarray (len(rows), n_columns)."""
+        return dense_rows(self.X, rows)
+
+    def total(self, mine: np.ndarray) -> np.ndarray:
+        """Sum over all workers; a worker that is alone gets its own array back."""
+        return mine if self.ctx.comm.size == 1 else self.ctx.comm.allreduce(mine)
+
     def measure_scatter(self, sums: np.ndarray, counts: np.ndarray) -> None:
         """Learn `means` and `scatter`, once, from the sums of any clustering of all rows: their
         total is that of the rows."""
         if self.means is None:
             self.means = kernels.column_means(sums, counts, self.exponents)
             about = self.means[np.newaxis]
-            limbs = kernels.squared_distance_sum(self.X, about, None, n_thread=self.n_thread)
+            limbs = self.kernels.squared_distance_sum(self.X, about, None, n_thread=self.n_thread)
             self.scatter = exact_total(self.ctx, limbs)
 
     @property
@@ -53,7 +68,8 @@ class Shard:
     def estimate_inertia(self, centers: np.ndarray, counts: np.ndarray) -> float:
         """Inertia about the clusters' means, for progress: no pass over the rows, but rounded.
         After `measure_scatter`."""
-        between = counts @ np.square(centers - self.means).sum(axis=1)
+        assert self.means is not None
+        between = counts @ kernels.squared_distances(centers, self.means[np.newaxis], None)
         return max(self.scatter - float(between), 0.0)
 
 
@@ -68,12 +84,12 @@ def load_shard(
         A value of mine is not finite, or squares of all rows (and of `init`) could overflow.
     """
     data = ctx.data["X"]
-    X = data.load()
+    X = native_rows(data.load())
     start = data.rows.start
     n_rows, n_columns = data.shape
-    n_thread = kernels.worthwhile_threads(ctx.n_thread, len(X), n_columns, n_clusters)
+    n_thread = kernels.worthwhile_threads(ctx.n_thread, X.size, 1, n_clusters)
     if absmax is None:
-        absmax, bad = kernels.column_ranges(X, n_thread)
+        absmax, bad = kernels_for(X).column_ranges(X, n_thread)
         if bad is not None:
             refuse_not_finite(X, bad, "X", start)
         absmax = ctx.comm.allreduce(absmax, op="max")
@@ -84,13 +100,29 @@ def load_shard(
     return Shard(ctx, X, start, n_rows, n_thread, kernels.column_exponents(absmax))
 
 
-def refuse_not_finite(
-    rows: np.ndarray, bad: tuple[int, int], what: str, start: int = 0
-) -> NoReturn:
+def native_rows(rows: Any) -> Any:
+    """Rows as the kernels read them: an ndarray as it is, sparse ones checked."""
+    if isinstance(rows, np.ndarray):
+        return rows
+    return sparse.CsrMatrix(rows.data, rows.indices, rows.indptr, rows.shape[1])
+
+
+def kernels_for(X: Any) -> Any:
+    """The kernels that read such rows, under the same names."""
+    return sparse if isinstance(X, sparse.CsrMatrix) else kernels
+
+
+def dense_rows(X: Any, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+    """The given rows of X with all their values: ndarray (len(rows), n_columns)."""
+    return X.dense_rows(rows) if isinstance(X, sparse.CsrMatrix) else X[rows]
+
+
+def refuse_not_finite(rows: Any, bad: tuple[int, int], what: str, start: int = 0) -> NoReturn:
     """DataError naming the value at `bad` of `rows`, of which the first is row `start`."""
     row, column = bad
+    value = dense_rows(rows, [row])[0, column]
     raise DataError(
-        f"{what} has {rows[bad]} at row {start + row}, column {column} (counted from 0): k-means "
+        f"{what} has {value} at row {start + row}, column {column} (counted from 0): k-means "
         "needs finite values. Drop such rows or fill them, e.g. with sklearn.impute.SimpleImputer."
     )
 

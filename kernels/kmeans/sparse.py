@@ -7,6 +7,8 @@ defines the distances.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 from harpy.kernels.kmeans import _kmeans
 from harpy.kernels.kmeans._kmeans import SUM_LIMBS, CsrPattern
+from harpy.kernels.kmeans.exact import int_to_limbs, limbs_to_int
 
 
 class CsrMatrix:
@@ -62,7 +65,7 @@ def column_ranges(
     return _kmeans.sparse_column_ranges(X.data, X.pattern, n_thread)
 
 
-def center_offset(centers: NDArray[Any]) -> NDArray[Any]:
+def center_offset(centers: NDArray[Any], n_thread: int = 1) -> NDArray[Any]:
     """Zeros: any other offset would fill the columns that are not stored."""
     return np.zeros(centers.shape[1], centers.dtype)
 
@@ -109,8 +112,96 @@ def closest_distances(
     return _kmeans.sparse_closest_distances(X.data, X.pattern, candidates, closest, n_thread)
 
 
+def squared_distance_sum(
+    X: CsrMatrix,
+    centers: NDArray[Any],
+    labels: NDArray[np.int32] | None,
+    weights: NDArray[Any] | None = None,
+    n_thread: int = 1,
+) -> NDArray[np.int64]:
+    distances = squared_distances(X, centers, labels, n_thread)
+    if weights is not None:
+        distances *= weights
+    return _kmeans.exact_sum(distances, n_thread)
+
+
 def transform(X: CsrMatrix, centers: NDArray[Any], n_thread: int = 1) -> NDArray[Any]:
     return _kmeans.sparse_transform(X.data, X.pattern, centers, n_thread)
+
+
+class Potentials:
+    """Greedy k-means++ over one worker's rows, with the numbers of kernels.Potentials.
+
+    The distances to all candidates are kept until one is chosen: 8 bytes a row for each.
+    """
+
+    def __init__(
+        self,
+        X: CsrMatrix,
+        centers: NDArray[Any],
+        weights: NDArray[np.float64] | None = None,
+        n_thread: int = 1,
+    ) -> None:
+        self._X, self._centers, self._n_centers = X, centers, 1
+        self._weights, self._n_thread = weights, n_thread
+        self._distances = closest_distances(X, centers[:1], None, n_thread)[0]
+        self._trials = self._distances[np.newaxis]
+        # Until somebody chooses units.
+        self._exponent, self._units = 0, np.zeros(len(X), np.int64)
+        self._summary = np.zeros(4, np.int64)
+
+    def _potentials(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
+        return distances if self._weights is None else self._weights * distances
+
+    def _in_units(self, distances: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Truncated; below 2^62 when the exponent is that of the largest potential."""
+        power = 61 - max(self._exponent, -1022)
+        return np.ldexp(self._potentials(distances), power).astype(np.int64)
+
+    @property
+    def summary(self) -> NDArray[np.int64]:
+        return self._summary
+
+    def largest(self) -> float:
+        return float(self._potentials(self._distances).max(initial=0.0))
+
+    def quantise(self, exponent: int) -> None:
+        self._exponent = exponent
+        self._summarise()
+
+    def _summarise(self) -> None:
+        n_top = np.count_nonzero(
+            self._potentials(self._distances) >= math.ldexp(1.0, self._exponent)
+        )
+        self._units = self._in_units(self._distances)
+        self._summary = np.append(int_to_limbs([_exact_total(self._units)])[0], n_top)
+
+    def find(self, targets: NDArray[np.int64]) -> NDArray[np.int64]:
+        high, low = np.cumsum(self._units >> 32), np.cumsum(self._units & 0xFFFFFFFF)
+        rows = range(len(self._units))
+
+        def running(row: int) -> int:
+            return (int(high[row]) << 32) + int(low[row])
+
+        wanted = [limbs_to_int(limbs) for limbs in targets]
+        return np.array([bisect_left(rows, target, key=running) for target in wanted], np.int64)
+
+    def gains(self, candidates: NDArray[Any]) -> NDArray[np.int64]:
+        self._trials = closest_distances(self._X, candidates, self._distances, self._n_thread)
+        return int_to_limbs(
+            [_exact_total(self._units - self._in_units(trial)) for trial in self._trials]
+        )
+
+    def keep(self, candidates: NDArray[Any], index: int) -> None:
+        self._centers[self._n_centers] = candidates[index]
+        self._n_centers += 1
+        self._distances = self._trials[index].copy()
+        self._summarise()
+
+
+def _exact_total(units: NDArray[np.int64]) -> int:
+    """The sum of non-negative integers, whatever their number."""
+    return (int((units >> 32).sum()) << 32) + int((units & 0xFFFFFFFF).sum())
 
 
 class Lloyd:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.datasets import load_digits
 
 import harpy
@@ -11,7 +12,7 @@ import harpy
 PARAMETERS = {"n_clusters": 7, "max_iter": 20, "random_state": 3}
 
 
-def tables() -> dict[str, np.ndarray]:
+def tables() -> dict[str, np.ndarray | csr_array]:
     """Small tables that are hard on the last bits; each reason in a word."""
     rng = np.random.default_rng(7)
     blobs = rng.normal(size=(601, 5)) + 4 * rng.integers(-2, 3, size=(601, 1))
@@ -21,13 +22,14 @@ def tables() -> dict[str, np.ndarray]:
         "decades": blobs * np.logspace(-6, 6, 5),  # columns over twelve decades
         "duplicates": np.repeat(blobs[:43], 14, axis=0),
         "ties": rng.integers(-2, 3, size=(600, 4)).astype(float),  # equal distances abound
+        "holes": csr_array(blobs * (rng.random((601, 5)) < 0.4)),  # sparse rows
     }
 
 
 CASES = [(name, dtype) for name in tables() for dtype in ("float32", "float64")]
 
 
-def table(case: tuple[str, str]) -> np.ndarray:
+def table(case: tuple[str, str]) -> np.ndarray | csr_array:
     return tables()[case[0]].astype(case[1])
 
 

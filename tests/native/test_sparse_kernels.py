@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from exact_reference import chained_squares
+from exact_reference import fused
 from hostile_data import DTYPES, hostile_data
 from scipy.sparse import csr_matrix, random_array
 from sparse_data import hostile_sparse, rows_of
@@ -41,6 +41,14 @@ def some_centers(X: csr_matrix, k: int, seed: int = 0) -> np.ndarray:
     centers[means] = dense[picks].mean(axis=1, dtype=np.float64).astype(X.dtype)[means]
     centers[k // 2] = centers[0]
     return np.ascontiguousarray(centers)
+
+
+def chained_squares(values: np.ndarray) -> np.float64:
+    """Chain of squared float64 values in index order."""
+    total = np.float64(0)
+    for value in values:
+        total = fused(value, value, total, np.float64)
+    return total
 
 
 def split(message: np.ndarray, k: int) -> tuple[int, np.ndarray, np.ndarray]:
@@ -175,7 +183,7 @@ def test_a_row_is_at_no_distance_from_itself_and_near_the_dense_distance(dtype: 
         distances = sparse.closest_distances(rows_of(X), picked, None)
         assert not distances[np.arange(len(picked)), np.arange(0, len(centers), 9)].any()
         assert distances.min() >= 0
-        dense = kmeans.closest_distances(centers, picked, None)
+        dense = np.array([kmeans.squared_distances(centers, c[None], None) for c in picked])
         scale = np.square(centers.astype(np.float64)).sum(axis=1)
         slack = 1e-14 * (scale + scale[::9, None])
         assert np.all(np.abs(distances - dense) <= slack), name
@@ -238,6 +246,41 @@ def test_the_first_value_that_is_not_finite_is_named(bad: float, n_thread: int) 
     absmax, at = sparse.column_ranges(rows_of(X), n_thread)
     assert at == (3001, 2)
     assert absmax.tolist() == [1, 7, 1]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_potentials_are_the_sums_of_distances_in_their_units(dtype: type, weighted: bool) -> None:
+    for name, X in hostile_sparse(dtype, n=200).items():
+        rows = rows_of(X)
+        weights = np.random.default_rng(8).random(200) if weighted else np.ones(200)
+        centers = np.zeros((3, X.shape[1]), dtype)
+        centers[0] = rows.dense_rows([7])[0]
+        potentials = sparse.Potentials(rows, centers, weights if weighted else None)
+        assert not potentials.summary.any()
+        near = sparse.closest_distances(rows, centers[:1], None)[0]
+        exact = weights * near
+        assert potentials.largest() == exact.max()
+        exponent = int(kmeans.column_exponents(np.array([exact.max()]))[0])
+        potentials.quantise(exponent)
+        candidates = rows.dense_rows([0, 20, 7])
+        for step in range(2):
+            units = [int(np.ldexp(v, 61 - max(exponent, -1022))) for v in exact]
+            assert kmeans.limbs_to_int(potentials.summary[:3]) == sum(units), name
+            assert potentials.summary[3] == np.count_nonzero(exact >= 2.0**exponent)
+            running = np.cumsum(np.array(units, dtype=object))
+            targets = [1, running[-1] // 2, running[-1], running[-1] + 1]
+            expected = [sum(1 for r in running if r < target) for target in targets]
+            assert potentials.find(kmeans.int_to_limbs(targets)).tolist() == expected, name
+            trials = sparse.closest_distances(rows, candidates, near)
+            gains = [kmeans.limbs_to_int(limbs) for limbs in potentials.gains(candidates)]
+            for gain, trial in zip(gains, trials, strict=True):
+                lowered = [int(np.ldexp(v, 61 - max(exponent, -1022))) for v in weights * trial]
+                assert gain == sum(units) - sum(lowered), name
+            assert gains[2] == 0, "that row is a center already"
+            potentials.keep(candidates, 1)
+            near, exact = trials[1], weights * trials[1]
+            assert np.array_equal(centers[step + 1], candidates[1])
 
 
 @pytest.mark.parametrize(

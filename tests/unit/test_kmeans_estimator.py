@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array, csr_matrix
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.cluster import KMeans
@@ -334,3 +335,88 @@ def test_a_session_is_closed_when_the_run_fails(
     with pytest.raises(DataError, match="bad shard"):
         model().fit(X)
     assert not sessions[0].is_open
+
+
+def sparse_case() -> csr_matrix:
+    rng = np.random.default_rng(6)
+    return csr_matrix(rng.normal(size=(300, 12)) * (rng.random((300, 12)) < 0.4))
+
+
+def result_of(data: Any, **parameters: Any) -> tuple[bytes, bytes, float]:
+    fitted = model(**parameters).fit(data)
+    return fitted.cluster_centers_.tobytes(), fitted.labels_.tobytes(), fitted.inertia_
+
+
+def test_any_form_of_sparse_rows_gives_the_same_bits() -> None:
+    rows = sparse_case()
+    wide = rows.copy()
+    wide.indices, wide.indptr = rows.indices.astype(np.int64), rows.indptr.astype(np.int64)
+    shuffled = rows.copy()
+    for i in range(300):  # columns in falling order
+        own = slice(rows.indptr[i], rows.indptr[i + 1])
+        shuffled.indices[own] = rows.indices[own][::-1]
+        shuffled.data[own] = rows.data[own][::-1]
+    shuffled.has_sorted_indices = shuffled.has_canonical_format = False
+    read_only = rows.copy()
+    for array in (read_only.data, read_only.indices, read_only.indptr):
+        array.flags.writeable = False
+    expected = result_of(rows, init="k-means++")
+    forms = [wide, shuffled, read_only, rows.tocsc(), rows.tocoo(), csr_array(rows)]
+    for form in forms:
+        assert result_of(form, init="k-means++") == expected, form
+        assert np.array_equal(
+            model(init="k-means++").fit(rows).predict(form), np.frombuffer(expected[1], np.int32)
+        )
+
+
+def test_sparse_values_of_one_place_are_added_on_a_copy() -> None:
+    rows = sparse_case()
+    halves = csr_matrix(
+        (np.repeat(rows.data / 2, 2), np.repeat(rows.indices, 2), rows.indptr * 2), rows.shape
+    )
+    before = [array.copy() for array in (halves.data, halves.indices, halves.indptr)]
+    assert result_of(halves) == result_of(rows)
+    assert np.array_equal(model().fit(rows).predict(halves), model().fit(rows).labels_)
+    for array, old in zip((halves.data, halves.indices, halves.indptr), before, strict=True):
+        assert np.array_equal(array, old)
+
+
+def test_sparse_methods_agree_with_the_attributes() -> None:
+    for dtype in (np.float32, np.float64):
+        data = sparse_case().astype(dtype)
+        fitted = model().fit(data)
+        assert fitted.cluster_centers_.dtype == dtype
+        assert np.array_equal(fitted.predict(data), fitted.labels_)
+        assert fitted.score(data) == -fitted.inertia_
+        distances = fitted.transform(data)
+        assert distances.dtype == dtype
+        np.testing.assert_allclose(distances, fitted.transform(data.toarray()), rtol=1e-5)
+        wide = fitted.transform(data.astype(np.float64))
+        assert wide.dtype == np.float64
+        np.testing.assert_allclose(wide, distances, rtol=1e-5)
+
+
+def test_sparse_rows_are_refused_in_scikit_learns_words() -> None:
+    rows = sparse_case()
+    with pytest.raises(ValueError, match=r"init. parameter of DAALKMeans must be .* array-like"):
+        model(init=rows[:5]).fit(rows)
+    with pytest.raises(ValueError, match="X has 11 features, but DAALKMeans is expecting 12"):
+        model().fit(rows).predict(rows[:, :11])
+    with pytest.raises(ValueError, match=r"n_samples=4 should be >= n_clusters=5"):
+        model().fit(rows[:4])
+    bad = rows.copy()
+    bad.data[7] = np.nan
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        model().fit(bad)
+    bad.data[7] = 1e300
+    with pytest.raises(DataError, match="squared distances would overflow float64"):
+        model().fit(bad)
+
+
+def test_callable_init_sees_the_sparse_rows() -> None:
+    rows = sparse_case()
+
+    def first(X: Any, n_clusters: int, random_state: Any) -> np.ndarray:
+        return X[:n_clusters].toarray()
+
+    assert result_of(rows, init=first) == result_of(rows, init=rows[:5].toarray())

@@ -138,13 +138,6 @@ def test_rows_that_cannot_be_clustered(data: Any, message: str) -> None:
     assert message in fit_error(ValueError, {"n_clusters": 2}, data)
 
 
-def test_sparse_rows_are_refused_for_now() -> None:
-    from scipy.sparse import csr_array
-
-    message = fit_error(TypeError, {"n_clusters": 2}, csr_array(X))
-    assert message.startswith("Sparse data was passed for X, but dense data is required.")
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_squares_that_overflow_name_the_column(dtype: type) -> None:
     data = X.astype(dtype)
