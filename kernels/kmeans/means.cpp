@@ -24,6 +24,20 @@ std::vector<double> sum_units(const std::int32_t* exponents, std::int64_t n_colu
     return units;
 }
 
+// The total rounded once.
+double rounded(const std::int64_t* limbs) noexcept {
+    constexpr std::int64_t kExact = std::int64_t{1} << 52, kLimb = std::int64_t{1} << 48;
+    const auto within = [](std::int64_t value, std::int64_t bound) {
+        return -bound < value && value < bound;
+    };
+    if (within(limbs[0], kExact) && within(limbs[1], kExact) && within(limbs[2], 8)) {
+        // Both terms are exact, so that only their sum is rounded.
+        return static_cast<double>(limbs[1] + limbs[2] * kLimb) * 0x1p48 +
+               static_cast<double>(limbs[0]);
+    }
+    return static_cast<double>(load_limbs(limbs));
+}
+
 }  // namespace
 
 template <class T>
@@ -43,8 +57,12 @@ Status centers_from_sums(const std::int64_t* limbs, const std::int64_t* counts,
                 const double count = static_cast<double>(std::max<std::int64_t>(counts[from], 1));
                 const std::int64_t* sums = limbs + kSumLimbs * from * n_columns;
                 for (std::int64_t j = 0; j < n_columns; ++j) {
-                    const double total = static_cast<double>(load_limbs(sums + kSumLimbs * j));
-                    centers[c * n_columns + j] = static_cast<T>(total * units[j] / count);
+                    T mean = 0;
+                    const std::int64_t* sum = sums + kSumLimbs * j;
+                    if ((sum[0] | sum[1] | sum[2]) != 0) {  // most sums of sparse rows are 0
+                        mean = static_cast<T>(rounded(sum) * units[j] / count);
+                    }
+                    centers[c * n_columns + j] = mean;
                 }
             }
         });

@@ -188,3 +188,26 @@ def test_limbs_survive_the_way_through_integers() -> None:
     limbs = kmeans.int_to_limbs(values)
     assert [kmeans.limbs_to_int(row) for row in limbs] == values
     assert np.all((limbs[:, :2] >= 0) & (limbs[:, :2] < 2**48))
+
+
+@pytest.mark.parametrize(
+    "limbs",
+    [
+        [1, 0, 0],
+        [-1, 0, 0],
+        [(1 << 48) - 1, (1 << 48) - 1, -1],
+        [1, 1 << 5, 0],  # a tie but for the last bit
+        [0, 0, 7],
+        [1, (1 << 48) - 1, 7],
+        [5, 3, 8],
+        [5, 3, -(1 << 20)],
+        [-(1 << 51) - 1, (1 << 51) + 1, -7],  # differences of several workers carry any sign
+        [(1 << 52) + 1, -(1 << 55) - 1, 3],
+    ],
+)
+def test_totals_are_rounded_once(limbs: list[int]) -> None:
+    total = sum(limb << 48 * i for i, limb in enumerate(limbs))
+    sums = np.array(limbs, np.int64).reshape(1, 1, 3)
+    exponents = np.full(1, 72, np.int32)  # a unit is 1
+    mean = kmeans.centers_from_sums(sums, np.ones(1, np.int64), exponents, np.float64)
+    assert mean[0, 0] == float(total)
