@@ -28,7 +28,9 @@ constexpr LaneKernels make_lane_kernels(const char* name) {
                        make_row_kernels<SimdFloat>(),
                        make_row_kernels<SimdDouble>(),
                        test_bounds,
-                       groups_in_reach, test_few, ValueKernels{add_gains, add_words}};
+                       groups_in_reach,
+                       test_few,
+                       ValueKernels{add_gains, add_words}};
 }
 
 }  // namespace

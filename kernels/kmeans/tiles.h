@@ -8,8 +8,8 @@
 
 #include <cstdint>
 
-#include "few_lanes.h"
 #include "few_columns.h"
+#include "few_lanes.h"
 #include "lane_kernels.h"
 
 namespace harpy::kmeans {
