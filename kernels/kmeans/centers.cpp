@@ -13,7 +13,7 @@ namespace {
 
 // Measured work of a panel of one, two and three vectors, for the same number of centers: wider
 // panels load each value of a row less often.
-constexpr double kWidthCost[kPanelWidths] = {1.5, 1.15, 1.0};
+constexpr double kWidthCost[kPanelWidths] = {1.5, 1.1, 1.0};
 
 // Orders `indices` so that each half, quarter, … of the panels holds centers near to each other:
 // halves along the line between two far ends, down to single panels.

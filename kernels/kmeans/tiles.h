@@ -64,29 +64,24 @@ inline void lower_group(const Search<T>& search, std::int64_t row, std::int32_t 
     low = score < low ? score : low;
 }
 
-// Keeps what a row's search of one panel found: its scores if they hold the best so far.
+// Keeps the scores of a panel that holds the best of a row so far.
 template <class S, int V>
 inline void keep_found(const Search<typename S::Scalar>& search, std::int64_t row,
-                       std::int32_t panel, const typename S::Vector (&score)[V],
+                       std::int32_t panel, const typename S::Scalar* scores,
                        typename S::Scalar lowest) {
-    using T = typename S::Scalar;
     constexpr int kPanel = V * S::kLanes;
-    const T best = search.best[row];
-    if (lowest <= best) {
-        T scores[kPanel];
-        for (int v = 0; v < V; ++v) S::store(scores + v * S::kLanes, score[v]);
-        if (lowest < best || search.best_panel[row] < 0 ||
-            wins_tie(search, row, panel, scores, kPanel)) {
-            // The best panel's own runners-up are found when the row is settled.
-            if (search.best_panel[row] >= 0) lower_group(search, row, search.best_panel[row], best);
-            T* kept = search.best_scores + row * kPanel;
-            for (int v = 0; v < V; ++v) S::store(kept + v * S::kLanes, score[v]);
-            search.best[row] = lowest;
-            search.best_panel[row] = panel;
-            return;
-        }
+    const auto best = search.best[row];
+    if (lowest == best && search.best_panel[row] >= 0 &&
+        !wins_tie(search, row, panel, scores, kPanel)) {
+        lower_group(search, row, panel, lowest);
+        return;
     }
-    lower_group(search, row, panel, lowest);
+    // The best panel's own runners-up are found when the row is settled.
+    if (search.best_panel[row] >= 0) lower_group(search, row, search.best_panel[row], best);
+    auto* kept = search.best_scores + row * kPanel;
+    for (int v = 0; v < V; ++v) S::store(kept + v * S::kLanes, S::load(scores + v * S::kLanes));
+    search.best[row] = lowest;
+    search.best_panel[row] = panel;
 }
 
 // Searches one panel for a tile of R rows of the batch (the first n_rows of them count):
@@ -108,16 +103,27 @@ inline void search_tile(const Search<typename S::Scalar>& search, std::int32_t p
     }
     T lowest[R];
     S::template lowest_of_rows<R>(low, lowest);
-    unsigned keep = (1u << n_rows) - 1;
-    // Most panels hold nothing better for any row of a tile.
-    if (kFollowing) keep &= S::template at_most<R>(lowest, search.best + rows[0]);
-    if (keep == 0) return;
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-        if (keep >> r & 1) {
-            keep_found<S, V>(search, kFollowing ? rows[0] + r : rows[r], panel, score[r],
-                             lowest[r]);
+    unsigned better = 0;
+    if (kFollowing) {
+        better = S::template at_most<R>(lowest, search.best + rows[0]) & ((1u << n_rows) - 1);
+    } else {
+        for (int r = 0; r < n_rows; ++r) {
+            if (lowest[r] <= search.best[rows[r]]) {
+                better |= 1u << r;
+            } else {
+                lower_group(search, rows[r], panel, lowest[r]);
+            }
         }
+    }
+    // Most panels hold nothing better for any row of a tile: scores leave the registers only here.
+    if (better == 0) return;
+    T scores[R][V * S::kLanes];
+    for (int r = 0; r < R; ++r) {
+        for (int v = 0; v < V; ++v) S::store(scores[r] + v * S::kLanes, score[r][v]);
+    }
+    for (; better != 0; better &= better - 1) {
+        const int r = __builtin_ctz(better);
+        keep_found<S, V>(search, kFollowing ? rows[0] + r : rows[r], panel, scores[r], lowest[r]);
     }
 }
 
