@@ -108,7 +108,7 @@ class Harpy(Library):
     def seed(self, X: Rows, n_clusters: int, seed: int) -> np.ndarray:
         # As fit does it: the checks and the columns' means are within the time, too.
         context = self._context.in_process(data={"X": X}, n_thread=self.n_thread)
-        shard = self._load_shard(context, n_clusters, None)
+        shard = self._load_shard(context, n_clusters, None, None)
         return self._plus_plus(shard, n_clusters, np.random.RandomState(seed))
 
 
