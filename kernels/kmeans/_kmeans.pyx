@@ -100,7 +100,7 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
 
 SUM_LIMBS = 3
 SCALAR_LIMBS = 68
-_ISA_NAMES = ("avx512", "avx2", "scalar")
+_ISA_NAMES = ("avx512", "avx2", "neon", "scalar")
 
 
 cdef const LaneKernels* _lanes() except NULL:

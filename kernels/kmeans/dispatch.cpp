@@ -9,6 +9,7 @@ namespace harpy::kmeans {
 const LaneKernels* find_lane_kernels(const char* name) noexcept {
     if (std::strcmp(name, "avx512") == 0) return avx512_lane_kernels();
     if (std::strcmp(name, "avx2") == 0) return avx2_lane_kernels();
+    if (std::strcmp(name, "neon") == 0) return neon_lane_kernels();
     if (std::strcmp(name, "scalar") == 0) return scalar_lane_kernels();
     return nullptr;
 }
@@ -18,6 +19,7 @@ const char* lane_kernels_name(const LaneKernels* lanes) noexcept { return lanes-
 const LaneKernels* best_lane_kernels() noexcept {
     if (const LaneKernels* lanes = avx512_lane_kernels()) return lanes;
     if (const LaneKernels* lanes = avx2_lane_kernels()) return lanes;
+    if (const LaneKernels* lanes = neon_lane_kernels()) return lanes;
     return scalar_lane_kernels();
 }
 

@@ -305,5 +305,6 @@ inline const RowKernels<double>& row_kernels<double>(const LaneKernels& lanes) n
 const LaneKernels* scalar_lane_kernels() noexcept;
 const LaneKernels* avx2_lane_kernels() noexcept;
 const LaneKernels* avx512_lane_kernels() noexcept;
+const LaneKernels* neon_lane_kernels() noexcept;
 
 }  // namespace harpy::kmeans

@@ -1,0 +1,138 @@
+// Vectors of NEON (aarch64) for tiles.h.
+#pragma once
+
+#include <arm_neon.h>
+
+#include <cstdint>
+
+namespace harpy::kmeans {
+namespace {
+
+struct Float128 {
+    using Scalar = float;
+    using Vector = float32x4_t;
+    static constexpr int kLanes = 4;
+    static constexpr int kTileRows = 8;
+    static constexpr int kMostFew = 24;
+
+    static Vector load(const float* p) { return vld1q_f32(p); }
+    // The first n values, and zeros.
+    static Vector load_first(const float* p, int n) {
+        float values[kLanes] = {};
+        for (int l = 0; l < n; ++l) values[l] = p[l];
+        return load(values);
+    }
+    // table[index[l]] in lane l.
+    static Vector look_up(const float* table, const std::int32_t* index) {
+        return Vector{table[index[0]], table[index[1]], table[index[2]], table[index[3]]};
+    }
+    static void store(float* p, Vector v) { vst1q_f32(p, v); }
+    static Vector set1(float x) { return vdupq_n_f32(x); }
+    static Vector sub(Vector a, Vector b) { return vsubq_f32(a, b); }
+    static Vector min(Vector a, Vector b) { return vminq_f32(a, b); }
+    static Vector fma(Vector a, Vector b, Vector c) { return vfmaq_f32(c, a, b); }
+    // c - a*b
+    static Vector fnma(Vector a, Vector b, Vector c) { return vfmsq_f32(c, a, b); }
+    static unsigned equal(Vector a, Vector b) { return bits(vceqq_f32(a, b)); }
+    // a < b ? x : y
+    static Vector select_less(Vector a, Vector b, Vector x, Vector y) {
+        return vbslq_f32(vcltq_f32(a, b), x, y);
+    }
+    static float first(Vector v) { return vgetq_lane_f32(v, 0); }
+    static float lowest(Vector v) { return vminvq_f32(v); }
+    static float sum(Vector v) { return vaddvq_f32(v); }
+
+    static void transpose(Vector (&v)[4]) {
+        const Vector even[2] = {vtrn1q_f32(v[0], v[1]), vtrn1q_f32(v[2], v[3])};
+        const Vector odd[2] = {vtrn2q_f32(v[0], v[1]), vtrn2q_f32(v[2], v[3])};
+        v[0] = vcombine_f32(vget_low_f32(even[0]), vget_low_f32(even[1]));
+        v[1] = vcombine_f32(vget_low_f32(odd[0]), vget_low_f32(odd[1]));
+        v[2] = vcombine_f32(vget_high_f32(even[0]), vget_high_f32(even[1]));
+        v[3] = vcombine_f32(vget_high_f32(odd[0]), vget_high_f32(odd[1]));
+    }
+
+    // Bit r: a[r] <= b[r], for the R rows of a tile.
+    template <int R>
+    static unsigned at_most(const float* a, const float* b) {
+        unsigned found = 0;
+        for (int r = 0; r < R; r += kLanes) found |= bits(vcleq_f32(load(a + r), load(b + r))) << r;
+        return found;
+    }
+
+    // out[r] = lowest lane of v[r].
+    template <int R>
+    static void lowest_of_rows(const Vector (&v)[R], float* out) {
+        static_assert(R % 4 == 0 || R == 2, "pairs of pairs of rows, or one pair");
+        if constexpr (R == 2) {
+            const Vector pair = vpminq_f32(v[0], v[1]);
+            vst1_f32(out, vget_low_f32(vpminq_f32(pair, pair)));
+        } else {
+            for (int r = 0; r < R; r += 4) {
+                store(out + r,
+                      vpminq_f32(vpminq_f32(v[r], v[r + 1]), vpminq_f32(v[r + 2], v[r + 3])));
+            }
+        }
+    }
+
+  private:
+    // One bit from each lane of a comparison.
+    static unsigned bits(uint32x4_t lanes) {
+        return vaddvq_u32(vandq_u32(lanes, uint32x4_t{1, 2, 4, 8}));
+    }
+};
+
+struct Double128 {
+    using Scalar = double;
+    using Vector = float64x2_t;
+    static constexpr int kLanes = 2;
+    static constexpr int kTileRows = 8;
+    static constexpr int kMostFew = 24;
+
+    static Vector load(const double* p) { return vld1q_f64(p); }
+    static Vector load_first(const double* p, int n) {
+        return Vector{n > 0 ? p[0] : 0.0, n > 1 ? p[1] : 0.0};
+    }
+    static void store(double* p, Vector v) { vst1q_f64(p, v); }
+    static Vector set1(double x) { return vdupq_n_f64(x); }
+    static Vector sub(Vector a, Vector b) { return vsubq_f64(a, b); }
+    static Vector min(Vector a, Vector b) { return vminq_f64(a, b); }
+    static Vector fma(Vector a, Vector b, Vector c) { return vfmaq_f64(c, a, b); }
+    static Vector fnma(Vector a, Vector b, Vector c) { return vfmsq_f64(c, a, b); }
+    static unsigned equal(Vector a, Vector b) { return bits(vceqq_f64(a, b)); }
+    static Vector select_less(Vector a, Vector b, Vector x, Vector y) {
+        return vbslq_f64(vcltq_f64(a, b), x, y);
+    }
+    static double first(Vector v) { return vgetq_lane_f64(v, 0); }
+    static double lowest(Vector v) { return vminvq_f64(v); }
+    static double sum(Vector v) { return vaddvq_f64(v); }
+
+    static void transpose(Vector (&v)[2]) {
+        const Vector first = vtrn1q_f64(v[0], v[1]);
+        v[1] = vtrn2q_f64(v[0], v[1]);
+        v[0] = first;
+    }
+
+    template <int R>
+    static unsigned at_most(const double* a, const double* b) {
+        unsigned found = 0;
+        for (int r = 0; r < R; r += kLanes) found |= bits(vcleq_f64(load(a + r), load(b + r))) << r;
+        return found;
+    }
+
+    template <int R>
+    static void lowest_of_rows(const Vector (&v)[R], double* out) {
+        static_assert(R % 2 == 0, "pairs of rows");
+        for (int r = 0; r < R; r += 2) store(out + r, vpminq_f64(v[r], v[r + 1]));
+    }
+
+  private:
+    static unsigned bits(uint64x2_t lanes) {
+        return static_cast<unsigned>(vaddvq_u64(vandq_u64(lanes, uint64x2_t{1, 2})));
+    }
+};
+
+using SimdFloat = Float128;
+using SimdDouble = Double128;
+
+}  // namespace
+}  // namespace harpy::kmeans
