@@ -29,10 +29,6 @@ constexpr std::int64_t kMaxNearPanels = std::int64_t{1} << 21;
 constexpr double kSlowMove = 0.15;
 constexpr double kMuchWork = 60000;
 
-float round_down(double value) noexcept {
-    return static_cast<float>(value - std::fabs(value) * 0x1p-22);
-}
-
 template <class T>
 std::int64_t batch_rows(std::int64_t d) noexcept {
     const std::int64_t rows = kBatchBytes / static_cast<std::int64_t>(sizeof(T)) / d;
@@ -204,7 +200,7 @@ void PanelEStep<T>::prepare_near() {
     format_.n_bytes = RecordFormat::kHeader + n_bytes;
     format_.n_groups = (n_bytes + kGroupLanes - 1) / kGroupLanes * kGroupLanes * codes;
     upper_ = Buffer<float>(x_.n_rows);
-    records_ = Buffer<std::uint8_t>(x_.n_rows * format_.n_bytes + 2 * kGroupLanes);
+    records_ = Buffer<std::uint8_t>(x_.n_rows * format_.n_bytes + n_thread_ * kGroupLanes);
     centers_.resize(n_clusters_);
     norm_.resize(n_clusters_);
     group_norm_.resize(format_.n_groups);
@@ -372,11 +368,18 @@ void PanelEStep<T>::measure_gaps(const T* centers, const T* offset) {
     if (!(format_.base_unit > 0)) format_.base_unit = typical / 100;
 }
 
+// A thread's tests read up to kGroupLanes bytes beyond its last record: not from the next thread's
+// first.
 template <class T>
-BoundsTest PanelEStep<T>::bounds_test() const noexcept {
+std::int64_t PanelEStep<T>::record_at(const Batch& batch, std::int64_t row) const noexcept {
+    return row * format_.n_bytes + batch.thread * kGroupLanes;
+}
+
+template <class T>
+BoundsTest PanelEStep<T>::bounds_test(const Batch& batch) const noexcept {
     return {labels_,
             upper_.data(),
-            records_.data(),
+            records_.data() + record_at(batch, 0),
             format_,
             centers_.data(),
             group_moves_.data(),
@@ -389,7 +392,7 @@ BoundsTest PanelEStep<T>::bounds_test() const noexcept {
 template <class T>
 void PanelEStep<T>::search_range(Batch& batch, std::int64_t begin, std::int64_t end,
                                  bool near) noexcept {
-    const BoundsTest test = bounds_test();
+    const BoundsTest test = bounds_test(batch);
     std::uint8_t may_move[kTestRows];
     batch.n_rows = 0;
     for (std::int64_t row = begin; row < end; row += kTestRows) {
@@ -466,7 +469,7 @@ void PanelEStep<T>::search_all(Batch& batch) noexcept {
 template <class T>
 void PanelEStep<T>::search_near(Batch& batch) noexcept {
     const std::int64_t n = batch.n_rows, n_panels = packed_->n_panels;
-    const BoundsTest test = bounds_test();
+    const BoundsTest test = bounds_test(batch);
     std::fill(batch.group_low.begin(), batch.group_low.begin() + n * format_.n_groups,
               std::numeric_limits<T>::infinity());
     const Search<T> search{batch.x.data(),          x_.n_columns,
@@ -542,7 +545,7 @@ void PanelEStep<T>::keep_bounds(Batch& batch, std::int64_t i, std::int32_t label
     T* low = batch.group_low.data() + i * format_.n_groups;
     T& own = low[group_of_panel_[batch.best_panel[i]]];
     own = std::min(own, batch.second[i]);
-    std::uint8_t* record = records_.data() + row * format_.n_bytes;
+    std::uint8_t* record = records_.data() + record_at(batch, row);
     const bool stays = bounded_ && !stale_[record[0]] && 2 * batch.n_in_reach[i] < n_groups_;
     row_kernels<T>(lanes_).write_record(
         margins_,

@@ -46,7 +46,8 @@ class PanelEStep final : public EStep<T> {
     void search_near(Batch& batch) noexcept;
     void keep_bounds(Batch& batch, std::int64_t i, std::int32_t label) noexcept;
 
-    BoundsTest bounds_test() const noexcept;
+    std::int64_t record_at(const Batch& batch, std::int64_t row) const noexcept;
+    BoundsTest bounds_test(const Batch& batch) const noexcept;
 
     const LaneKernels& lanes_;
     const TileKernels<T>& kernels_;
