@@ -10,10 +10,16 @@ check() { # check COMMAND...: go on after a failure, so that one run shows all o
   "$@" || failed=1
 }
 mapfile -t native < <(git ls-files 'kernels/*.cpp' 'kernels/*.h' 'tests/native/*.cpp')
+mapfile -t sources < <(git ls-files 'kernels/*.cpp' 'tests/native/*.cpp')
 mapfile -t shell < <(git ls-files 'scripts/*.sh' .ci/run)
 check $bin/ruff check .
 check $bin/ruff format --check .
 check $bin/mypy
 [ ${#native[@]} = 0 ] || check $bin/clang-format --dry-run -Werror "${native[@]}"
+for compiler in g++ clang++; do
+  command -v $compiler >/dev/null || continue
+  check $compiler -fsyntax-only -Wall -Werror -Wextra -std=c++17 -fopenmp-simd -Ikernels/kmeans \
+    "${sources[@]}"
+done
 for script in "${shell[@]}"; do check bash -n "$script"; done
 exit $failed

@@ -5,7 +5,11 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
 #pragma GCC target("avx2,fma")
+#endif
 #include "eight_avx2.h"
 #include "simd_avx2.h"
 // The loops, over those vectors:
@@ -19,6 +23,10 @@ const LaneKernels* avx2_lane_kernels() noexcept {
 }
 
 }  // namespace harpy::kmeans
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
 
 #else
 
