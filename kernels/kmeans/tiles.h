@@ -21,16 +21,20 @@ inline void score_rows(const typename S::Scalar* const (&x)[R], std::int64_t d,
                        const typename S::Scalar* panel, const typename S::Scalar* half_norms,
                        typename S::Vector (&score)[R][V]) {
     using Vector = typename S::Vector;
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
         const Vector half_norm = S::load(half_norms + v * S::kLanes);
+#pragma GCC unroll 8
         for (int r = 0; r < R; ++r) score[r][v] = half_norm;
     }
     for (std::int64_t j = 0; j < d; ++j) {
         Vector center[V];
+#pragma GCC unroll 4
         for (int v = 0; v < V; ++v) center[v] = S::load(panel + (j * V + v) * S::kLanes);
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
             const Vector value = S::set1(x[r][j]);
+#pragma GCC unroll 4
             for (int v = 0; v < V; ++v) score[r][v] = S::fnma(value, center[v], score[r][v]);
         }
     }
@@ -79,6 +83,7 @@ inline void keep_found(const Search<typename S::Scalar>& search, std::int64_t ro
     // The best panel's own runners-up are found when the row is settled.
     if (search.best_panel[row] >= 0) lower_group(search, row, search.best_panel[row], best);
     auto* kept = search.best_scores + row * kPanel;
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v) S::store(kept + v * S::kLanes, S::load(scores + v * S::kLanes));
     search.best[row] = lowest;
     search.best_panel[row] = panel;
@@ -92,13 +97,16 @@ inline void search_tile(const Search<typename S::Scalar>& search, std::int32_t p
                         const std::int32_t* rows, int n_rows) {
     using T = typename S::Scalar;
     const T* x[R];
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
         x[r] = search.x + (kFollowing ? rows[0] + r : rows[r]) * search.d;
     }
     typename S::Vector score[R][V], low[R];
     score_rows<S, R, V>(x, search.d, centers, half_norms, score);
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
         low[r] = score[r][0];
+#pragma GCC unroll 4
         for (int v = 1; v < V; ++v) low[r] = S::min(low[r], score[r][v]);
     }
     T lowest[R];
@@ -117,8 +125,10 @@ inline void search_tile(const Search<typename S::Scalar>& search, std::int32_t p
     }
     // Most panels hold nothing better for any row of a tile: scores leave the registers only here.
     if (better == 0) return;
-    T scores[R][V * S::kLanes];
+    alignas(64) T scores[R][V * S::kLanes];
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
         for (int v = 0; v < V; ++v) S::store(scores[r] + v * S::kLanes, score[r][v]);
     }
     for (; better != 0; better &= better - 1) {
@@ -148,6 +158,7 @@ void search_panel(const Search<typename S::Scalar>& search, std::int32_t panel,
     }
     if (i == n_rows) return;
     std::int32_t tile[R];  // a short tile repeats its last row
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r) tile[r] = rows[i + r < n_rows ? i + r : n_rows - 1];
     const int n = static_cast<int>(n_rows - i);
     if (n > R / 2) {
@@ -168,6 +179,7 @@ void settle(const Search<typename S::Scalar>& search, std::int64_t n_rows, std::
         const auto best = S::set1(search.best[row]);
         // Lanes of a panel ascend by index: the first of equal ones wins.
         int lane = 0;
+#pragma GCC unroll 4
         for (int v = 0; v < V; ++v) {
             const unsigned equal = S::equal(S::load(scores + v * S::kLanes), best);
             if (equal != 0) {
@@ -179,6 +191,7 @@ void settle(const Search<typename S::Scalar>& search, std::int64_t n_rows, std::
         if (second == nullptr) continue;
         scores[lane] = static_cast<T>(__builtin_inf());
         auto low = S::load(scores);
+#pragma GCC unroll 4
         for (int v = 1; v < V; ++v) low = S::min(low, S::load(scores + v * S::kLanes));
         scores[lane] = search.best[row];
         second[row] = S::lowest(low);
@@ -197,18 +210,23 @@ void panel_lows(const typename S::Scalar* rows, std::int64_t n_rows, std::int64_
     for (std::int64_t p = 0; p < n_panels; ++p) {
         for (std::int64_t i = 0; i < n_rows; i += R) {
             const T* x[R];
+#pragma GCC unroll 8
             for (int r = 0; r < R; ++r) x[r] = rows + (i + r < n_rows ? i + r : n_rows - 1) * d;
             typename S::Vector score[R][V], low[R];
             score_rows<S, R, V>(x, d, panels + p * d * kPanel, half_norms + p * kPanel, score);
+#pragma GCC unroll 8
             for (int r = 0; r < R; ++r) {
                 const std::int64_t lane = first_slot + i + r - p * kPanel;
                 if (lane >= 0 && lane < kPanel) {
                     T scores[kPanel];
+#pragma GCC unroll 4
                     for (int v = 0; v < V; ++v) S::store(scores + v * S::kLanes, score[r][v]);
                     scores[lane] = static_cast<T>(__builtin_inf());
+#pragma GCC unroll 4
                     for (int v = 0; v < V; ++v) score[r][v] = S::load(scores + v * S::kLanes);
                 }
                 low[r] = score[r][0];
+#pragma GCC unroll 4
                 for (int v = 1; v < V; ++v) low[r] = S::min(low[r], score[r][v]);
             }
             T lowest[R];
