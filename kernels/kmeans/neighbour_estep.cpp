@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 
+#include "margins.h"
 #include "parallel.h"
 
 namespace harpy::kmeans {
@@ -144,13 +145,7 @@ void NeighbourEStep<T>::add_moves(const T* centers) {
     } else {
         double largest = 0;
         for (std::int64_t c = 0; c < n_clusters_; ++c) {
-            double squared = 0;
-            for (std::int64_t j = c * d; j < (c + 1) * d; ++j) {
-                const double move =
-                    static_cast<double>(centers[j]) - static_cast<double>(previous_[j]);
-                squared += move * move;
-            }
-            const double move = std::sqrt(squared) * (1.0 + 0x1p-30);
+            const double move = upper_move(previous_.data() + c * d, centers + c * d, d, T{1});
             moved_[c] += move;
             largest = std::max(largest, move);
         }

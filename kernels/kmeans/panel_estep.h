@@ -80,7 +80,7 @@ class PanelEStep final : public EStep<T> {
     std::vector<CenterBounds> centers_;
     std::vector<T> previous_, norm_, group_norm_;
     std::vector<double> moves_, moved_, group_moved_;  // of the last call; summed since the start
-    std::vector<double> group_moved_before_;           // (kStamps, n_stored_groups)
+    std::vector<double> group_moved_before_;           // (kStamps, n_groups)
     std::vector<float> group_moves_, group_radius_;
     double mean_move_ = 0, failed_move_ = 0, mean_distance_ = 0;
     double exhaustive_seconds_ = std::numeric_limits<double>::infinity();  // the quickest so far
