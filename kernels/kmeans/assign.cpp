@@ -7,6 +7,7 @@
 #include "estep.h"
 #include "exact_sums.h"
 #include "kmeans.h"
+#include "lane_kernels.h"
 #include "parallel.h"
 
 namespace harpy::kmeans {
@@ -15,9 +16,9 @@ namespace {
 
 template <class T>
 bool sizes_fit(Matrix<T> centers) noexcept {
-    constexpr std::int64_t kMostLanes = 64;
+    constexpr std::int64_t kFewestLanes = 2, kMostLanes = 64;
     std::int64_t product;
-    return centers.n_rows <= std::numeric_limits<std::int32_t>::max() - kMostLanes &&
+    return centers.n_rows <= kMostVectors * kFewestLanes - kMostLanes &&
            checked_product(centers.n_rows + kMostLanes, centers.n_columns, &product);
 }
 

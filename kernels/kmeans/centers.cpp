@@ -11,9 +11,9 @@ namespace harpy::kmeans {
 
 namespace {
 
-// Measured work of a panel of one, two and three vectors, for the same number of centers: wider
-// panels load each value of a row less often.
-constexpr double kWidthCost[kPanelWidths] = {1.5, 1.1, 1.0};
+// Measured work of a panel of one and of two vectors, for the same number of centers: wider panels
+// load each value of a row less often.
+constexpr double kSweepCost[kSweepWidths] = {1.25, 1.0};
 
 // Orders `indices` so that each half, quarter, … of the panels holds centers near to each other:
 // halves along the line between two far ends, down to single panels.
@@ -79,12 +79,12 @@ class Neighbours {
 }  // namespace
 
 template <class T>
-int choose_width(const TileKernels<T>& kernels, std::int64_t n_clusters) noexcept {
+int choose_sweep_width(const TileKernels<T>& kernels, std::int64_t n_clusters) noexcept {
     int chosen = 0;
     double least = std::numeric_limits<double>::infinity();
-    for (int width = 0; width < kPanelWidths; ++width) {
+    for (int width = 0; width < kSweepWidths; ++width) {
         const std::int64_t lanes = kernels.lanes[width];
-        const double cost = count_blocks(n_clusters, lanes) * lanes * kWidthCost[width];
+        const double cost = count_blocks(n_clusters, lanes) * lanes * kSweepCost[width];
         if (cost <= least) {
             least = cost;
             chosen = width;
@@ -144,8 +144,8 @@ void PackedCenters<T>::pack(const TileKernels<T>& kernels, Matrix<T> centers, co
                    });
 }
 
-template int choose_width<float>(const TileKernels<float>&, std::int64_t) noexcept;
-template int choose_width<double>(const TileKernels<double>&, std::int64_t) noexcept;
+template int choose_sweep_width<float>(const TileKernels<float>&, std::int64_t) noexcept;
+template int choose_sweep_width<double>(const TileKernels<double>&, std::int64_t) noexcept;
 template struct PackedCenters<float>;
 template struct PackedCenters<double>;
 

@@ -11,9 +11,9 @@
 
 namespace harpy::kmeans {
 
-// The width of panels that suits the number of centers.
+// The width of panels for a sweep over so many centers.
 template <class T>
-int choose_width(const TileKernels<T>& kernels, std::int64_t n_clusters) noexcept;
+int choose_sweep_width(const TileKernels<T>& kernels, std::int64_t n_clusters) noexcept;
 
 template <class T>
 struct PackedCenters {

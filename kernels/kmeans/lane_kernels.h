@@ -12,7 +12,23 @@ namespace harpy::kmeans {
 // Panel widths on offer: one, two or three vectors of centers side by side.
 constexpr int kPanelWidths = 3;
 
-// Rows of a batch while they look for their nearest centers, less the offset.
+// Of these the first ones can sweep over all centers.
+constexpr int kSweepWidths = 2;
+// Batches that are swept have room for so many rows or a multiple of it.
+constexpr int kSweepRows = 24;
+// Vectors of centers are counted exactly in a float32.
+constexpr std::int64_t kMostVectors = std::int64_t{1} << 24;
+
+// Rows of a batch, less the offset, that meet all centers.
+template <class T>
+struct Sweep {
+    const T* x;  // (n_rows, d)
+    std::int64_t d;
+    T* low;     // (n_rows, lanes of a vector) lowest score of each lane so far
+    T* vector;  // where that was, counted in vectors of centers
+};
+
+// Rows of a batch, less the offset, that look for their nearest centers in chosen panels.
 template <class T>
 struct Search {
     const T* x;  // (n_rows, d)
@@ -102,7 +118,7 @@ template <class T>
 struct TileKernels {
     int lanes[kPanelWidths];  // centers per panel of each width, ascending
 
-    // One panel against rows of a batch; rows == nullptr means the first n_rows.
+    // One panel against rows of a batch.
     void (*search[kPanelWidths])(const Search<T>&, std::int32_t panel, const T* centers,
                                  const T* half_norms, const std::int32_t* rows,
                                  std::int64_t n_rows);
@@ -111,6 +127,13 @@ struct TileKernels {
     // the other lanes of that panel.
     void (*settle[kPanelWidths])(const Search<T>&, std::int64_t n_rows, std::int32_t* slots,
                                  T* second);
+
+    // The same for the first n_rows of a batch and all panels, one after the other in the order of
+    // the centers.
+    void (*begin_sweep)(const Sweep<T>&, std::int64_t n_rows);
+    void (*sweep[kSweepWidths])(const Sweep<T>&, std::int64_t panel, const T* centers,
+                                const T* half_norms, std::int64_t n_rows);
+    void (*end_sweep)(const Sweep<T>&, std::int64_t n_rows, std::int32_t* slots, T* best);
 
     // lows (n_rows, n_panels) = lowest score of each row in each panel; row i is the center of slot
     // first_slot + i, which is left out.

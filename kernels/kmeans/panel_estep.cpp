@@ -14,7 +14,8 @@ namespace {
 
 // Rows less the offset that a thread works on at a time should stay in its second-level cache.
 constexpr std::int64_t kBatchBytes = 512 << 10;
-constexpr std::int64_t kMaxBatchRows = 512, kMinBatchRows = 64;
+constexpr std::int64_t kMaxBatchRows = 480, kMinBatchRows = 72;
+static_assert(kMaxBatchRows % kSweepRows == 0 && kMinBatchRows % kSweepRows == 0);
 // Rows whose bounds are tested at a time.
 constexpr std::int64_t kTestRows = 64;
 static_assert(kTestRows <= kMinBatchRows);
@@ -32,7 +33,14 @@ constexpr double kMuchWork = 60000;
 template <class T>
 std::int64_t batch_rows(std::int64_t d) noexcept {
     const std::int64_t rows = kBatchBytes / static_cast<std::int64_t>(sizeof(T)) / d;
-    return std::clamp(rows / 16 * 16, kMinBatchRows, kMaxBatchRows);
+    return std::clamp(rows / kSweepRows * kSweepRows, kMinBatchRows, kMaxBatchRows);
+}
+
+// Fetches values into the second-level cache.
+template <class T>
+void fetch(const T* begin, const T* end) noexcept {
+    constexpr std::int64_t kCacheLine = 64 / sizeof(T);
+    for (; begin < end; begin += kCacheLine) __builtin_prefetch(begin, 0, 2);
 }
 
 }  // namespace
@@ -46,12 +54,14 @@ struct PanelEStep<T>::Batch {
           x(capacity * d),
           squared(capacity),
           best(capacity),
-          best_scores(capacity * lanes),
-          best_panel(capacity),
-          slots(capacity) {}
+          slots(capacity),
+          low(capacity * lanes),
+          low_vector(capacity * lanes) {}
 
     // What a search near the old centers needs besides.
-    void prepare_near(std::int64_t n_panels, int n_groups) {
+    void prepare_near(std::int64_t n_panels, int lanes, int n_groups) {
+        best_scores = Buffer<T>(capacity * lanes);
+        best_panel = Buffer<std::int32_t>(capacity);
         second = Buffer<T>(capacity);
         group_low = Buffer<T>(capacity * n_groups);
         lower = Buffer<float>(capacity * n_groups);
@@ -64,8 +74,13 @@ struct PanelEStep<T>::Batch {
     int thread;
     std::int64_t capacity, n_rows = 0;
     Buffer<std::int64_t> rows;
-    Buffer<T> x, squared, best, second, best_scores, group_low;
-    Buffer<std::int32_t> best_panel, slots;
+    Buffer<T> x, squared, best;
+    Buffer<std::int32_t> slots;
+    Buffer<T> low, low_vector;  // of a search of all centers
+
+    // Of a search near the old ones.
+    Buffer<T> best_scores, second, group_low;
+    Buffer<std::int32_t> best_panel;
     Buffer<float> lower;              // (capacity, n_groups) bounds from before
     Buffer<float> far;                // no center of a panel left out for its gap is nearer
     Buffer<std::int32_t> n_in_reach;  // groups
@@ -87,10 +102,9 @@ PanelEStep<T>::PanelEStep(const LaneKernels& lanes, Matrix<T> x, std::int64_t n_
       n_clusters_(n_clusters),
       // Gaps between centers would cost as much as the search where rows are few.
       bound_bytes_(x.n_rows < 4 * n_clusters ? 0 : bound_bytes),
-      all_(kernels_, n_clusters, x.n_columns, choose_width(kernels_, n_clusters)) {
+      all_(kernels_, n_clusters, x.n_columns, choose_sweep_width(kernels_, n_clusters)) {
     batches_.reserve(n_thread_);
-    const int widest = kernels_.lanes[kPanelWidths - 1];
-    for (int t = 0; t < n_thread_; ++t) batches_.emplace_back(x.n_columns, widest, t);
+    for (int t = 0; t < n_thread_; ++t) batches_.emplace_back(x.n_columns, kernels_.lanes[0], t);
     margins_ = make_margins<T>(x.n_columns);
 }
 
@@ -223,7 +237,7 @@ void PanelEStep<T>::prepare_near() {
     if (x_.n_columns <= kFewColumns && n_clusters_ * n_panels <= kMaxNearPanels) {
         near_panels_.resize(n_clusters_ * n_panels);
     }
-    for (Batch& batch : batches_) batch.prepare_near(n_panels, format_.n_groups);
+    for (Batch& batch : batches_) batch.prepare_near(n_panels, near_->lanes, format_.n_groups);
 }
 
 template <class T>
@@ -420,8 +434,6 @@ void PanelEStep<T>::finish(Batch& batch, bool near) noexcept {
     const bool measured = near || (bound_bytes_ > 0 && batch.n_measured == 0);
     kernels_.shift_rows(x_.data, batch.rows.data(), n, d, offset_, batch.x.data(),
                         measured ? batch.squared.data() : nullptr);
-    std::fill(batch.best.begin(), batch.best.begin() + n, std::numeric_limits<T>::infinity());
-    std::fill(batch.best_panel.begin(), batch.best_panel.begin() + n, -1);
     if (near) {
         search_near(batch);
     } else {
@@ -447,22 +459,18 @@ void PanelEStep<T>::finish(Batch& batch, bool near) noexcept {
 
 template <class T>
 void PanelEStep<T>::search_all(Batch& batch) noexcept {
-    const Search<T> search{batch.x.data(),
-                           x_.n_columns,
-                           packed_->indices.data(),
-                           batch.best.data(),
-                           batch.best_panel.data(),
-                           batch.best_scores.data(),
-                           nullptr,
-                           nullptr,
-                           0};
-    for (std::int64_t p = 0; p < packed_->n_panels; ++p) {
-        kernels_.search[packed_->width](search, static_cast<std::int32_t>(p),
-                                        packed_->panels.data() + p * packed_->lanes * x_.n_columns,
-                                        packed_->half_norms.data() + p * packed_->lanes, nullptr,
-                                        batch.n_rows);
+    const Sweep<T> sweep{batch.x.data(), x_.n_columns, batch.low.data(), batch.low_vector.data()};
+    kernels_.begin_sweep(sweep, batch.n_rows);
+    // Meanwhile the rows that most likely follow are fetched, some with each panel.
+    const T* next = x_.data + (batch.rows[batch.n_rows - 1] + 1) * x_.n_columns;
+    const std::int64_t n_ahead =
+        std::min(batch.n_rows * x_.n_columns, x_.data + x_.n_rows * x_.n_columns - next);
+    for (std::int64_t p = 0; p < all_.n_panels; ++p) {
+        fetch(next + n_ahead * p / all_.n_panels, next + n_ahead * (p + 1) / all_.n_panels);
+        kernels_.sweep[all_.width](sweep, p, all_.panels.data() + p * all_.lanes * x_.n_columns,
+                                   all_.half_norms.data() + p * all_.lanes, batch.n_rows);
     }
-    kernels_.settle[packed_->width](search, batch.n_rows, batch.slots.data(), nullptr);
+    kernels_.end_sweep(sweep, batch.n_rows, batch.slots.data(), batch.best.data());
 }
 
 // First the panels of the rows' old centers; then, for each row, those that may hold a nearer one.
@@ -470,6 +478,8 @@ template <class T>
 void PanelEStep<T>::search_near(Batch& batch) noexcept {
     const std::int64_t n = batch.n_rows, n_panels = packed_->n_panels;
     const BoundsTest test = bounds_test(batch);
+    std::fill(batch.best.begin(), batch.best.begin() + n, std::numeric_limits<T>::infinity());
+    std::fill(batch.best_panel.begin(), batch.best_panel.begin() + n, -1);
     std::fill(batch.group_low.begin(), batch.group_low.begin() + n * format_.n_groups,
               std::numeric_limits<T>::infinity());
     const Search<T> search{batch.x.data(),          x_.n_columns,

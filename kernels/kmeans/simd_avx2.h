@@ -14,6 +14,7 @@ struct Float256 {
     using Vector = __m256;
     static constexpr int kLanes = 8;
     static constexpr int kTileRows = 4;
+    static constexpr int kSweepRows = 12;
     static constexpr int kMostFew = 12;
 
     static Vector load(const float* p) { return _mm256_loadu_ps(p); }
@@ -77,13 +78,6 @@ struct Float256 {
     }
 
     template <int R>
-    static unsigned at_most(const float* a, const float* b) {
-        unsigned bits = 0;
-        for (int r = 0; r < R; ++r) bits |= static_cast<unsigned>(a[r] <= b[r]) << r;
-        return bits;
-    }
-
-    template <int R>
     static void lowest_of_rows(const Vector (&v)[R], float* out) {
         if constexpr (R == 4) {
             const __m128 a = halves_min(v[0]), b = halves_min(v[1]);
@@ -102,6 +96,7 @@ struct Double256 {
     using Vector = __m256d;
     static constexpr int kLanes = 4;
     static constexpr int kTileRows = 4;
+    static constexpr int kSweepRows = 12;
     static constexpr int kMostFew = 12;
 
     static Vector load(const double* p) { return _mm256_loadu_pd(p); }
@@ -142,13 +137,6 @@ struct Double256 {
     static double sum(Vector v) {
         const __m128d half = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
         return _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)));
-    }
-
-    template <int R>
-    static unsigned at_most(const double* a, const double* b) {
-        unsigned bits = 0;
-        for (int r = 0; r < R; ++r) bits |= static_cast<unsigned>(a[r] <= b[r]) << r;
-        return bits;
     }
 
     template <int R>

@@ -13,6 +13,7 @@ struct Float512 {
     using Vector = __m512;
     static constexpr int kLanes = 16;
     static constexpr int kTileRows = 8;
+    static constexpr int kSweepRows = 24;
     static constexpr int kMostFew = 24;
 
     static Vector load(const float* p) { return _mm512_loadu_ps(p); }
@@ -35,16 +36,6 @@ struct Float512 {
     static float first(Vector v) { return _mm512_cvtss_f32(v); }
     static float lowest(Vector v) { return _mm512_reduce_min_ps(v); }
     static float sum(Vector v) { return _mm512_reduce_add_ps(v); }
-
-    // Bit r: a[r] <= b[r], for the R rows of a tile.
-    template <int R>
-    static unsigned at_most(const float* a, const float* b) {
-        if constexpr (R == 8) {
-            return _mm256_cmp_ps_mask(_mm256_loadu_ps(a), _mm256_loadu_ps(b), _CMP_LE_OQ);
-        } else {
-            return _mm_cmp_ps_mask(_mm_loadu_ps(a), _mm_loadu_ps(b), _CMP_LE_OQ);
-        }
-    }
 
     // table[index[l]] in lane l; the table has 32 values.
     static Vector look_up(const float* table, const std::int32_t* index) {
@@ -113,6 +104,7 @@ struct Double512 {
     using Vector = __m512d;
     static constexpr int kLanes = 8;
     static constexpr int kTileRows = 8;
+    static constexpr int kSweepRows = 24;
     static constexpr int kMostFew = 24;
 
     static Vector load(const double* p) { return _mm512_loadu_pd(p); }
@@ -151,15 +143,6 @@ struct Double512 {
             v[c + 2] = _mm512_shuffle_f64x2(b, e, 0x88);
             v[c + 4] = _mm512_shuffle_f64x2(a, d, 0xDD);
             v[c + 6] = _mm512_shuffle_f64x2(b, e, 0xDD);
-        }
-    }
-
-    template <int R>
-    static unsigned at_most(const double* a, const double* b) {
-        if constexpr (R == 8) {
-            return _mm512_cmp_pd_mask(_mm512_loadu_pd(a), _mm512_loadu_pd(b), _CMP_LE_OQ);
-        } else {
-            return _mm256_cmp_pd_mask(_mm256_loadu_pd(a), _mm256_loadu_pd(b), _CMP_LE_OQ);
         }
     }
 

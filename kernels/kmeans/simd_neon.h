@@ -13,6 +13,7 @@ struct Float128 {
     using Vector = float32x4_t;
     static constexpr int kLanes = 4;
     static constexpr int kTileRows = 8;
+    static constexpr int kSweepRows = 24;
     static constexpr int kMostFew = 24;
 
     static Vector load(const float* p) { return vld1q_f32(p); }
@@ -51,14 +52,6 @@ struct Float128 {
         v[3] = vcombine_f32(vget_high_f32(odd[0]), vget_high_f32(odd[1]));
     }
 
-    // Bit r: a[r] <= b[r], for the R rows of a tile.
-    template <int R>
-    static unsigned at_most(const float* a, const float* b) {
-        unsigned found = 0;
-        for (int r = 0; r < R; r += kLanes) found |= bits(vcleq_f32(load(a + r), load(b + r))) << r;
-        return found;
-    }
-
     // out[r] = lowest lane of v[r].
     template <int R>
     static void lowest_of_rows(const Vector (&v)[R], float* out) {
@@ -86,6 +79,7 @@ struct Double128 {
     using Vector = float64x2_t;
     static constexpr int kLanes = 2;
     static constexpr int kTileRows = 8;
+    static constexpr int kSweepRows = 24;
     static constexpr int kMostFew = 24;
 
     static Vector load(const double* p) { return vld1q_f64(p); }
@@ -110,13 +104,6 @@ struct Double128 {
         const Vector first = vtrn1q_f64(v[0], v[1]);
         v[1] = vtrn2q_f64(v[0], v[1]);
         v[0] = first;
-    }
-
-    template <int R>
-    static unsigned at_most(const double* a, const double* b) {
-        unsigned found = 0;
-        for (int r = 0; r < R; r += kLanes) found |= bits(vcleq_f64(load(a + r), load(b + r))) << r;
-        return found;
     }
 
     template <int R>

@@ -11,6 +11,7 @@ struct Plain {
     using Scalar = T;
     static constexpr int kLanes = 16 / static_cast<int>(sizeof(T));
     static constexpr int kTileRows = 4;
+    static constexpr int kSweepRows = 8;
     static constexpr int kMostFew = 24;
     struct Vector {
         T lane[kLanes];
@@ -81,13 +82,6 @@ struct Plain {
         for (int l = 1; l < kLanes; ++l) total += v.lane[l];
         return total;
     }
-    template <int R>
-    static unsigned at_most(const T* a, const T* b) {
-        unsigned bits = 0;
-        for (int r = 0; r < R; ++r) bits |= static_cast<unsigned>(a[r] <= b[r]) << r;
-        return bits;
-    }
-
     template <int R>
     static void lowest_of_rows(const Vector (&v)[R], T* out) {
         for (int r = 0; r < R; ++r) out[r] = lowest(v[r]);

@@ -15,23 +15,31 @@
 namespace harpy::kmeans {
 namespace {
 
+// Rows that follow one another, read like an array of pointers: a register for each of many rows
+// would be too much.
+template <class T>
+struct RowsInOrder {
+    const T* first;
+    std::int64_t d;
+    const T* operator[](int r) const { return first + r * d; }
+};
+
 // score[r][v] = half_norms - x[r]·c' for the centers of one panel.
-template <class S, int R, int V>
-inline void score_rows(const typename S::Scalar* const (&x)[R], std::int64_t d,
-                       const typename S::Scalar* panel, const typename S::Scalar* half_norms,
-                       typename S::Vector (&score)[R][V]) {
+template <class S, int R, int V, class Rows>
+inline void score_rows(const Rows& x, std::int64_t d, const typename S::Scalar* panel,
+                       const typename S::Scalar* half_norms, typename S::Vector (&score)[R][V]) {
     using Vector = typename S::Vector;
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
         const Vector half_norm = S::load(half_norms + v * S::kLanes);
-#pragma GCC unroll 8
+#pragma GCC unroll 32
         for (int r = 0; r < R; ++r) score[r][v] = half_norm;
     }
     for (std::int64_t j = 0; j < d; ++j) {
         Vector center[V];
 #pragma GCC unroll 4
         for (int v = 0; v < V; ++v) center[v] = S::load(panel + (j * V + v) * S::kLanes);
-#pragma GCC unroll 8
+#pragma GCC unroll 32
         for (int r = 0; r < R; ++r) {
             const Vector value = S::set1(x[r][j]);
 #pragma GCC unroll 4
@@ -89,18 +97,15 @@ inline void keep_found(const Search<typename S::Scalar>& search, std::int64_t ro
     search.best_panel[row] = panel;
 }
 
-// Searches one panel for a tile of R rows of the batch (the first n_rows of them count):
-// rows[0] and those that follow it, or each row by its number.
-template <class S, int R, int V, bool kFollowing>
+// Searches one panel for a tile of R rows of the batch, of which the first n_rows count.
+template <class S, int R, int V>
 inline void search_tile(const Search<typename S::Scalar>& search, std::int32_t panel,
                         const typename S::Scalar* centers, const typename S::Scalar* half_norms,
                         const std::int32_t* rows, int n_rows) {
     using T = typename S::Scalar;
     const T* x[R];
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-        x[r] = search.x + (kFollowing ? rows[0] + r : rows[r]) * search.d;
-    }
+    for (int r = 0; r < R; ++r) x[r] = search.x + rows[r] * search.d;
     typename S::Vector score[R][V], low[R];
     score_rows<S, R, V>(x, search.d, centers, half_norms, score);
 #pragma GCC unroll 8
@@ -112,15 +117,11 @@ inline void search_tile(const Search<typename S::Scalar>& search, std::int32_t p
     T lowest[R];
     S::template lowest_of_rows<R>(low, lowest);
     unsigned better = 0;
-    if (kFollowing) {
-        better = S::template at_most<R>(lowest, search.best + rows[0]) & ((1u << n_rows) - 1);
-    } else {
-        for (int r = 0; r < n_rows; ++r) {
-            if (lowest[r] <= search.best[rows[r]]) {
-                better |= 1u << r;
-            } else {
-                lower_group(search, rows[r], panel, lowest[r]);
-            }
+    for (int r = 0; r < n_rows; ++r) {
+        if (lowest[r] <= search.best[rows[r]]) {
+            better |= 1u << r;
+        } else {
+            lower_group(search, rows[r], panel, lowest[r]);
         }
     }
     // Most panels hold nothing better for any row of a tile: scores leave the registers only here.
@@ -133,28 +134,19 @@ inline void search_tile(const Search<typename S::Scalar>& search, std::int32_t p
     }
     for (; better != 0; better &= better - 1) {
         const int r = __builtin_ctz(better);
-        keep_found<S, V>(search, kFollowing ? rows[0] + r : rows[r], panel, scores[r], lowest[r]);
+        keep_found<S, V>(search, rows[r], panel, scores[r], lowest[r]);
     }
 }
 
-// Searches one panel for the given rows of the batch. rows == nullptr: for the first n_rows, whose
-// arrays go on to the end of the last tile, and without group_low.
+// Searches one panel for the given rows of the batch.
 template <class S, int V>
 void search_panel(const Search<typename S::Scalar>& search, std::int32_t panel,
                   const typename S::Scalar* centers, const typename S::Scalar* half_norms,
                   const std::int32_t* rows, std::int64_t n_rows) {
     constexpr int R = S::kTileRows;
-    if (rows == nullptr) {
-        for (std::int64_t i = 0; i < n_rows; i += R) {
-            const std::int32_t first = static_cast<std::int32_t>(i);
-            const int n = static_cast<int>(n_rows - i < R ? n_rows - i : R);
-            search_tile<S, R, V, true>(search, panel, centers, half_norms, &first, n);
-        }
-        return;
-    }
     std::int64_t i = 0;
     for (; i + R <= n_rows; i += R) {
-        search_tile<S, R, V, false>(search, panel, centers, half_norms, rows + i, R);
+        search_tile<S, R, V>(search, panel, centers, half_norms, rows + i, R);
     }
     if (i == n_rows) return;
     std::int32_t tile[R];  // a short tile repeats its last row
@@ -162,9 +154,9 @@ void search_panel(const Search<typename S::Scalar>& search, std::int32_t panel,
     for (int r = 0; r < R; ++r) tile[r] = rows[i + r < n_rows ? i + r : n_rows - 1];
     const int n = static_cast<int>(n_rows - i);
     if (n > R / 2) {
-        search_tile<S, R, V, false>(search, panel, centers, half_norms, tile, n);
+        search_tile<S, R, V>(search, panel, centers, half_norms, tile, n);
     } else {
-        search_tile<S, R / 2, V, false>(search, panel, centers, half_norms, tile, n);
+        search_tile<S, R / 2, V>(search, panel, centers, half_norms, tile, n);
     }
 }
 
@@ -195,6 +187,67 @@ void settle(const Search<typename S::Scalar>& search, std::int64_t n_rows, std::
         for (int v = 1; v < V; ++v) low = S::min(low, S::load(scores + v * S::kLanes));
         scores[lane] = search.best[row];
         second[row] = S::lowest(low);
+    }
+}
+
+// One panel for all rows of a sweep: each lane keeps its lowest score and where that was, so that
+// nothing depends on the data but at the end. Lanes ascend by index: the first of equal ones stays.
+template <class S, int V>
+void sweep_panel(const Sweep<typename S::Scalar>& sweep, std::int64_t panel,
+                 const typename S::Scalar* centers, const typename S::Scalar* half_norms,
+                 std::int64_t n_rows) {
+    using T = typename S::Scalar;
+    constexpr int R = S::kSweepRows / V;
+    static_assert(kSweepRows % R == 0, "the last tile of a batch ends within it");
+    const std::int64_t d = sweep.d;
+    const T* x = sweep.x;
+    T *lows = sweep.low, *vectors = sweep.vector;
+    typename S::Vector here[V];
+    for (int v = 0; v < V; ++v) here[v] = S::set1(static_cast<T>(panel * V + v));
+    for (std::int64_t i = 0; i < n_rows; i += R) {
+        typename S::Vector score[R][V];
+        score_rows<S, R, V>(RowsInOrder<T>{x, d}, d, centers, half_norms, score);
+#pragma GCC unroll 32
+        for (int r = 0; r < R; ++r) {
+            auto low = S::load(lows + r * S::kLanes), vector = S::load(vectors + r * S::kLanes);
+#pragma GCC unroll 4
+            for (int v = 0; v < V; ++v) {
+                vector = S::select_less(score[r][v], low, here[v], vector);
+                low = S::min(score[r][v], low);
+            }
+            S::store(lows + r * S::kLanes, low);
+            S::store(vectors + r * S::kLanes, vector);
+        }
+        x += R * d;
+        lows += R * S::kLanes;
+        vectors += R * S::kLanes;
+    }
+}
+
+template <class S>
+void begin_sweep(const Sweep<typename S::Scalar>& sweep, std::int64_t n_rows) {
+    using T = typename S::Scalar;
+    const auto low = S::set1(static_cast<T>(__builtin_inf())), vector = S::set1(T{0});
+    for (std::int64_t i = 0; i < n_rows * S::kLanes; i += S::kLanes) {
+        S::store(sweep.low + i, low);
+        S::store(sweep.vector + i, vector);
+    }
+}
+
+template <class S>
+void end_sweep(const Sweep<typename S::Scalar>& sweep, std::int64_t n_rows, std::int32_t* slots,
+               typename S::Scalar* best) {
+    for (std::int64_t i = 0; i < n_rows; ++i) {
+        const auto low = S::load(sweep.low + i * S::kLanes);
+        best[i] = S::lowest(low);
+        std::int64_t slot = INT64_MAX;
+        for (unsigned equal = S::equal(low, S::set1(best[i])); equal != 0; equal &= equal - 1) {
+            const int lane = __builtin_ctz(equal);
+            const auto vector = static_cast<std::int64_t>(sweep.vector[i * S::kLanes + lane]);
+            const std::int64_t other = vector * S::kLanes + lane;
+            slot = other < slot ? other : slot;
+        }
+        slots[i] = static_cast<std::int32_t>(slot);
     }
 }
 
@@ -370,6 +423,9 @@ constexpr TileKernels<typename S::Scalar> make_tile_kernels() {
         {S::kLanes, 2 * S::kLanes, 3 * S::kLanes},
         {search_panel<S, 1>, search_panel<S, 2>, search_panel<S, 3>},
         {settle<S, 1>, settle<S, 2>, settle<S, 3>},
+        begin_sweep<S>,
+        {sweep_panel<S, 1>, sweep_panel<S, 2>},
+        end_sweep<S>,
         {panel_lows<S, 1>, panel_lows<S, 2>, panel_lows<S, 3>},
         {scan<S, 1>, scan<S, 2>, scan<S, 3>, scan<S, 4>, scan<S, 5>, scan<S, 6>, scan<S, 7>,
          scan<S, 8>},
