@@ -14,6 +14,7 @@ from typing import Any
 import threadpoolctl
 
 from harpy.kernels import kmeans as kernels
+from peers import DROPPED
 
 SOURCE = Path(__file__).with_name("machine_speed.cpp")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-pthread")
@@ -73,6 +74,7 @@ def describe(distributions: list[str]) -> dict[str, Any]:
         "load": [round(load, 2) for load in os.getloadavg()],
         "system": platform.platform(),
         "python": platform.python_version(),
+        "dropped": DROPPED,
         "instruction_set": kernels.instruction_set(),
         "versions": {name: installed_version(name) for name in distributions},
         "thread_pools": {

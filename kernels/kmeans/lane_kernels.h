@@ -23,7 +23,7 @@ constexpr std::int64_t kMostVectors = std::int64_t{1} << 24;
 template <class T>
 struct Sweep {
     const T* x;  // (n_rows, d)
-    std::int64_t d;
+    std::int64_t d, stride;
     T* low;     // (n_rows, lanes of a vector) lowest score of each lane so far
     T* vector;  // where that was, counted in vectors of centers
 };
@@ -32,7 +32,7 @@ struct Sweep {
 template <class T>
 struct Search {
     const T* x;  // (n_rows, d)
-    std::int64_t d;
+    std::int64_t d, stride;
     const std::int32_t* indices;         // (n_panels, lanes): which center a lane holds
     T* best;                             // (n_rows) lowest score so far, +inf at first
     std::int32_t* best_panel;            // (n_rows) where it lies, -1 at first
@@ -137,9 +137,9 @@ struct TileKernels {
 
     // lows (n_rows, n_panels) = lowest score of each row in each panel; row i is the center of slot
     // first_slot + i, which is left out.
-    void (*panel_lows[kPanelWidths])(const T* rows, std::int64_t n_rows, std::int64_t d,
-                                     const T* panels, const T* half_norms, std::int64_t n_panels,
-                                     std::int64_t first_slot, T* lows);
+    void (*panel_lows[kPanelWidths])(const T* rows, std::int64_t stride, std::int64_t n_rows,
+                                     std::int64_t d, const T* panels, const T* half_norms,
+                                     std::int64_t n_panels, std::int64_t first_slot, T* lows);
 
     // For 1, 2, … columns: nearest[i] = index of the nearest center of row i. centers (n_centers,
     // 1 + d): half norms and columns less the offset.
@@ -158,7 +158,7 @@ struct TileKernels {
 
     // out[i] = x[rows[i]] - offset; squared[i] (may be nullptr) ~ its squared norm, for bounds.
     void (*shift_rows)(const T* x, const std::int64_t* rows, std::int64_t n_rows, std::int64_t d,
-                       const T* offset, T* out, T* squared);
+                       const T* offset, T* out, std::int64_t stride, T* squared);
 
     // Fills a panel and its half norms from n_centers centers; norms = their squared norms.
     void (*pack_panel)(const T* centers, const std::int32_t* indices, int n_centers, int lanes,

@@ -36,6 +36,15 @@ std::int64_t batch_rows(std::int64_t d) noexcept {
     return std::clamp(rows / kSweepRows * kSweepRows, kMinBatchRows, kMaxBatchRows);
 }
 
+// Values from one row of a batch to the next. Rows a multiple of kCrowded bytes apart would share a
+// few lines of the first-level cache among them.
+template <class T>
+std::int64_t row_stride(std::int64_t d) noexcept {
+    constexpr std::int64_t kCrowded = 2048, kCacheLine = 64;
+    const std::int64_t value_bytes = sizeof(T);
+    return d * value_bytes % kCrowded == 0 ? d + kCacheLine / value_bytes : d;
+}
+
 // Fetches values into the second-level cache.
 template <class T>
 void fetch(const T* begin, const T* end) noexcept {
@@ -50,8 +59,9 @@ struct PanelEStep<T>::Batch {
     Batch(std::int64_t d, std::int64_t lanes, int thread)
         : thread(thread),
           capacity(batch_rows<T>(d)),
+          stride(row_stride<T>(d)),
           rows(capacity),
-          x(capacity * d),
+          x(capacity * stride),
           squared(capacity),
           best(capacity),
           slots(capacity),
@@ -72,7 +82,7 @@ struct PanelEStep<T>::Batch {
     }
 
     int thread;
-    std::int64_t capacity, n_rows = 0;
+    std::int64_t capacity, stride, n_rows = 0;
     Buffer<std::int64_t> rows;
     Buffer<T> x, squared, best;
     Buffer<std::int32_t> slots;
@@ -320,53 +330,53 @@ template <class T>
 void PanelEStep<T>::measure_gaps(const T* centers, const T* offset) {
     const std::int64_t d = x_.n_columns, n_panels = near_->n_panels, lanes = near_->lanes;
     std::vector<double> gap_sums(n_clusters_);
-    for_row_blocks(n_panels, 1, useful_threads(n_panels, 1, n_thread_),
-                   [&](int thread, std::int64_t begin, std::int64_t end) {
-                       Batch& scratch = batches_[thread];
-                       const std::int64_t step = std::min(scratch.capacity, lanes);
-                       std::vector<T> lows(step * n_panels);
-                       std::vector<NearPanel> unsorted(n_panels);
-                       const std::int64_t last = std::min(end * lanes, n_clusters_);
-                       for (std::int64_t slot = begin * lanes; slot < last; slot += step) {
-                           const std::int64_t n = std::min(step, last - slot);
-                           for (std::int64_t i = 0; i < n; ++i)
-                               scratch.rows[i] = near_->indices[slot + i];
-                           kernels_.shift_rows(centers, scratch.rows.data(), n, d, offset,
-                                               scratch.x.data(), scratch.squared.data());
-                           kernels_.panel_lows[near_->width](
-                               scratch.x.data(), n, d, near_->panels.data(),
-                               near_->half_norms.data(), n_panels, slot, lows.data());
-                           for (std::int64_t i = 0; i < n; ++i) {
-                               const std::int32_t c = near_->indices[slot + i];
-                               float least = kFar;
-                               const T norm = std::sqrt(scratch.squared[i]);
-                               const float radius = centers_[c].radius;
-                               for (std::int64_t p = 0; p < n_panels; ++p) {
-                                   const std::int32_t g = group_of_panel_[p];
-                                   const float gap = lower_distance(
-                                       margins_, lows[i * n_panels + p], norm, group_norm_[g]);
-                                   float half = kFar;
-                                   if (gap < kFar) {
-                                       gap_sums[c] += gap;
-                                       const float slack = score_slack(margins_, 0.5f * gap, radius,
-                                                                       group_radius_[g]);
-                                       half = gap > 0 ? 0.5f * (gap - slack * kGuard / gap) : 0.0f;
-                                       half = std::max(half * (2.0f - kGuard * kGuard), 0.0f);
-                                   }
-                                   unsorted[p] = {half, static_cast<std::int32_t>(p)};
-                                   least = std::min(least, half);
-                               }
-                               centers_[c].half_gap = least;
-                               if (near_panels_.empty()) continue;
-                               std::sort(unsorted.begin(), unsorted.end(),
-                                         [](const NearPanel& a, const NearPanel& b) {
-                                             return a.half_gap < b.half_gap;
-                                         });
-                               std::copy(unsorted.begin(), unsorted.end(),
-                                         near_panels_.begin() + c * n_panels);
-                           }
-                       }
-                   });
+    for_row_blocks(
+        n_panels, 1, useful_threads(n_panels, 1, n_thread_),
+        [&](int thread, std::int64_t begin, std::int64_t end) {
+            Batch& scratch = batches_[thread];
+            const std::int64_t step = std::min(scratch.capacity, lanes);
+            std::vector<T> lows(step * n_panels);
+            std::vector<NearPanel> unsorted(n_panels);
+            const std::int64_t last = std::min(end * lanes, n_clusters_);
+            for (std::int64_t slot = begin * lanes; slot < last; slot += step) {
+                const std::int64_t n = std::min(step, last - slot);
+                for (std::int64_t i = 0; i < n; ++i) scratch.rows[i] = near_->indices[slot + i];
+                kernels_.shift_rows(centers, scratch.rows.data(), n, d, offset, scratch.x.data(),
+                                    scratch.stride, scratch.squared.data());
+                kernels_.panel_lows[near_->width](scratch.x.data(), scratch.stride, n, d,
+                                                  near_->panels.data(), near_->half_norms.data(),
+                                                  n_panels, slot, lows.data());
+                for (std::int64_t i = 0; i < n; ++i) {
+                    const std::int32_t c = near_->indices[slot + i];
+                    float least = kFar;
+                    const T norm = std::sqrt(scratch.squared[i]);
+                    const float radius = centers_[c].radius;
+                    for (std::int64_t p = 0; p < n_panels; ++p) {
+                        const std::int32_t g = group_of_panel_[p];
+                        const float gap =
+                            lower_distance(margins_, lows[i * n_panels + p], norm, group_norm_[g]);
+                        float half = kFar;
+                        if (gap < kFar) {
+                            gap_sums[c] += gap;
+                            const float slack =
+                                score_slack(margins_, 0.5f * gap, radius, group_radius_[g]);
+                            half = gap > 0 ? 0.5f * (gap - slack * kGuard / gap) : 0.0f;
+                            half = std::max(half * (2.0f - kGuard * kGuard), 0.0f);
+                        }
+                        unsorted[p] = {half, static_cast<std::int32_t>(p)};
+                        least = std::min(least, half);
+                    }
+                    centers_[c].half_gap = least;
+                    if (near_panels_.empty()) continue;
+                    std::sort(unsorted.begin(), unsorted.end(),
+                              [](const NearPanel& a, const NearPanel& b) {
+                                  return a.half_gap < b.half_gap;
+                              });
+                    std::copy(unsorted.begin(), unsorted.end(),
+                              near_panels_.begin() + c * n_panels);
+                }
+            }
+        });
     if (bounded_) return;
     // Codes reach up to the distance between typical centers; larger margins are cut off, safely.
     const auto middle = gap_sums.begin() + n_clusters_ / 2;
@@ -432,7 +442,7 @@ void PanelEStep<T>::finish(Batch& batch, bool near) noexcept {
     if (n == 0) return;
     // The distance of a typical row is taken from each thread's first batch.
     const bool measured = near || (bound_bytes_ > 0 && batch.n_measured == 0);
-    kernels_.shift_rows(x_.data, batch.rows.data(), n, d, offset_, batch.x.data(),
+    kernels_.shift_rows(x_.data, batch.rows.data(), n, d, offset_, batch.x.data(), batch.stride,
                         measured ? batch.squared.data() : nullptr);
     if (near) {
         search_near(batch);
@@ -459,7 +469,8 @@ void PanelEStep<T>::finish(Batch& batch, bool near) noexcept {
 
 template <class T>
 void PanelEStep<T>::search_all(Batch& batch) noexcept {
-    const Sweep<T> sweep{batch.x.data(), x_.n_columns, batch.low.data(), batch.low_vector.data()};
+    const Sweep<T> sweep{batch.x.data(), x_.n_columns, batch.stride, batch.low.data(),
+                         batch.low_vector.data()};
     kernels_.begin_sweep(sweep, batch.n_rows);
     // Meanwhile the rows that most likely follow are fetched, some with each panel.
     const T* next = x_.data + (batch.rows[batch.n_rows - 1] + 1) * x_.n_columns;
@@ -482,11 +493,11 @@ void PanelEStep<T>::search_near(Batch& batch) noexcept {
     std::fill(batch.best_panel.begin(), batch.best_panel.begin() + n, -1);
     std::fill(batch.group_low.begin(), batch.group_low.begin() + n * format_.n_groups,
               std::numeric_limits<T>::infinity());
-    const Search<T> search{batch.x.data(),          x_.n_columns,
-                           packed_->indices.data(), batch.best.data(),
-                           batch.best_panel.data(), batch.best_scores.data(),
-                           batch.group_low.data(),  group_of_panel_.data(),
-                           format_.n_groups};
+    const Search<T> search{
+        batch.x.data(),           x_.n_columns,           batch.stride,
+        packed_->indices.data(),  batch.best.data(),      batch.best_panel.data(),
+        batch.best_scores.data(), batch.group_low.data(), group_of_panel_.data(),
+        format_.n_groups};
     const auto enlist = [&](std::int64_t panel, std::int64_t i) {
         batch.waiting[panel * batch.capacity + batch.n_waiting[panel]++] =
             static_cast<std::int32_t>(i);

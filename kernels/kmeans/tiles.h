@@ -20,8 +20,8 @@ namespace {
 template <class T>
 struct RowsInOrder {
     const T* first;
-    std::int64_t d;
-    const T* operator[](int r) const { return first + r * d; }
+    std::int64_t stride;
+    const T* operator[](int r) const { return first + r * stride; }
 };
 
 // score[r][v] = half_norms - x[r]·c' for the centers of one panel.
@@ -105,7 +105,7 @@ inline void search_tile(const Search<typename S::Scalar>& search, std::int32_t p
     using T = typename S::Scalar;
     const T* x[R];
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) x[r] = search.x + rows[r] * search.d;
+    for (int r = 0; r < R; ++r) x[r] = search.x + rows[r] * search.stride;
     typename S::Vector score[R][V], low[R];
     score_rows<S, R, V>(x, search.d, centers, half_norms, score);
 #pragma GCC unroll 8
@@ -206,7 +206,7 @@ void sweep_panel(const Sweep<typename S::Scalar>& sweep, std::int64_t panel,
     for (int v = 0; v < V; ++v) here[v] = S::set1(static_cast<T>(panel * V + v));
     for (std::int64_t i = 0; i < n_rows; i += R) {
         typename S::Vector score[R][V];
-        score_rows<S, R, V>(RowsInOrder<T>{x, d}, d, centers, half_norms, score);
+        score_rows<S, R, V>(RowsInOrder<T>{x, sweep.stride}, d, centers, half_norms, score);
 #pragma GCC unroll 32
         for (int r = 0; r < R; ++r) {
             auto low = S::load(lows + r * S::kLanes), vector = S::load(vectors + r * S::kLanes);
@@ -218,7 +218,7 @@ void sweep_panel(const Sweep<typename S::Scalar>& sweep, std::int64_t panel,
             S::store(lows + r * S::kLanes, low);
             S::store(vectors + r * S::kLanes, vector);
         }
-        x += R * d;
+        x += R * sweep.stride;
         lows += R * S::kLanes;
         vectors += R * S::kLanes;
     }
@@ -254,9 +254,10 @@ void end_sweep(const Sweep<typename S::Scalar>& sweep, std::int64_t n_rows, std:
 // lows[row, panel] = lowest score of each row against each panel, leaving out lane skip[row] of
 // panel skip[row] / lanes.
 template <class S, int V>
-void panel_lows(const typename S::Scalar* rows, std::int64_t n_rows, std::int64_t d,
-                const typename S::Scalar* panels, const typename S::Scalar* half_norms,
-                std::int64_t n_panels, std::int64_t first_slot, typename S::Scalar* lows) {
+void panel_lows(const typename S::Scalar* rows, std::int64_t stride, std::int64_t n_rows,
+                std::int64_t d, const typename S::Scalar* panels,
+                const typename S::Scalar* half_norms, std::int64_t n_panels,
+                std::int64_t first_slot, typename S::Scalar* lows) {
     using T = typename S::Scalar;
     constexpr int R = S::kTileRows;
     constexpr int kPanel = V * S::kLanes;
@@ -264,7 +265,8 @@ void panel_lows(const typename S::Scalar* rows, std::int64_t n_rows, std::int64_
         for (std::int64_t i = 0; i < n_rows; i += R) {
             const T* x[R];
 #pragma GCC unroll 8
-            for (int r = 0; r < R; ++r) x[r] = rows + (i + r < n_rows ? i + r : n_rows - 1) * d;
+            for (int r = 0; r < R; ++r)
+                x[r] = rows + (i + r < n_rows ? i + r : n_rows - 1) * stride;
             typename S::Vector score[R][V], low[R];
             score_rows<S, R, V>(x, d, panels + p * d * kPanel, half_norms + p * kPanel, score);
 #pragma GCC unroll 8
@@ -290,15 +292,15 @@ void panel_lows(const typename S::Scalar* rows, std::int64_t n_rows, std::int64_
 }
 
 // out[i] = x[rows[i]] - offset, rounded once; squared[i] ~ its squared norm in any order, for
-// bounds only. rows == nullptr means the first n_rows.
+// bounds only.
 template <class S>
 void shift_rows(const typename S::Scalar* x, const std::int64_t* rows, std::int64_t n_rows,
                 std::int64_t d, const typename S::Scalar* offset, typename S::Scalar* out,
-                typename S::Scalar* squared) {
+                std::int64_t stride, typename S::Scalar* squared) {
     using T = typename S::Scalar;
     for (std::int64_t i = 0; i < n_rows; ++i) {
-        const T* row = x + (rows == nullptr ? i : rows[i]) * d;
-        T* shifted = out + i * d;
+        const T* row = x + rows[i] * d;
+        T* shifted = out + i * stride;
         auto sum = S::set1(T{0});
         std::int64_t j = 0;
         for (; j + S::kLanes <= d; j += S::kLanes) {
