@@ -18,6 +18,8 @@ static_assert(kTestRows % kFewRows == 0 && kTestRows <= kBlockRows);
 // share is, testing them all would cost more than it saves.
 constexpr std::int64_t kSamples = 32;
 constexpr double kMostSearched = 0.7;
+// Rows are fetched so many groups of kFewRows before they are searched.
+constexpr std::int64_t kGroupsAhead = 2, kAhead = kGroupsAhead * kFewRows;
 
 }  // namespace
 
@@ -161,10 +163,13 @@ double FewEStep<T>::share_in_doubt() const noexcept {
 
 template <class T>
 std::int64_t FewEStep<T>::search_all(int thread, std::int64_t begin, std::int64_t end) noexcept {
-    std::int64_t rows[2 * kFewRows], n_changed = 0;
+    std::int64_t rows[kFewRows], soon[kFewRows], n_changed = 0;
     for (std::int64_t row = begin; row < end; row += kFewRows) {
-        for (int i = 0; i < 2 * kFewRows; ++i) rows[i] = std::min(row + i, end - 1);
-        n_changed += search(thread, rows, std::min<std::int64_t>(kFewRows, end - row));
+        for (int i = 0; i < kFewRows; ++i) {
+            rows[i] = std::min(row + i, end - 1);
+            soon[i] = std::min(row + kAhead + i, end - 1);
+        }
+        n_changed += search(thread, rows, soon, std::min<std::int64_t>(kFewRows, end - row));
     }
     return n_changed;
 }
@@ -174,7 +179,7 @@ std::int64_t FewEStep<T>::search_in_doubt(int thread, std::int64_t begin,
                                           std::int64_t end) noexcept {
     const FewTest bounds = test();
     std::uint8_t may_move[kTestRows];
-    std::int64_t waiting[kTestRows + 3 * kFewRows], n_waiting = 0, n_changed = 0;
+    std::int64_t waiting[kTestRows + 2 * (kAhead + kFewRows)], n_waiting = 0, n_changed = 0;
     for (std::int64_t row = begin; row < end; row += kTestRows) {
         const std::int64_t n = std::min(kTestRows, end - row);
         lanes_.test_few(bounds, row, n, may_move);
@@ -183,26 +188,31 @@ std::int64_t FewEStep<T>::search_in_doubt(int thread, std::int64_t begin,
             n_waiting += may_move[i];
         }
         std::int64_t done = 0;
-        for (; n_waiting - done >= 2 * kFewRows; done += kFewRows) {
-            n_changed += search(thread, waiting + done, kFewRows);
+        for (; n_waiting - done >= kAhead + kFewRows; done += kFewRows) {
+            n_changed += search(thread, waiting + done, waiting + done + kAhead, kFewRows);
         }
         std::copy(waiting + done, waiting + n_waiting, waiting);
         n_waiting -= done;
     }
+    if (n_waiting == 0) return n_changed;
+    std::fill_n(waiting + n_waiting, kAhead + kFewRows, waiting[n_waiting - 1]);
     for (std::int64_t done = 0; done < n_waiting; done += kFewRows) {
-        std::fill(waiting + n_waiting, waiting + done + 2 * kFewRows, waiting[n_waiting - 1]);
-        n_changed +=
-            search(thread, waiting + done, std::min<std::int64_t>(kFewRows, n_waiting - done));
+        n_changed += search(thread, waiting + done, waiting + done + kAhead,
+                            std::min<std::int64_t>(kFewRows, n_waiting - done));
     }
     return n_changed;
 }
 
-// Searches the first n of kFewRows rows, which as many that come next are behind; writes their
-// labels and bounds and moves them in the sums. Returns how many changed their label.
+// Searches the first n of kFewRows rows while as many others are fetched; writes their labels and
+// bounds and moves them in the sums. Returns how many changed their label.
 template <class T>
-std::int64_t FewEStep<T>::search(int thread, const std::int64_t* rows, std::int64_t n) noexcept {
+std::int64_t FewEStep<T>::search(int thread, const std::int64_t* rows, const std::int64_t* soon,
+                                 std::int64_t n) noexcept {
     const T* x[2 * kFewRows];
-    for (int i = 0; i < 2 * kFewRows; ++i) x[i] = x_.data + rows[i] * x_.n_columns;
+    for (int i = 0; i < kFewRows; ++i) {
+        x[i] = x_.data + rows[i] * x_.n_columns;
+        x[kFewRows + i] = x_.data + soon[i] * x_.n_columns;
+    }
     FewNearest nearest;
     kernels_.search_few[size_](search_, x, nearest);
     if (search_.keeps_bounds) {

@@ -28,7 +28,7 @@ constexpr std::int64_t kMaxNearPanels = std::int64_t{1} << 21;
 // Bounds are worth starting when centers move less than this share of a row's distance, where an
 // exhaustive search is so much work (in multiply-adds a row); with less work, proportionally later.
 constexpr double kSlowMove = 0.15;
-constexpr double kMuchWork = 60000;
+constexpr double kMuchWork = 150000;
 
 template <class T>
 std::int64_t batch_rows(std::int64_t d) noexcept {

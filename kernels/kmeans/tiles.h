@@ -333,79 +333,86 @@ void pack_panel(const T* centers, const std::int32_t* indices, int n_centers, in
     for (int l = 0; l < n_centers; ++l) half_norms[l] = static_cast<T>(0.5 * norms[l]);
 }
 
-// Columns whose values are looked at before they are split.
-constexpr std::int64_t kSplitColumns = 64;
+template <int N>
+struct Chunk {
+    static constexpr int kSize = N;
+};
 
 // Whether the first words of all values are the values themselves.
-inline bool whole(const float* __restrict row, std::int64_t n, const float* __restrict whole_from) {
+template <int N>
+inline bool whole(const float* row, const float* whole_from, int n) {
+    const int end = N > 0 ? N : n;
     int parts = 0;
 #pragma omp simd reduction(| : parts)
-    for (std::int64_t j = 0; j < n; ++j) {
+    for (int j = 0; j < end; ++j) {
         parts |= (__builtin_fabsf(row[j]) < whole_from[j]) & (row[j] != 0.0f);
     }
     return parts == 0;
 }
-inline bool whole(const double*, std::int64_t, const float*) { return false; }
+template <int N>
+inline bool whole(const double*, const float*, int) {
+    return false;
+}
 
-// Splits each value of a row by its column's magic numbers and adds both words.
-template <class T>
-void add_split(const T* row, std::int64_t d, const Quanta& quanta, double* high_to,
-               double* low_to) {
-    for (std::int64_t first = 0; first < d; first += kSplitColumns) {
-        const std::int64_t n = d - first < kSplitColumns ? d - first : kSplitColumns;
-        const T* __restrict x = row + first;
-        double* __restrict high = high_to + first;
-        double* __restrict low = low_to + first;
-        if (whole(x, n, quanta.whole_from + first)) {
+// Splits N values (n where N is 0) of a row by their columns' magic numbers and adds both words;
+// where kMoves, they are also taken away from elsewhere.
+template <int N, bool kMoves, class T>
+inline void split_some(const T* __restrict x, const Quanta& quanta, std::int64_t first, int n,
+                       double* __restrict high, double* __restrict low,
+                       double* __restrict high_less, double* __restrict low_less) {
+    const int end = N > 0 ? N : n;
+    if (N > 8 && whole<N>(x, quanta.whole_from + first, n)) {
 #pragma omp simd
-            for (std::int64_t j = 0; j < n; ++j) high[j] += static_cast<double>(x[j]);
-            continue;
-        }
-        const double* __restrict magic_high = quanta.magic_high + first;
-        const double* __restrict magic_low = quanta.magic_low + first;
-#pragma omp simd
-        for (std::int64_t j = 0; j < n; ++j) {
+        for (int j = 0; j < end; ++j) {
             const double value = static_cast<double>(x[j]);
-            const double upper = (value + magic_high[j]) - magic_high[j];
-            high[j] += upper;
-            low[j] += ((value - upper) + magic_low[j]) - magic_low[j];
+            high[j] += value;
+            if (kMoves) high_less[j] -= value;
+        }
+        return;
+    }
+    const double* __restrict magic_high = quanta.magic_high + first;
+    const double* __restrict magic_low = quanta.magic_low + first;
+#pragma omp simd
+    for (int j = 0; j < end; ++j) {
+        const double value = static_cast<double>(x[j]);
+        const double upper = (value + magic_high[j]) - magic_high[j];
+        const double lower = ((value - upper) + magic_low[j]) - magic_low[j];
+        high[j] += upper;
+        low[j] += lower;
+        if (kMoves) {
+            high_less[j] -= upper;
+            low_less[j] -= lower;
         }
     }
+}
+
+// All columns, most of them in numbers that the compiler knows.
+template <bool kMoves, class T>
+inline void split_row(const T* row, std::int64_t d, const Quanta& quanta, double* high, double* low,
+                      double* high_less, double* low_less) {
+    constexpr int kMany = 64, kSome = 8;
+    std::int64_t j = 0;
+    const auto split = [&](auto chunk, int n) {
+        split_some<decltype(chunk)::kSize, kMoves>(row + j, quanta, j, n, high + j, low + j,
+                                                   kMoves ? high_less + j : nullptr,
+                                                   kMoves ? low_less + j : nullptr);
+        j += n;
+    };
+    while (d - j >= kMany) split(Chunk<kMany>{}, kMany);
+    while (d - j >= kSome) split(Chunk<kSome>{}, kSome);
+    if (j < d) split(Chunk<0>{}, static_cast<int>(d - j));
+}
+
+template <class T>
+void add_split(const T* row, std::int64_t d, const Quanta& quanta, double* high, double* low) {
+    split_row<false>(row, d, quanta, high, low, nullptr, nullptr);
 }
 
 // The same, taken away from one cluster and added to another.
 template <class T>
 void move_split(const T* row, std::int64_t d, const Quanta& quanta, double* high_from,
                 double* low_from, double* high_to, double* low_to) {
-    for (std::int64_t first = 0; first < d; first += kSplitColumns) {
-        const std::int64_t n = d - first < kSplitColumns ? d - first : kSplitColumns;
-        const T* __restrict x = row + first;
-        double* __restrict high_less = high_from + first;
-        double* __restrict low_less = low_from + first;
-        double* __restrict high_more = high_to + first;
-        double* __restrict low_more = low_to + first;
-        if (whole(x, n, quanta.whole_from + first)) {
-#pragma omp simd
-            for (std::int64_t j = 0; j < n; ++j) {
-                const double value = static_cast<double>(x[j]);
-                high_less[j] -= value;
-                high_more[j] += value;
-            }
-            continue;
-        }
-        const double* __restrict magic_high = quanta.magic_high + first;
-        const double* __restrict magic_low = quanta.magic_low + first;
-#pragma omp simd
-        for (std::int64_t j = 0; j < n; ++j) {
-            const double value = static_cast<double>(x[j]);
-            const double upper = (value + magic_high[j]) - magic_high[j];
-            const double lower = ((value - upper) + magic_low[j]) - magic_low[j];
-            high_less[j] -= upper;
-            low_less[j] -= lower;
-            high_more[j] += upper;
-            low_more[j] += lower;
-        }
-    }
+    split_row<true>(row, d, quanta, high_to, low_to, high_from, low_from);
 }
 
 // Searches among few centers, as many as the registers hold.
