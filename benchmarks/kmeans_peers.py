@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import threadpoolctl
-from peers import data, report, single
+from peers import data, exactness, report, single
 from peers.clock import Call, Timings, interleave
 from peers.data import Problem, Shape
 from peers.libraries import LIBRARIES, Fit, Library, SitsOut, load_libraries
@@ -29,7 +29,7 @@ from peers.single import Finding
 from sklearn.exceptions import ConvergenceWarning
 
 BESIDE_PEERS = ("iterations", "convergence", "seeding", "predict", "sparse")
-BESIDE_THE_MACHINE = ("peak", "scaling", "memory")
+BESIDE_THE_MACHINE = ("peak", "scaling", "memory", "exactness")
 # scikit-learn's own KMeans: it says how many iterations those make that cannot stop by themselves.
 REFERENCE = "scikit-learn"
 # max_iter and tol of each mode that fits.
@@ -141,10 +141,13 @@ def beside_the_machine(
     """harpy alone; of the kinds of data the first that is drawn."""
     kind = next((kind for kind in options.data if kind in data.DRAWN), "overlapping")
     threads, seed, repeat = options.threads, options.seed, options.repeat
-    for dtype, shape in product(dtypes_of(mode, options), options.shape or data.SHAPES):
+    shapes = options.shape or (exactness.SHAPES if mode == "exactness" else data.SHAPES)
+    for dtype, shape in product(dtypes_of(mode, options), shapes):
         print(f"{mode} {dtype} {shape}", file=sys.stderr)
         if mode == "memory":
             yield single.memory(shape, kind, dtype, threads, seed)
+        elif mode == "exactness":
+            yield exactness.cost_of_exactness(shape, kind, dtype, seed, repeat)
         elif mode == "scaling" and meter is not None:
             yield single.speedup(shape, kind, dtype, threads, seed, repeat, meter)
         elif mode == "peak" and meter is not None and (options.shape or single.is_bound(shape)):

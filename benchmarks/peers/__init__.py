@@ -2,14 +2,12 @@
 
 import os
 
-# Settings that force a library's kernels for a processor; without them each chooses the best it has.
+# Settings that force a peer's kernels for a processor; without them each chooses the best it has.
 # They are read when the libraries are loaded: this comes before.
 CHOICES_OF_KERNELS = (
     "OPENBLAS_CORETYPE",
     "OPENBLAS_L2_SIZE",
     "MKL_DEBUG_CPU_TYPE",
     "MKL_ENABLE_INSTRUCTIONS",
-    "HARPY_ISA",
-    "HARPY_BOUNDS",
 )
 DROPPED = {name: os.environ.pop(name) for name in CHOICES_OF_KERNELS if name in os.environ}

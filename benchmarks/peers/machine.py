@@ -17,7 +17,7 @@ from harpy.kernels import kmeans as kernels
 from peers import DROPPED
 
 SOURCE = Path(__file__).with_name("machine_speed.cpp")
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-pthread")
+FLAGS = ("-std=c++17", "-O3", "-march=native")
 
 # Threads -> {"float32": GFLOP/s, "float64": GFLOP/s, "read": GB/s}.
 Speed = dict[int, dict[str, float]]
@@ -35,18 +35,7 @@ class SpeedMeter:
     def __init__(self, threads: set[int]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="machine-speed-")
         self._command = [str(Path(self._folder.name) / "machine_speed"), *map(str, sorted(threads))]
-        compiler = os.environ.get("CXX", "g++")
-        try:
-            subprocess.run(
-                [compiler, *FLAGS, str(SOURCE), "-o", self._command[0]],
-                check=True,
-                capture_output=True,
-                text=True,
-            )
-        except FileNotFoundError as exc:
-            raise RuntimeError(f"no compiler {compiler!r}; name one by CXX") from exc
-        except subprocess.CalledProcessError as exc:
-            raise RuntimeError(f"{compiler} failed:\n{exc.stderr}") from exc
+        compile_native(SOURCE, Path(self._command[0]), "-pthread")
         self.best: Speed = {n: {"float32": 0.0, "float64": 0.0, "read": 0.0} for n in threads}
 
     def measure(self) -> Speed:
@@ -55,6 +44,28 @@ class SpeedMeter:
             known = self.best[int(threads)]
             known.update({what: max(rate, known[what]) for what, rate in rates.items()})
         return self.best
+
+
+def compile_native(source: Path, target: Path, *flags: str) -> None:
+    """Compile one file for this machine.
+
+    Raises
+    ------
+    RuntimeError
+        There is no C++ compiler (`CXX`, else g++), or it refuses.
+    """
+    compiler = os.environ.get("CXX", "g++")
+    try:
+        subprocess.run(
+            [compiler, *FLAGS, *flags, str(source), "-o", str(target)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    except FileNotFoundError as exc:
+        raise RuntimeError(f"no compiler {compiler!r}; name one by CXX") from exc
+    except subprocess.CalledProcessError as exc:
+        raise RuntimeError(f"{compiler} failed:\n{exc.stderr}") from exc
 
 
 def describe(distributions: list[str]) -> dict[str, Any]:

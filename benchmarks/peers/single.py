@@ -38,7 +38,8 @@ class Finding:
     def reached(self) -> bool:
         if self.asked is None:
             return True
-        return self.got <= self.asked if self.what == "memory" else self.got >= self.asked
+        at_most = self.what in ("memory", "cost of exactness")
+        return self.got <= self.asked if at_most else self.got >= self.asked
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"reached": self.reached}

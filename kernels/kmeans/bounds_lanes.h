@@ -12,14 +12,20 @@ namespace {
 constexpr int kMaxGroups = 64;
 
 inline float margin_of(std::int32_t code, const RecordFormat& format) {
-    const std::int32_t bits = (code + format.bias) << format.shift;
+    const std::int32_t bits = (code + format.bias) << RecordFormat::kShift;
     return code == 0 ? 0.0f : __builtin_bit_cast(float, bits);
+}
+
+// A block's codes as wide as what is computed from them: bytes among float32 values would keep the
+// loops that follow at a quarter of a vector.
+inline void unpack(const std::uint8_t* record, int first, std::int32_t (&codes)[kGroupLanes]) {
+    const std::uint8_t* bytes = record + RecordFormat::kHeader + first;
+    for (int g = 0; g < kGroupLanes; ++g) codes[g] = bytes[g];
 }
 
 // docs/numerics.md proves the inequality.
 inline std::int64_t test_bounds(const BoundsTest& test, std::int64_t begin, std::int64_t n_rows,
                                 std::uint8_t* may_move) {
-    const std::int32_t most = (1 << test.format.bits) - 1;
     std::int64_t n_kept_by_gap = 0;
     for (std::int64_t i = 0; i < n_rows; ++i) {
         const std::int64_t row = begin + i;
@@ -31,8 +37,8 @@ inline std::int64_t test_bounds(const BoundsTest& test, std::int64_t begin, std:
         const float* group_moves = test.group_moves + record[0] * test.format.n_groups;
         std::int32_t unsure = 0;
         for (int first = 0; first < test.format.n_groups; first += kGroupLanes) {
-            const std::uint8_t* bytes = record + test.format.byte_of(first);
-            const int digit = test.format.digit_of(first);
+            alignas(64) std::int32_t codes[kGroupLanes];
+            unpack(record, first, codes);
             const float* moves = group_moves + first;
             const float* radius_of = test.group_radius + first;
 #pragma omp simd reduction(| : unsure)
@@ -40,8 +46,7 @@ inline std::int64_t test_bounds(const BoundsTest& test, std::int64_t begin, std:
                 const float radii = radius_of[g] + center.radius;
                 const float slack = test.score_slack * radii * (radii + 2.0f * reach) +
                                     test.shift_slack * reach * (reach + radii) + test.floor;
-                const float margin =
-                    margin_of(bytes[g] >> digit & most, test.format) + excess - moves[g];
+                const float margin = margin_of(codes[g], test.format) + excess - moves[g];
                 unsure |= !((margin > 0.0f) & (margin * (margin + 2.0f * upper) > slack));
             }
         }
@@ -58,34 +63,29 @@ inline std::uint64_t groups_in_reach(const BoundsTest& test, std::int64_t row, f
     const float* group_moves = test.group_moves + record[0] * test.format.n_groups;
     const float base = static_cast<float>(record[1]) * test.format.base_unit;
     const float reach = upper + radius;
-    const std::int32_t most = (1 << test.format.bits) - 1;
-    std::int32_t in_reach[kMaxGroups] = {};
+    static constexpr std::int32_t kBits[kGroupLanes] = {
+        1,      2,      4,       8,       1 << 4,  1 << 5,  1 << 6,  1 << 7,
+        1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15};
+    std::uint64_t groups = 0;
     for (int first = 0; first < test.format.n_groups; first += kGroupLanes) {
-        const std::uint8_t* bytes = record + test.format.byte_of(first);
-        const int digit = test.format.digit_of(first);
+        alignas(64) std::int32_t codes[kGroupLanes];
+        unpack(record, first, codes);
         const float* moves = group_moves + first;
         const float* radius_of = test.group_radius + first;
         float* low_of = lower + first;
-#pragma omp simd
+        std::int32_t in_reach = 0;
+#pragma omp simd reduction(| : in_reach)
         for (int g = 0; g < kGroupLanes; ++g) {
             const float radii = radius_of[g] + radius;
             const float slack = test.score_slack * radii * (radii + 2.0f * reach) +
                                 test.shift_slack * reach * (reach + radii) + test.floor;
             const float low =
-                (base + margin_of(bytes[g] >> digit & most, test.format)) * (2.0f - kGuard) -
-                moves[g];
+                (base + margin_of(codes[g], test.format)) * (2.0f - kGuard) - moves[g];
             const bool out = (low > 0.0f) & (low * low > (upper * upper + slack) * kGuard);
             low_of[g] = out ? low : kFar;
-            in_reach[first + g] = out ? 0 : 1;
+            in_reach |= out ? 0 : kBits[g];
         }
-    }
-    std::uint8_t bytes[kMaxGroups];
-    for (int g = 0; g < kMaxGroups; ++g) bytes[g] = static_cast<std::uint8_t>(in_reach[g]);
-    std::uint64_t groups = 0;
-    for (int byte = 0; byte < kMaxGroups / 8; ++byte) {
-        std::uint64_t eight;
-        __builtin_memcpy(&eight, bytes + 8 * byte, sizeof eight);
-        groups |= (eight * 0x0102040810204080u >> 56) << 8 * byte;  // one bit from each byte
+        groups |= static_cast<std::uint64_t>(in_reach) << first;
     }
     return groups;
 }
@@ -103,16 +103,13 @@ inline void write_record(const Margins<T>& margins, const Finding<T>& row,
     const T row_norm = square_root(row.squared);
     const float base = static_cast<float>(record[1]) * format.base_unit * kGuard;
     const float far = row.far;
-    const std::int32_t most = (1 << format.bits) - 1, shift = format.shift, bias = format.bias;
-    std::int32_t codes[2 * kGroupLanes] = {};
     for (int first = 0; first < format.n_groups; first += kGroupLanes) {
-        std::uint8_t* bytes = record + format.byte_of(first);
-        const int digit = format.digit_of(first);
         const float* moves_of = (stays ? row.group_moves : none) + first;
         const float* lower = row.lower + first;
         const T* lowest = row.group_low + first;
         const T* norms = row.group_norm + first;
-        std::int32_t* block = codes + (digit == 0 ? 0 : kGroupLanes);
+        alignas(64) std::int32_t codes[kGroupLanes];
+        unpack(record, first, codes);
 #pragma omp simd
         for (int g = 0; g < kGroupLanes; ++g) {
             const float before = lower[g], moves = moves_of[g];
@@ -123,24 +120,19 @@ inline void write_record(const Margins<T>& margins, const Finding<T>& row,
             const float low = found < limit ? found : limit;
             const float margin = low * (2.0f - kGuard) - base + moves * (2.0f - kGuard);
             const float positive = margin > 0 ? margin : 0.0f;
-            const std::int32_t code = (__builtin_bit_cast(std::int32_t, positive) >> shift) - bias;
+            const std::int32_t code =
+                (__builtin_bit_cast(std::int32_t, positive) >> RecordFormat::kShift) - format.bias;
             const std::int32_t at_least = code < 0 ? 0 : code;
-            const std::int32_t clamped = at_least < most ? at_least : most;
+            const std::int32_t clamped =
+                at_least < RecordFormat::kMostCode ? at_least : RecordFormat::kMostCode;
             const bool keep = stays & !searched & (found >= limit);
-            block[g] = keep ? bytes[g] >> digit & most : clamped;
+            codes[g] = keep ? codes[g] : clamped;
         }
-        const bool whole = format.bits == 8 || digit != 0;
-        if (!whole) continue;  // the next block's codes belong into the same bytes
-        std::uint8_t packed[kGroupLanes];
-        if (format.bits == 8) {
-            for (int g = 0; g < kGroupLanes; ++g) packed[g] = static_cast<std::uint8_t>(codes[g]);
-        } else {
-            for (int g = 0; g < kGroupLanes; ++g) {
-                packed[g] = static_cast<std::uint8_t>(codes[g] | codes[kGroupLanes + g] << 4);
-            }
+        std::uint8_t* bytes = record + RecordFormat::kHeader + first;
+        const int n = format.n_bytes - RecordFormat::kHeader - first;
+        for (int g = 0; g < kGroupLanes; ++g) {  // what follows the record stays as it is
+            bytes[g] = g < n ? static_cast<std::uint8_t>(codes[g]) : bytes[g];
         }
-        const int rest = format.n_bytes - format.byte_of(first);
-        for (int g = 0; g < (rest < kGroupLanes ? rest : kGroupLanes); ++g) bytes[g] = packed[g];
     }
 }
 

@@ -182,25 +182,17 @@ constexpr int kGroupLanes = 16;
 
 // A row's record: the stamp of an iteration, a base and a code for each group of centers. Base plus
 // margin (what the code stands for) bounds the distance to the group's centers but the row's own,
-// as they stood in that iteration. Codes of 4 or 8 bits are the leading bits of a float32.
-// Groups come in blocks of kGroupLanes: those of 4 bits share bytes with the next block's. Where
-// bytes end within a block, its other groups are never in reach.
+// as they stood in that iteration. A code is the leading bits of a float32. Loops go on to the end
+// of a block of kGroupLanes: what they read beyond the record belongs to groups that are never in
+// reach.
 struct RecordFormat {
-    int bits;            // of a code: 4 or 8
-    std::int32_t shift;  // of a code within a float32
-    std::int32_t bias;   // added to a code before that
+    std::int32_t bias;  // added to a code
     float base_unit;
     int n_groups;  // a multiple of kGroupLanes
     int n_bytes;
 
     static constexpr int kHeader = 2;
-    constexpr int byte_of(int group) const {
-        return kHeader +
-               (bits == 8 ? group : group / (2 * kGroupLanes) * kGroupLanes + group % kGroupLanes);
-    }
-    constexpr int digit_of(int group) const {  // how far a code is shifted within its byte
-        return bits == 8 ? 0 : group / kGroupLanes % 2 * 4;
-    }
+    static constexpr std::int32_t kMostCode = 255, kShift = 19;  // of a code within a float32
 };
 
 struct CenterBounds {

@@ -13,7 +13,7 @@ namespace harpy::kmeans {
 namespace {
 
 // Rows less the offset that a thread works on at a time should stay in its second-level cache.
-constexpr std::int64_t kBatchBytes = 512 << 10;
+constexpr std::int64_t kBatchBytes = 256 << 10;
 constexpr std::int64_t kMaxBatchRows = 480, kMinBatchRows = 72;
 static_assert(kMaxBatchRows % kSweepRows == 0 && kMinBatchRows % kSweepRows == 0);
 // Rows whose bounds are tested at a time.
@@ -216,13 +216,9 @@ void PanelEStep<T>::prepare_near() {
     const std::int64_t n_panels = near_->n_panels;
     // An upper bound of 4 bytes, stamp and base.
     const int affordable = std::min(bound_bytes_ - 6, kMaxGroups);
-    format_.bits = 3 * n_panels <= 4 * affordable ? 8 : 4;
-    const int codes = format_.bits == 8 ? 1 : 2;
-    n_groups_ = static_cast<int>(
-        std::min<std::int64_t>(n_panels, std::min(affordable * codes, kMaxGroups)));
-    const int n_bytes = (n_groups_ + codes - 1) / codes;
-    format_.n_bytes = RecordFormat::kHeader + n_bytes;
-    format_.n_groups = (n_bytes + kGroupLanes - 1) / kGroupLanes * kGroupLanes * codes;
+    n_groups_ = static_cast<int>(std::min<std::int64_t>(n_panels, affordable));
+    format_.n_bytes = RecordFormat::kHeader + n_groups_;
+    format_.n_groups = count_blocks(n_groups_, kGroupLanes) * kGroupLanes;
     upper_ = Buffer<float>(x_.n_rows);
     records_ = Buffer<std::uint8_t>(x_.n_rows * format_.n_bytes + n_thread_ * kGroupLanes);
     centers_.resize(n_clusters_);
@@ -231,17 +227,9 @@ void PanelEStep<T>::prepare_near() {
     group_radius_.resize(format_.n_groups);
     group_moves_.resize(kStamps * format_.n_groups);
     group_moved_before_.resize(kStamps * format_.n_groups);
-    // Panels are dealt out to the groups that have a code.
-    std::vector<std::int32_t> used;
-    for (std::int32_t g = 0; g < format_.n_groups; ++g) {
-        first_panel_.push_back(static_cast<std::int64_t>(used.size()) * n_panels / n_groups_);
-        const bool has_code = format_.byte_of(g) < format_.n_bytes;
-        if (!has_code || static_cast<int>(used.size()) == n_groups_) continue;
-        used.push_back(g);
-        all_groups_ |= std::uint64_t{1} << g;
-    }
-    first_panel_.push_back(n_panels);
-    for (std::int32_t g = 0; g < format_.n_groups; ++g) {
+    all_groups_ = ~std::uint64_t{0} >> (kMaxGroups - n_groups_);
+    for (std::int32_t g = 0; g <= n_groups_; ++g) first_panel_.push_back(g * n_panels / n_groups_);
+    for (std::int32_t g = 0; g < n_groups_; ++g) {
         group_of_panel_.insert(group_of_panel_.end(), first_panel_[g + 1] - first_panel_[g], g);
     }
     if (x_.n_columns <= kFewColumns && n_clusters_ * n_panels <= kMaxNearPanels) {
@@ -383,10 +371,9 @@ void PanelEStep<T>::measure_gaps(const T* centers, const T* offset) {
     std::nth_element(gap_sums.begin(), middle, gap_sums.end());
     const float typical =
         std::max(static_cast<float>(*middle / static_cast<double>(n_panels)), 1e-20f);
-    format_.shift = format_.bits == 8 ? 19 : 22;
     std::int32_t bits;
     std::memcpy(&bits, &typical, sizeof bits);
-    format_.bias = (bits >> format_.shift) - ((1 << format_.bits) - 1);
+    format_.bias = (bits >> RecordFormat::kShift) - RecordFormat::kMostCode;
     format_.base_unit =
         static_cast<float>(mean_distance_) * static_cast<float>(margins_.scale) / 100;
     if (!(format_.base_unit > 0)) format_.base_unit = typical / 100;
