@@ -253,6 +253,7 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     def transform(self, X: Any) -> np.ndarray:
         """Euclidean distance of each row to each center: ndarray (n_samples, n_clusters)."""
         X, centers = self._rows_and_centers(X)
+        self._refuse_unusable(X, *kernels_for(X).column_ranges(X, self._threads_for(X)))
         return kernels_for(X).transform(X, centers, self._threads_for(X))
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -430,15 +431,15 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         dtype = np.promote_types(X.dtype, self.cluster_centers_.dtype)
         X = native_rows(as_rows(X.astype(dtype, copy=False)))
         centers = np.ascontiguousarray(self.cluster_centers_, dtype=dtype)
-        absmax = self._column_ranges(X, "X")
-        refuse_overflow(absmax, dtype, "X", getattr(self, "feature_names_in_", None))
         return X, centers
 
     def _labels(self, X: Any, centers: np.ndarray) -> np.ndarray:
+        """Nearest centers of rows whose values are checked on the way."""
         labels = np.full(len(X), -1, dtype=np.int32)
         n_thread = self._threads_for(X)
         native = kernels_for(X)
-        native.assign(X, centers, native.center_offset(centers, n_thread), labels, n_thread)
+        offset = native.center_offset(centers, n_thread)
+        self._refuse_unusable(X, *native.assign_unseen(X, centers, offset, labels, n_thread))
         return labels
 
     # Validation as scikit-learn does it, but for the values: one pass measures and checks them
@@ -463,12 +464,20 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     def _column_ranges(self, rows: Any, what: str) -> np.ndarray:
         """Largest magnitude of each column; scikit-learn's error where a value is not finite."""
         absmax, bad = kernels_for(rows).column_ranges(rows, self._threads_for(rows))
+        self._refuse_not_finite(rows, bad, what)
+        return absmax
+
+    def _refuse_not_finite(self, rows: Any, bad: tuple[int, int] | None, what: str) -> None:
         if bad is not None:
             name = type(self).__name__ if what == "X" else ""
             values = rows if isinstance(rows, np.ndarray) else rows.data
             assert_all_finite(values, estimator_name=name, input_name=what)
             refuse_not_finite(rows, bad, what)  # scikit-learn was told to assume that all are
-        return absmax
+
+    def _refuse_unusable(self, rows: Any, absmax: np.ndarray, bad: tuple[int, int] | None) -> None:
+        """The error for rows of X that are not finite or too large, if there are such."""
+        self._refuse_not_finite(rows, bad, "X")
+        refuse_overflow(absmax, rows.dtype, "X", getattr(self, "feature_names_in_", None))
 
 
 # Taken apart once: scikit-learn and `_untouched` ask for it in every call.

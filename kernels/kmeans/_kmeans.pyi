@@ -40,6 +40,19 @@ def assign(
     HARPY_BOUNDS=off compares all centers with all rows, as for `Lloyd`.
     """
 
+def assign_unseen(
+    X: NDArray[_F],
+    centers: NDArray[_F],
+    offset: NDArray[_F],
+    labels: NDArray[np.int32],
+    n_thread: int = 1,
+) -> tuple[NDArray[np.float64], tuple[int, int] | None]:
+    """`assign` for rows whose values nobody has checked; return what `column_ranges` does.
+
+    All labels are in range; they mean something where all values are finite and within the range
+    that `overflowing_column` tells.
+    """
+
 class Lloyd:
     """One run of Lloyd's iteration over rows X (n_rows, n_columns), C-contiguous: what is known of
     the rows from call to call, so that rows whose center cannot have changed are not read again.

@@ -37,7 +37,8 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
     void widen_ "harpy::kmeans::widen"(const float* values, int64_t n_values, double* out)
     Status assign_ "harpy::kmeans::assign"[T](
         const LaneKernels* lanes, Matrix[T] x, Matrix[T] centers, const T* offset,
-        int n_thread, int bound_bytes, int32_t* labels, int64_t* n_changed)
+        int n_thread, int bound_bytes, int32_t* labels, int64_t* n_changed, double* absmax,
+        int64_t* first_bad)
     cdef cppclass Lloyd_ "harpy::kmeans::Lloyd"[T]:
         Status start(const LaneKernels* lanes, Matrix[T] x, int64_t n_clusters,
                      const int32_t* exponents, int n_thread, int bound_bytes)
@@ -201,6 +202,21 @@ def column_ranges(const floating[:, ::1] X not None, n_thread=1):
 
 def assign(const floating[:, ::1] X not None, const floating[:, ::1] centers not None,
            const floating[::1] offset not None, int32_t[::1] labels not None, n_thread=1):
+    return _assign(X, centers, offset, labels, n_thread, NULL, NULL)
+
+
+def assign_unseen(const floating[:, ::1] X not None, const floating[:, ::1] centers not None,
+                  const floating[::1] offset not None, int32_t[::1] labels not None, n_thread=1):
+    absmax = np.zeros(X.shape[1])
+    cdef double[::1] absmax_view = absmax
+    cdef int64_t first_bad = -1
+    _assign(X, centers, offset, labels, n_thread, &absmax_view[0], &first_bad)
+    return absmax, None if first_bad < 0 else divmod(first_bad, X.shape[1])
+
+
+cdef int64_t _assign(const floating[:, ::1] X, const floating[:, ::1] centers,
+                     const floating[::1] offset, int32_t[::1] labels, object n_thread,
+                     double* absmax, int64_t* first_bad) except -1:
     cdef int threads = _threads(n_thread), bound_bytes = _bound_bytes()
     _check_assign_shapes(X.shape[0], X.shape[1], centers.shape[0], centers.shape[1],
                          offset.shape[0], labels.shape[0])
@@ -209,7 +225,7 @@ def assign(const floating[:, ::1] X not None, const floating[:, ::1] centers not
     cdef Status status
     with nogil:
         status = assign_(lanes, _matrix(X), _matrix(centers), &offset[0], threads,
-                         bound_bytes, &labels[0], &n_changed)
+                         bound_bytes, &labels[0], &n_changed, absmax, first_bad)
     _check(status, "assign")
     return n_changed
 

@@ -63,12 +63,15 @@ Status center_offset(Matrix<T> centers, int n_thread, T* offset) noexcept {
 
 template <class T>
 Status assign(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T* offset,
-              int n_thread, int bound_bytes, std::int32_t* labels,
-              std::int64_t* n_changed) noexcept {
+              int n_thread, int bound_bytes, std::int32_t* labels, std::int64_t* n_changed,
+              double* absmax, std::int64_t* first_bad) noexcept {
     return guarded([&]() -> Status {
         if (!sizes_fit(centers)) return Status::too_large;
-        *n_changed = make_estep(*lanes, x, centers.n_rows, n_thread, bound_bytes)
-                         ->assign(centers.data, offset, labels, nullptr);
+        const auto estep = make_estep(*lanes, x, centers.n_rows, n_thread, bound_bytes);
+        ColumnRanges<T> ranges(*lanes, x, estep->n_thread());
+        if (absmax != nullptr) estep->measure(&ranges);
+        *n_changed = estep->assign(centers.data, offset, labels, nullptr);
+        if (absmax != nullptr) *first_bad = ranges.finish(absmax);
         return Status::ok;
     });
 }
@@ -125,9 +128,10 @@ Status Lloyd<T>::label(const T* centers, const T* offset, std::int32_t* labels,
 template Status center_offset<float>(Matrix<float>, int, float*) noexcept;
 template Status center_offset<double>(Matrix<double>, int, double*) noexcept;
 template Status assign<float>(const LaneKernels*, Matrix<float>, Matrix<float>, const float*, int,
-                              int, std::int32_t*, std::int64_t*) noexcept;
+                              int, std::int32_t*, std::int64_t*, double*, std::int64_t*) noexcept;
 template Status assign<double>(const LaneKernels*, Matrix<double>, Matrix<double>, const double*,
-                               int, int, std::int32_t*, std::int64_t*) noexcept;
+                               int, int, std::int32_t*, std::int64_t*, double*,
+                               std::int64_t*) noexcept;
 template class Lloyd<float>;
 template class Lloyd<double>;
 

@@ -2,6 +2,7 @@
 // docs/numerics.md proves what they leave out.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -9,6 +10,8 @@
 #include "exact_sums.h"
 #include "kmeans.h"
 #include "lane_kernels.h"
+#include "parallel.h"
+#include "ranges.h"
 
 namespace harpy::kmeans {
 
@@ -25,10 +28,28 @@ class EStep {
 
     int n_thread() const noexcept { return n_thread_; }
 
+    // Calls to come also look at the ranges of the rows, while these are still in the cache. Values
+    // that are not finite do no harm but to their rows' labels.
+    void measure(ColumnRanges<T>* ranges) noexcept { ranges_ = ranges; }
+
   protected:
     explicit EStep(int n_thread) noexcept : n_thread_(n_thread) {}
 
+    // Calls search(thread, begin, end) for all n_rows in blocks of block_rows.
+    template <class Search>
+    void for_searches(std::int64_t n_rows, std::int64_t block_rows, const Search& search) noexcept {
+        if (ranges_ != nullptr) block_rows = std::min(block_rows, ranges_->block_rows());
+        for_row_blocks(n_rows, block_rows, n_thread_,
+                       [&](int thread, std::int64_t begin, std::int64_t end) {
+                           search(thread, begin, end);  // it fetches rows ahead
+                           if (ranges_ != nullptr) ranges_->look(thread, begin, end);
+                       });
+    }
+
     const int n_thread_;
+
+  private:
+    ColumnRanges<T>* ranges_ = nullptr;
 };
 
 // The method that suits the shape. bound_bytes: memory for bounds, in bytes a row; 0 means that

@@ -40,11 +40,12 @@ void column_exponents(const double* absmax, std::int64_t n_columns,
                       std::int32_t* exponents) noexcept;
 
 // labels: in the old labels, out the nearest centers; n_changed: how many differ. bound_bytes as
-// for Lloyd.
+// for Lloyd. absmax and first_bad as of column_ranges, for rows that nobody has looked at yet, or
+// nullptr.
 template <class T>
 Status assign(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T* offset,
-              int n_thread, int bound_bytes, std::int32_t* labels,
-              std::int64_t* n_changed) noexcept;
+              int n_thread, int bound_bytes, std::int32_t* labels, std::int64_t* n_changed,
+              double* absmax, std::int64_t* first_bad) noexcept;
 
 // One run of Lloyd's iteration over rows that somebody else owns: labels and exact sums from call
 // to call, so that rows that stay cost little. `labels` are the caller's and his to leave alone;

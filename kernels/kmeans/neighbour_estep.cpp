@@ -118,10 +118,10 @@ std::int64_t NeighbourEStep<T>::assign(const T* centers, const T* offset, std::i
         add_moves(centers);
         update_lists();
     }
-    for_row_blocks(x_.n_rows, kBatchRows, n_thread_,
-                   [&](int thread, std::int64_t begin, std::int64_t end) {
-                       search(batches_[thread], begin, end);
-                   });
+    this->for_searches(x_.n_rows, kBatchRows,
+                       [&](int thread, std::int64_t begin, std::int64_t end) {
+                           search(batches_[thread], begin, end);
+                       });
     labelled_ = true;
     std::int64_t n_changed = 0, n_steps = 0, n_lost = 0;
     for (Batch& batch : batches_) {

@@ -147,10 +147,10 @@ std::int64_t PanelEStep<T>::assign(const T* centers, const T* offset, std::int32
         if (with_gaps_ || !bounded_) measure_gaps(centers, offset);
     }
     const std::int64_t share = count_blocks(count_blocks(x_.n_rows, kBlockRows), n_thread_);
-    for_row_blocks(x_.n_rows, share * kBlockRows, n_thread_,
-                   [&](int thread, std::int64_t begin, std::int64_t end) {
-                       search_range(batches_[thread], begin, end, near);
-                   });
+    this->for_searches(x_.n_rows, share * kBlockRows,
+                       [&](int thread, std::int64_t begin, std::int64_t end) {
+                           search_range(batches_[thread], begin, end, near);
+                       });
     std::int64_t n_changed = 0, n_kept_by_gap = 0;
     double distances = 0, measured = 0;
     for (Batch& batch : batches_) {

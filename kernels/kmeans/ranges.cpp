@@ -1,20 +1,19 @@
 // Range of every column, and the first value that is not finite.
+#include "ranges.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
-#include <vector>
 
-#include "kmeans.h"
-#include "lane_kernels.h"
 #include "parallel.h"
 
 namespace harpy::kmeans {
 
 namespace {
 
-// Narrow rows are read several at once, so that vectors have full lanes.
+// Columns of the rows that are read at once.
 constexpr std::int64_t kWideColumns = 256;
+constexpr std::int64_t kBlockValues = std::int64_t{1} << 16;
 
 // For data that will be refused: finite magnitudes, and the first other value.
 template <class T>
@@ -37,39 +36,53 @@ std::int64_t ranges_of_bad_rows(Matrix<T> x, double* absmax) noexcept {
 }  // namespace
 
 template <class T>
+ColumnRanges<T>::ColumnRanges(const LaneKernels& lanes, Matrix<T> x, int n_thread)
+    : kernels_(row_kernels<T>(lanes).distance),
+      x_(x),
+      fold_(count_blocks(kWideColumns, x.n_columns)),
+      wide_(fold_ * x.n_columns),
+      block_rows_(fold_ * count_blocks(kBlockValues, wide_)),
+      parts_(n_thread, std::vector<Bits<T>>(wide_)) {}
+
+template <class T>
+void ColumnRanges<T>::look(int thread, std::int64_t begin, std::int64_t end) noexcept {
+    const T* rows = x_.data + begin * x_.n_columns;
+    const std::int64_t n_wide = (end - begin) / fold_;
+    kernels_.raise_magnitudes(rows, n_wide, wide_, parts_[thread].data());
+    kernels_.raise_magnitudes(rows + n_wide * wide_, end - begin - n_wide * fold_, x_.n_columns,
+                              parts_[thread].data());
+}
+
+template <class T>
+std::int64_t ColumnRanges<T>::finish(double* absmax) const noexcept {
+    bool finite = true;
+    for (std::int64_t j = 0; j < x_.n_columns; ++j) {
+        Bits<T> highest = 0;
+        for (const std::vector<Bits<T>>& part : parts_) {
+            for (std::int64_t at = j; at < wide_; at += x_.n_columns) {
+                highest = std::max(highest, part[at]);
+            }
+        }
+        T magnitude;
+        std::memcpy(&magnitude, &highest, sizeof magnitude);
+        finite &= std::isfinite(magnitude);
+        absmax[j] = static_cast<double>(magnitude);
+    }
+    return finite ? -1 : ranges_of_bad_rows(x_, absmax);
+}
+
+template <class T>
 Status column_ranges(const LaneKernels* lanes, Matrix<T> x, int n_thread, double* absmax,
                      std::int64_t* first_bad) noexcept {
     return guarded([&]() -> Status {
         const FloatEnvironment environment;
-        const DistanceKernels<T>& kernels = row_kernels<T>(*lanes).distance;
-        const std::int64_t d = x.n_columns;
-        const std::int64_t fold = count_blocks(kWideColumns, d), wide = fold * d;
-        // About 256 KiB, and whole wide rows but for the last block.
-        const std::int64_t block_rows = fold * count_blocks(std::int64_t{1} << 16, wide);
-        n_thread = useful_threads(x.n_rows, block_rows, n_thread);
-        std::vector<std::vector<Bits<T>>> part(n_thread, std::vector<Bits<T>>(wide));
-        for_row_blocks(
-            x.n_rows, block_rows, n_thread, [&](int thread, std::int64_t begin, std::int64_t end) {
-                const T* rows = x.data + begin * d;
-                const std::int64_t n_wide = (end - begin) / fold;
-                kernels.raise_magnitudes(rows, n_wide, wide, part[thread].data());
-                kernels.raise_magnitudes(rows + n_wide * wide, end - begin - n_wide * fold, d,
-                                         part[thread].data());
-            });
-        bool finite = true;
-        for (std::int64_t j = 0; j < d; ++j) {
-            Bits<T> highest = 0;
-            for (const std::vector<Bits<T>>& values : part) {
-                for (std::int64_t at = j; at < wide; at += d) {
-                    highest = std::max(highest, values[at]);
-                }
-            }
-            T magnitude;
-            std::memcpy(&magnitude, &highest, sizeof magnitude);
-            finite &= std::isfinite(magnitude);
-            absmax[j] = static_cast<double>(magnitude);
-        }
-        *first_bad = finite ? -1 : ranges_of_bad_rows(x, absmax);
+        ColumnRanges<T> ranges(*lanes, x, std::max(n_thread, 1));
+        n_thread = useful_threads(x.n_rows, ranges.block_rows(), n_thread);
+        for_row_blocks(x.n_rows, ranges.block_rows(), n_thread,
+                       [&](int thread, std::int64_t begin, std::int64_t end) {
+                           ranges.look(thread, begin, end);
+                       });
+        *first_bad = ranges.finish(absmax);
         return Status::ok;
     });
 }
@@ -82,6 +95,8 @@ void column_exponents(const double* absmax, std::int64_t n_columns,
     }
 }
 
+template class ColumnRanges<float>;
+template class ColumnRanges<double>;
 template Status column_ranges<float>(const LaneKernels*, Matrix<float>, int, double*,
                                      std::int64_t*) noexcept;
 template Status column_ranges<double>(const LaneKernels*, Matrix<double>, int, double*,

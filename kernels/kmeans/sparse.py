@@ -82,6 +82,19 @@ def assign(
     return _kmeans.sparse_assign(X.data, X.pattern, centers, labels, None, None, n_thread)
 
 
+def assign_unseen(
+    X: CsrMatrix,
+    centers: NDArray[Any],
+    offset: NDArray[Any],
+    labels: NDArray[np.int32],
+    n_thread: int = 1,
+) -> tuple[NDArray[np.float64], tuple[int, int] | None]:
+    absmax, bad = column_ranges(X, n_thread)
+    if bad is None:
+        assign(X, centers, offset, labels, n_thread)
+    return absmax, bad
+
+
 def accumulate(
     X: CsrMatrix,
     labels: NDArray[np.int32] | None,

@@ -225,11 +225,13 @@ class Case {
         print(bound_bytes == 0 ? "Lloyd without bounds" : "Lloyd with bounds", steps);
 
         std::vector<std::int32_t> again(n, -1);
+        std::vector<double> absmax(shape_.d);
+        std::int64_t first_bad;
         call([&] { return center_offset(matrix(centers), n_thread, offset.data()); });
         call([&] { return lloyd.label(centers.data(), offset.data(), labels.data(), &n_changed); });
         call([&] {
             return assign(lanes, x_, matrix(centers), offset.data(), n_thread, bound_bytes,
-                          again.data(), &n_changed);
+                          again.data(), &n_changed, absmax.data(), &first_bad);
         });
         call([&] {
             return accumulate(lanes, x_, labels.data(), k, exponents_.data(), n_thread,

@@ -157,3 +157,32 @@ def test_unreachable_centers_leave_the_first_label(dtype: type) -> None:
     largest = np.finfo(dtype).max
     X = np.ones((3, 2), dtype)
     assert assign(X, np.full((2, 2), largest, dtype)).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("n_rows", "n_columns", "n_clusters"),
+    [(3000, 7, 5), (3000, 3, 60), (5000, 5, 500), (900, 40, 70)],
+)
+def test_unseen_rows_are_measured_on_the_way(
+    n_rows: int, n_columns: int, n_clusters: int, dtype: type
+) -> None:
+    rng = np.random.default_rng(n_columns)
+    X = rng.standard_normal((n_rows, n_columns)).astype(dtype)
+    centers = X[:n_clusters].copy()
+    offset = kmeans.center_offset(centers)
+    expected, labels = (np.full(n_rows, -1, dtype=np.int32) for _ in range(2))
+    kmeans.assign(X, centers, offset, expected)
+    for n_thread in (1, 3):
+        absmax, bad = kmeans.assign_unseen(X, centers, offset, labels, n_thread)
+        assert np.array_equal(absmax, np.abs(X).max(axis=0)) and bad is None
+        assert np.array_equal(labels, expected)
+        labels[:] = -1
+    for value in (np.nan, np.inf, -np.inf):
+        worse = X.copy()
+        worse[n_rows // 2 :, n_columns - 1] = value
+        _, bad = kmeans.assign_unseen(worse, centers, offset, labels, 2)
+        assert bad == (n_rows // 2, n_columns - 1)
+        assert np.array_equal(labels[: n_rows // 2], expected[: n_rows // 2])
+        assert labels.min() >= 0 and labels.max() < n_clusters
+        labels[:] = -1
