@@ -11,12 +11,14 @@ from peers.libraries import SitsOut
 
 # A call that took so many times as long as the fastest is not the best of any number of rounds.
 HOPELESS = 3.0
-# Short calls are repeated for so long, so that their best does not hang on one moment.
+# Short calls are repeated for so long, so that their best does not hang on one moment, but not in
+# more than so many times the rounds asked for.
 WATCH_S = 0.5
-MAX_ROUNDS = 20
+MORE_ROUNDS = 5
 # Other libraries' idle threads spin for up to 0.2 s: short calls begin when they are asleep, and
-# after one of their own that is not timed.
+# after so long of such calls that are not timed.
 SETTLE_S = 0.3
+WARM_S = 0.02
 # No further round is begun after so long: calls of minutes have averaged over what disturbs.
 PATIENCE_S = 180.0
 
@@ -53,7 +55,7 @@ def interleave(calls: Mapping[str, Call], repeat: int, always: str) -> Timings:
     fastest = min(best.values())
     worth = max(HOPELESS * fastest, WATCH_S)
     chosen = [name for name in best if name == always or best[name] <= worth]
-    rounds = max(repeat, min(MAX_ROUNDS, round(WATCH_S / fastest)))
+    rounds = max(repeat, min(MORE_ROUNDS * repeat, round(WATCH_S / fastest)))
     for number in range(len(timings.seconds[chosen[0]]), rounds):
         if time.perf_counter() - started > PATIENCE_S:
             break
@@ -66,7 +68,9 @@ def run_round(calls: Mapping[str, Call], timings: Timings, names: list[str]) -> 
     for name in names:
         if timings.seconds.get(name, [WATCH_S])[0] < WATCH_S:
             time.sleep(SETTLE_S)
-            calls[name](timings)
+            warm = time.perf_counter() + WARM_S
+            while time.perf_counter() < warm:
+                calls[name](timings)
         started = time.perf_counter()
         try:
             result = calls[name](timings)
