@@ -317,54 +317,47 @@ void PanelEStep<T>::measure_radii() noexcept {
 template <class T>
 void PanelEStep<T>::measure_gaps(const T* centers, const T* offset) {
     const std::int64_t d = x_.n_columns, n_panels = near_->n_panels, lanes = near_->lanes;
+    const std::int64_t step = std::min(batches_[0].capacity, lanes);
+    const int n_thread = useful_threads(n_panels, 1, n_thread_);
     std::vector<double> gap_sums(n_clusters_);
-    for_row_blocks(
-        n_panels, 1, useful_threads(n_panels, 1, n_thread_),
-        [&](int thread, std::int64_t begin, std::int64_t end) {
-            Batch& scratch = batches_[thread];
-            const std::int64_t step = std::min(scratch.capacity, lanes);
-            std::vector<T> lows(step * n_panels);
-            std::vector<NearPanel> unsorted(n_panels);
-            const std::int64_t last = std::min(end * lanes, n_clusters_);
-            for (std::int64_t slot = begin * lanes; slot < last; slot += step) {
-                const std::int64_t n = std::min(step, last - slot);
-                for (std::int64_t i = 0; i < n; ++i) scratch.rows[i] = near_->indices[slot + i];
-                kernels_.shift_rows(centers, scratch.rows.data(), n, d, offset, scratch.x.data(),
-                                    scratch.stride, scratch.squared.data());
-                kernels_.panel_lows[near_->width](scratch.x.data(), scratch.stride, n, d,
-                                                  near_->panels.data(), near_->half_norms.data(),
-                                                  n_panels, slot, lows.data());
-                for (std::int64_t i = 0; i < n; ++i) {
-                    const std::int32_t c = near_->indices[slot + i];
-                    float least = kFar;
-                    const T norm = std::sqrt(scratch.squared[i]);
-                    const float radius = centers_[c].radius;
-                    for (std::int64_t p = 0; p < n_panels; ++p) {
-                        const std::int32_t g = group_of_panel_[p];
-                        const float gap =
-                            lower_distance(margins_, lows[i * n_panels + p], norm, group_norm_[g]);
-                        float half = kFar;
-                        if (gap < kFar) {
-                            gap_sums[c] += gap;
-                            const float slack =
-                                score_slack(margins_, 0.5f * gap, radius, group_radius_[g]);
-                            half = gap > 0 ? 0.5f * (gap - slack * kGuard / gap) : 0.0f;
-                            half = std::max(half * (2.0f - kGuard * kGuard), 0.0f);
-                        }
-                        unsorted[p] = {half, static_cast<std::int32_t>(p)};
-                        least = std::min(least, half);
-                    }
-                    centers_[c].half_gap = least;
-                    if (near_panels_.empty()) continue;
-                    std::sort(unsorted.begin(), unsorted.end(),
-                              [](const NearPanel& a, const NearPanel& b) {
-                                  return a.half_gap < b.half_gap;
-                              });
-                    std::copy(unsorted.begin(), unsorted.end(),
-                              near_panels_.begin() + c * n_panels);
+    std::vector<std::vector<T>> lows_of(n_thread, std::vector<T>(step * n_panels));
+    std::vector<std::vector<NearPanel>> unsorted_of(n_thread, std::vector<NearPanel>(n_panels));
+    for_row_blocks(n_panels, 1, n_thread, [&](int thread, std::int64_t begin, std::int64_t end) {
+        Batch& scratch = batches_[thread];
+        std::vector<T>& lows = lows_of[thread];
+        std::vector<NearPanel>& unsorted = unsorted_of[thread];
+        const std::int64_t last = std::min(end * lanes, n_clusters_);
+        for (std::int64_t slot = begin * lanes; slot < last; slot += step) {
+            const std::int64_t n = std::min(step, last - slot);
+            for (std::int64_t i = 0; i < n; ++i) scratch.rows[i] = near_->indices[slot + i];
+            kernels_.shift_rows(centers, scratch.rows.data(), n, d, offset, scratch.x.data(),
+                                scratch.stride, scratch.squared.data());
+            kernels_.panel_lows[near_->width](scratch.x.data(), scratch.stride, n, d,
+                                              near_->panels.data(), near_->half_norms.data(),
+                                              n_panels, slot, lows.data());
+            for (std::int64_t i = 0; i < n; ++i) {
+                const std::int32_t c = near_->indices[slot + i];
+                float least = kFar;
+                const T norm = std::sqrt(scratch.squared[i]);
+                const float radius = centers_[c].radius;
+                for (std::int64_t p = 0; p < n_panels; ++p) {
+                    const std::int32_t g = group_of_panel_[p];
+                    const float gap =
+                        lower_distance(margins_, lows[i * n_panels + p], norm, group_norm_[g]);
+                    if (gap < kFar) gap_sums[c] += gap;
+                    const float half = half_gap(margins_, gap, radius, group_radius_[g]);
+                    unsorted[p] = {half, static_cast<std::int32_t>(p)};
+                    least = std::min(least, half);
                 }
+                centers_[c].half_gap = least;
+                if (near_panels_.empty()) continue;
+                std::sort(
+                    unsorted.begin(), unsorted.end(),
+                    [](const NearPanel& a, const NearPanel& b) { return a.half_gap < b.half_gap; });
+                std::copy(unsorted.begin(), unsorted.end(), near_panels_.begin() + c * n_panels);
             }
-        });
+        }
+    });
     if (bounded_) return;
     // Codes reach up to the distance between typical centers; larger margins are cut off, safely.
     const auto middle = gap_sums.begin() + n_clusters_ / 2;

@@ -14,7 +14,7 @@ struct Float256 {
     using Vector = __m256;
     static constexpr int kLanes = 8;
     static constexpr int kTileRows = 4;
-    static constexpr int kSweepRows = 12;
+    static constexpr int kChains = 12;
     static constexpr int kMostFew = 12;
 
     static Vector load(const float* p) { return _mm256_loadu_ps(p); }
@@ -96,7 +96,7 @@ struct Double256 {
     using Vector = __m256d;
     static constexpr int kLanes = 4;
     static constexpr int kTileRows = 4;
-    static constexpr int kSweepRows = 12;
+    static constexpr int kChains = 12;
     static constexpr int kMostFew = 12;
 
     static Vector load(const double* p) { return _mm256_loadu_pd(p); }

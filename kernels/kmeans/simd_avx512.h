@@ -13,7 +13,7 @@ struct Float512 {
     using Vector = __m512;
     static constexpr int kLanes = 16;
     static constexpr int kTileRows = 8;
-    static constexpr int kSweepRows = 24;
+    static constexpr int kChains = 24;
     static constexpr int kMostFew = 24;
 
     static Vector load(const float* p) { return _mm512_loadu_ps(p); }
@@ -104,7 +104,7 @@ struct Double512 {
     using Vector = __m512d;
     static constexpr int kLanes = 8;
     static constexpr int kTileRows = 8;
-    static constexpr int kSweepRows = 24;
+    static constexpr int kChains = 24;
     static constexpr int kMostFew = 24;
 
     static Vector load(const double* p) { return _mm512_loadu_pd(p); }

@@ -13,7 +13,7 @@ struct Float128 {
     using Vector = float32x4_t;
     static constexpr int kLanes = 4;
     static constexpr int kTileRows = 8;
-    static constexpr int kSweepRows = 24;
+    static constexpr int kChains = 24;
     static constexpr int kMostFew = 24;
 
     static Vector load(const float* p) { return vld1q_f32(p); }
@@ -79,7 +79,7 @@ struct Double128 {
     using Vector = float64x2_t;
     static constexpr int kLanes = 2;
     static constexpr int kTileRows = 8;
-    static constexpr int kSweepRows = 24;
+    static constexpr int kChains = 24;
     static constexpr int kMostFew = 24;
 
     static Vector load(const double* p) { return vld1q_f64(p); }

@@ -11,7 +11,7 @@ struct Plain {
     using Scalar = T;
     static constexpr int kLanes = 16 / static_cast<int>(sizeof(T));
     static constexpr int kTileRows = 4;
-    static constexpr int kSweepRows = 8;
+    static constexpr int kChains = 8;
     static constexpr int kMostFew = 24;
     struct Vector {
         T lane[kLanes];

@@ -197,7 +197,7 @@ void sweep_panel(const Sweep<typename S::Scalar>& sweep, std::int64_t panel,
                  const typename S::Scalar* centers, const typename S::Scalar* half_norms,
                  std::int64_t n_rows) {
     using T = typename S::Scalar;
-    constexpr int R = S::kSweepRows / V;
+    constexpr int R = S::kChains / V;
     static_assert(kSweepRows % R == 0, "the last tile of a batch ends within it");
     const std::int64_t d = sweep.d;
     const T* x = sweep.x;
@@ -240,8 +240,10 @@ void end_sweep(const Sweep<typename S::Scalar>& sweep, std::int64_t n_rows, std:
     for (std::int64_t i = 0; i < n_rows; ++i) {
         const auto low = S::load(sweep.low + i * S::kLanes);
         best[i] = S::lowest(low);
-        std::int64_t slot = INT64_MAX;
-        for (unsigned equal = S::equal(low, S::set1(best[i])); equal != 0; equal &= equal - 1) {
+        unsigned equal = S::equal(low, S::set1(best[i]));
+        // Scores that are not numbers equal nothing: any slot will do.
+        std::int64_t slot = equal == 0 ? 0 : INT64_MAX;
+        for (; equal != 0; equal &= equal - 1) {
             const int lane = __builtin_ctz(equal);
             const auto vector = static_cast<std::int64_t>(sweep.vector[i * S::kLanes + lane]);
             const std::int64_t other = vector * S::kLanes + lane;
@@ -333,15 +335,17 @@ void pack_panel(const T* centers, const std::int32_t* indices, int n_centers, in
     for (int l = 0; l < n_centers; ++l) half_norms[l] = static_cast<T>(0.5 * norms[l]);
 }
 
+// A number of columns that the compiler knows.
 template <int N>
-struct Chunk {
-    static constexpr int kSize = N;
+struct Columns {
+    constexpr operator int() const { return N; }
 };
+// So many values are looked at before they are split.
+using Look = Columns<64>;
 
 // Whether the first words of all values are the values themselves.
-template <int N>
-inline bool whole(const float* row, const float* whole_from, int n) {
-    const int end = N > 0 ? N : n;
+inline bool whole(Look n, const float* row, const float* whole_from) {
+    const int end = n;
     int parts = 0;
 #pragma omp simd reduction(| : parts)
     for (int j = 0; j < end; ++j) {
@@ -349,19 +353,19 @@ inline bool whole(const float* row, const float* whole_from, int n) {
     }
     return parts == 0;
 }
-template <int N>
-inline bool whole(const double*, const float*, int) {
+template <class N, class T>
+inline bool whole(N, const T*, const float*) {
     return false;
 }
 
-// Splits N values (n where N is 0) of a row by their columns' magic numbers and adds both words;
-// where kMoves, they are also taken away from elsewhere.
-template <int N, bool kMoves, class T>
-inline void split_some(const T* __restrict x, const Quanta& quanta, std::int64_t first, int n,
+// Splits n values of a row by their columns' magic numbers and adds both words; where kMoves, they
+// are also taken away from elsewhere.
+template <bool kMoves, class T, class N>
+inline void split_some(N n, const T* __restrict x, const Quanta& quanta, std::int64_t first,
                        double* __restrict high, double* __restrict low,
                        double* __restrict high_less, double* __restrict low_less) {
-    const int end = N > 0 ? N : n;
-    if (N > 8 && whole<N>(x, quanta.whole_from + first, n)) {
+    const int end = n;
+    if (whole(n, x, quanta.whole_from + first)) {
 #pragma omp simd
         for (int j = 0; j < end; ++j) {
             const double value = static_cast<double>(x[j]);
@@ -386,29 +390,29 @@ inline void split_some(const T* __restrict x, const Quanta& quanta, std::int64_t
     }
 }
 
-// All columns, most of them in numbers that the compiler knows.
+// All columns of a row.
 template <bool kMoves, class T>
 inline void split_row(const T* row, std::int64_t d, const Quanta& quanta, double* high, double* low,
                       double* high_less, double* low_less) {
-    constexpr int kMany = 64, kSome = 8;
+    using Some = Columns<8>;
     std::int64_t j = 0;
-    const auto split = [&](auto chunk, int n) {
-        split_some<decltype(chunk)::kSize, kMoves>(row + j, quanta, j, n, high + j, low + j,
-                                                   kMoves ? high_less + j : nullptr,
-                                                   kMoves ? low_less + j : nullptr);
+    const auto split = [&](auto n) {
+        split_some<kMoves>(n, row + j, quanta, j, high + j, low + j,
+                           kMoves ? high_less + j : nullptr, kMoves ? low_less + j : nullptr);
         j += n;
     };
-    while (d - j >= kMany) split(Chunk<kMany>{}, kMany);
-    while (d - j >= kSome) split(Chunk<kSome>{}, kSome);
-    if (j < d) split(Chunk<0>{}, static_cast<int>(d - j));
+    while (d - j >= Look{}) split(Look{});
+    while (d - j >= Some{}) split(Some{});
+    if (j < d) split(static_cast<int>(d - j));
 }
 
+// Added to one cluster.
 template <class T>
 void add_split(const T* row, std::int64_t d, const Quanta& quanta, double* high, double* low) {
     split_row<false>(row, d, quanta, high, low, nullptr, nullptr);
 }
 
-// The same, taken away from one cluster and added to another.
+// The same, and taken away from another.
 template <class T>
 void move_split(const T* row, std::int64_t d, const Quanta& quanta, double* high_from,
                 double* low_from, double* high_to, double* low_to) {

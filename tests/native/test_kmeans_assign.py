@@ -159,14 +159,21 @@ def test_unreachable_centers_leave_the_first_label(dtype: type) -> None:
     assert assign(X, np.full((2, 2), largest, dtype)).tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("n_rows", "n_columns", "n_clusters"),
     [(3000, 7, 5), (3000, 3, 60), (5000, 5, 500), (900, 40, 70)],
 )
 def test_unseen_rows_are_measured_on_the_way(
-    n_rows: int, n_columns: int, n_clusters: int, dtype: type
+    n_rows: int,
+    n_columns: int,
+    n_clusters: int,
+    dtype: type,
+    isa: str,
+    use_isa: Callable[[str], None],
 ) -> None:
+    use_isa(isa)
     rng = np.random.default_rng(n_columns)
     X = rng.standard_normal((n_rows, n_columns)).astype(dtype)
     centers = X[:n_clusters].copy()
