@@ -150,7 +150,8 @@ def plot(path: Path, groups: list[list[Cell]], libraries: list[str]) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
-    peers = [name for name in libraries if name != "harpy"]
+    took_part = {name for cells in groups for cell in cells for name in cell.best}
+    peers = [name for name in libraries if name != "harpy" and name in took_part]
     markers = dict(zip(peers, "osD^vPX*", strict=False))
     rows = sum(len(cells) for cells in groups)
     figure = Figure(figsize=(9, 1.2 * len(groups) + 0.32 * rows), layout="constrained")
