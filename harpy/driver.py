@@ -297,7 +297,12 @@ class GangDriver:
             if isinstance(event, RunDone) and event.run == run:
                 return event
             if isinstance(event, RunFailed) and event.run == run:
-                raise self._cause_of_run(event)
+                cause = self._cause_of_run(event)
+                if self.options.keep and not self._gang_stands:
+                    # Workers end by themselves once their reports, which are to be kept, are there.
+                    with suppress(LaunchError):  # ending the job meets it again
+                        self._launcher.wait(self.deadlines.close_s)
+                raise cause
             if isinstance(event, SessionEnded):
                 ended = SessionClosed(f"the session ended: {event.reason}; open a new one")
                 # The launcher's first failure would be that of the run before, which was told.
