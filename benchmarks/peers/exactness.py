@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from harpy.gang.context import Context
+from harpy.jobs.kmeans import assign_and_sum
+from harpy.jobs.kmeans_shard import Shard, load_shard
 from harpy.kernels import kmeans as kernels
+from peers.clock import Call, interleave
 from peers.data import Shape, draw
 from peers.libraries import Harpy
 from peers.machine import compile_native
@@ -63,18 +65,19 @@ def cost_of_exactness(shape: Shape, kind: str, dtype: str, seed: int, repeat: in
     """Seconds that exactness adds to a fit with one thread, by those of the fit."""
     problem = draw(shape, kind, dtype, seed)
     X, starts, n_clusters = problem.X, problem.starts, shape.n_clusters
-    exponents = kernels.column_exponents(kernels.column_ranges(X)[0])
-    passes, centers, labels = follow(X, starts, exponents)
+    shard = load_shard(Context.in_process(data={"X": X}, n_thread=1), n_clusters, None, None)
+    passes, centers, labels = follow(shard, starts)
     plain = PlainSums()
     harpy = Harpy(1)
-    exact_sums, plain_sums, exact_inertia, plain_inertia, fit = quickest(
-        max(repeat, 3),
-        lambda: kernels.accumulate(X, labels, n_clusters, exponents, 1),
-        lambda: plain.sums(X, labels, n_clusters),
-        lambda: kernels.squared_distance_sum(X, centers, labels, n_thread=1),
-        lambda: plain.inertia(X, labels, centers),
-        lambda: harpy.fit(X, starts, MAX_ITER, 0.0),
-    )
+    calls: dict[str, Call] = {
+        "exact sums": lambda _: kernels.accumulate(X, labels, n_clusters, shard.exponents, 1),
+        "plain sums": lambda _: plain.sums(X, labels, n_clusters),
+        "exact inertia": lambda _: kernels.squared_distance_sum(X, centers, labels, n_thread=1),
+        "plain inertia": lambda _: plain.inertia(X, labels, centers),
+        "fit": lambda _: harpy.fit(X, starts, MAX_ITER, 0.0),
+    }
+    best = interleave(calls, repeat, always="fit").best()
+    exact_sums, plain_sums, exact_inertia, plain_inertia, fit = (best[name] for name in calls)
     added = passes * (exact_sums - plain_sums) + exact_inertia - plain_inertia
     ns = [1e9 * taken / len(X) for taken in (exact_sums, plain_sums, exact_inertia, plain_inertia)]
     detail = (
@@ -84,30 +87,15 @@ def cost_of_exactness(shape: Shape, kind: str, dtype: str, seed: int, repeat: in
     return Finding("cost of exactness", str(shape), dtype, 1, added / fit, MOST, detail)
 
 
-def follow(
-    X: np.ndarray, centers: np.ndarray, exponents: np.ndarray
-) -> tuple[float, np.ndarray, np.ndarray]:
+def follow(shard: Shard, centers: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     """How often a row is added or taken out in a fit, its last centers, the labels."""
-    n_clusters = len(centers)
-    lloyd = kernels.Lloyd(X, n_clusters, exponents, 1)
+    X, exponents = shard.X, shard.exponents
+    lloyd = kernels.Lloyd(X, len(centers), exponents, 1)
     n_added = -len(X)  # the first iteration only adds
     for _ in range(MAX_ITER):
-        message = lloyd.step(centers)
-        n_added += 2 * int(message[0])
-        counts, sums = message[1 : 1 + n_clusters], message[1 + n_clusters :]
-        sums = sums.reshape(n_clusters, X.shape[1], kernels.SUM_LIMBS)
+        n_changed, sums, counts = assign_and_sum(shard, lloyd, centers)
+        n_added += 2 * n_changed
         centers = kernels.centers_from_sums(sums, counts, exponents, X.dtype)
-        if message[0] == 0:
+        if n_changed == 0:
             break
     return n_added / len(X), centers, lloyd.labels.copy()
-
-
-def quickest(repeat: int, *calls: Callable[[], Any]) -> list[float]:
-    """Least seconds of each call, in turn."""
-    best = [float("inf")] * len(calls)
-    for _ in range(repeat):
-        for i, call in enumerate(calls):
-            started = time.perf_counter()
-            call()
-            best[i] = min(best[i], time.perf_counter() - started)
-    return best

@@ -32,7 +32,7 @@ def print_machine(out: Console, machine: dict[str, Any], speed: Any, missing: li
     pools = (f"{name} {threads}" for name, threads in machine["thread_pools"].items())
     out.print(f"threads: {', '.join(pools)}", highlight=False)
     for name, value in machine["dropped"].items():
-        out.print(f"not left to the libraries: {name}={value}", highlight=False)
+        out.print(f"dropped from the environment: {name}={value}", highlight=False)
     for threads, rates in (speed or {}).items():
         out.print(
             f"measured, {threads} thread{'s' if threads > 1 else ''}: "

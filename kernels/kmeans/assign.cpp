@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "estep.h"
@@ -68,10 +69,13 @@ Status assign(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T*
     return guarded([&]() -> Status {
         if (!sizes_fit(centers)) return Status::too_large;
         const auto estep = make_estep(*lanes, x, centers.n_rows, n_thread, bound_bytes);
-        ColumnRanges<T> ranges(*lanes, x, estep->n_thread());
-        if (absmax != nullptr) estep->measure(&ranges);
+        std::optional<ColumnRanges<T>> ranges;
+        if (absmax != nullptr) {
+            ranges.emplace(*lanes, x, estep->n_thread());
+            estep->measure(&*ranges);
+        }
         *n_changed = estep->assign(centers.data, offset, labels, nullptr);
-        if (absmax != nullptr) *first_bad = ranges.finish(absmax);
+        if (ranges) *first_bad = ranges->finish(absmax);
         return Status::ok;
     });
 }

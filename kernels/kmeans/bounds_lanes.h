@@ -8,9 +8,6 @@
 namespace harpy::kmeans {
 namespace {
 
-// A row's groups in reach are the bits of one word.
-constexpr int kMaxGroups = 64;
-
 inline float margin_of(std::int32_t code, const RecordFormat& format) {
     const std::int32_t bits = (code + format.bias) << RecordFormat::kShift;
     return code == 0 ? 0.0f : __builtin_bit_cast(float, bits);

@@ -35,7 +35,8 @@ class EStep {
   protected:
     explicit EStep(int n_thread) noexcept : n_thread_(n_thread) {}
 
-    // Calls search(thread, begin, end) for all n_rows in blocks of block_rows.
+    // Calls search(thread, begin, end) for all n_rows in blocks of at most block_rows; n_rows: one
+    // for each thread.
     template <class Search>
     void for_searches(std::int64_t n_rows, std::int64_t block_rows, const Search& search) noexcept {
         if (ranges_ != nullptr) block_rows = std::min(block_rows, ranges_->block_rows());

@@ -71,12 +71,10 @@ std::int64_t FewEStep<T>::assign(const T* centers, const T* offset, std::int32_t
     const bool tests = bounded_ && share_in_doubt() < kMostSearched;
     if (!tests) start_bounds();
     std::vector<std::int64_t> n_changed(n_thread_);
-    const std::int64_t share = count_blocks(count_blocks(x_.n_rows, kBlockRows), n_thread_);
-    this->for_searches(
-        x_.n_rows, share * kBlockRows, [&](int thread, std::int64_t begin, std::int64_t end) {
-            n_changed[thread] +=
-                tests ? search_in_doubt(thread, begin, end) : search_all(thread, begin, end);
-        });
+    this->for_searches(x_.n_rows, x_.n_rows, [&](int thread, std::int64_t begin, std::int64_t end) {
+        n_changed[thread] +=
+            tests ? search_in_doubt(thread, begin, end) : search_all(thread, begin, end);
+    });
     bounded_ = search_.keeps_bounds;
     if (bounded_) std::copy(centers, centers + previous_.size(), previous_.begin());
     return std::accumulate(n_changed.begin(), n_changed.end(), std::int64_t{0});

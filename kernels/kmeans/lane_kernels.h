@@ -179,6 +179,8 @@ struct TileKernels {
 constexpr int kStamps = 64;
 // Loops over groups run over so many at a time.
 constexpr int kGroupLanes = 16;
+// A row's groups in reach are the bits of one word.
+constexpr int kMaxGroups = 64;
 
 // A row's record: the stamp of an iteration, a base and a code for each group of centers. Base plus
 // margin (what the code stands for) bounds the distance to the group's centers but the row's own,

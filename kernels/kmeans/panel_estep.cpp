@@ -19,8 +19,6 @@ static_assert(kMaxBatchRows % kSweepRows == 0 && kMinBatchRows % kSweepRows == 0
 // Rows whose bounds are tested at a time.
 constexpr std::int64_t kTestRows = 64;
 static_assert(kTestRows <= kMinBatchRows);
-// A row's groups in reach are the bits of one word.
-constexpr int kMaxGroups = 64;
 // A record keeps its stamp until its groups have moved by this share of a typical row's distance.
 constexpr double kStaleMove = 0.05;
 // Room for the half gap of every center to every panel: 16 MB.
@@ -146,11 +144,9 @@ std::int64_t PanelEStep<T>::assign(const T* centers, const T* offset, std::int32
         measure_radii();
         if (with_gaps_ || !bounded_) measure_gaps(centers, offset);
     }
-    const std::int64_t share = count_blocks(count_blocks(x_.n_rows, kBlockRows), n_thread_);
-    this->for_searches(x_.n_rows, share * kBlockRows,
-                       [&](int thread, std::int64_t begin, std::int64_t end) {
-                           search_range(batches_[thread], begin, end, near);
-                       });
+    this->for_searches(x_.n_rows, x_.n_rows, [&](int thread, std::int64_t begin, std::int64_t end) {
+        search_range(batches_[thread], begin, end, near);
+    });
     std::int64_t n_changed = 0, n_kept_by_gap = 0;
     double distances = 0, measured = 0;
     for (Batch& batch : batches_) {
