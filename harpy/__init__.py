@@ -14,9 +14,11 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Context": "harpy.gang.context",
     "DAALKMeans": "harpy.kmeans",
+    "Dataset": "harpy.storage.dataset",
     "HarpyError": "harpy.errors",
     "RunResult": "harpy.session",
     "Session": "harpy.session",
+    "dataset": "harpy.storage.dataset",
     "errors": "harpy.errors",
 }
 

@@ -42,6 +42,7 @@ from harpy.program import ProgramSource
 from harpy.progress import Progress
 from harpy.session_options import JobInfo, SessionOptions
 from harpy.storage import (
+    FileRows,
     FileSystem,
     JobDirectory,
     Rows,
@@ -165,7 +166,7 @@ class GangDriver:
         self,
         source: ProgramSource,
         params: Mapping[str, Any],
-        data: Mapping[str, Rows],
+        data: Mapping[str, Rows | FileRows],
         timeout_s: float | None,
     ) -> tuple[Any, dict[str, np.ndarray]]:
         """One run from its description to its results."""
@@ -199,7 +200,9 @@ class GangDriver:
             self._mark("downloaded")
         return results
 
-    def stage(self, array: Rows, digest: str | None = None, deadline: float | None = None) -> None:
+    def stage(
+        self, array: Rows | FileRows, digest: str | None = None, deadline: float | None = None
+    ) -> None:
         """Bring rows to where workers read them, once per content (whose hash is `digest`)."""
 
         def watch(fraction: float) -> None:
@@ -212,7 +215,7 @@ class GangDriver:
         digest = digest or content_hash(array)
         if digest in self._staged:
             return
-        self._progress.stage(f"staging {array.shape[0]} x {array.shape[1]} {array.dtype}")
+        self._progress.stage(f"staging {_described(array)}")
         stage_array(self._fs, self._directory.data(digest), array, self.options.n_node, watch)
         self._staged.add(digest)
         self._mark("staged")
@@ -468,6 +471,12 @@ class GangDriver:
 
     def _mark(self, stage: str) -> None:
         self._timings[stage] = time.monotonic() - self._started
+
+
+def _described(rows: Rows | FileRows) -> str:
+    if isinstance(rows, FileRows):
+        return f"nothing: {len(rows.files)} {rows.format} files are read where they lie"
+    return f"{rows.shape[0]} x {rows.shape[1]} {rows.dtype}"
 
 
 def _is_small(params: Mapping[str, Any]) -> bool:

@@ -23,10 +23,11 @@ from harpy.program import Program, ProgramSource, resolve_program
 from harpy.progress import Progress
 from harpy.session_options import IN_PROCESS, JobInfo, SessionOptions
 from harpy.storage.csr import as_rows
+from harpy.storage.dataset import Dataset
 
 if TYPE_CHECKING:
     from harpy.driver import GangDriver
-    from harpy.storage import Rows
+    from harpy.storage import FileRows, Rows
 
 # Set by the worker for itself: a program file that opens a session at import would recurse.
 INSIDE_WORKER = "HARPY_INSIDE_WORKER"
@@ -184,8 +185,10 @@ class Session:
             or a function. It is called with a `harpy.Context`.
         params : mapping
             Nested JSON values and ndarrays, the same on all workers.
-        data : mapping of ndarray of shape (n_rows, n_columns), or of scipy's sparse matrices in CSR
-            Split over the workers by rows. What was staged once in this session is not sent again.
+        data : mapping of ndarray of shape (n_rows, n_columns), or of scipy's sparse matrices in \
+                CSR, or of `harpy.dataset`
+            Split over the workers by rows. What was staged once in this session is not sent again;
+            files of a dataset are read by the workers themselves.
         timeout_s : float, optional
             RunTimeout after so many seconds; the session ends with it. Not inside this process,
             where nobody else could stop the program.
@@ -200,7 +203,7 @@ class Session:
             StorageError, or ProtocolError where ranks made different collective calls.
         """
         source = resolve_program(program)
-        rows = {name: as_rows(given) for name, given in (data or {}).items()}
+        rows = {name: self._rows(given) for name, given in (data or {}).items()}
         if self._state != "open":
             self.open()
         started = time.monotonic()
@@ -223,10 +226,16 @@ class Session:
 
     def put(self, array: Any) -> None:
         """Stage rows now, so that later runs over the same array find them on the workers' side."""
-        rows = as_rows(array)
+        rows = self._rows(array)
         self.open()
         if self._driver is not None:
             self._driver.stage(rows)
+
+    def _rows(self, given: Any) -> Rows | FileRows:
+        """What travels to the workers in the place of what was given."""
+        if isinstance(given, Dataset):
+            return given.describe(self.options.hadoop_conf)
+        return as_rows(given)
 
     def close(self) -> None:
         """End the workers, remove what the session left on the cluster; may be repeated."""
@@ -263,7 +272,7 @@ class Session:
 def run_in_process(
     source: ProgramSource,
     params: Mapping[str, Any],
-    data: Mapping[str, Rows],
+    data: Mapping[str, Rows | FileRows],
     options: SessionOptions,
     progress: Progress,
 ) -> tuple[Any, dict[str, np.ndarray]]:

@@ -6,29 +6,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from harpy.errors import DataError
+from harpy.storage.row_source import EvenShares, RowSource
 
 if TYPE_CHECKING:
     import numpy as np
 
     from harpy.gang.communicator import Communicator
-    from harpy.storage import Rows
-
-
-class RowSource(Protocol):
-    """Something with rows: staged, or in memory."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def dtype(self) -> np.dtype[Any]: ...
-    def read_rows(self, start: int, stop: int) -> Rows: ...
+    from harpy.storage import FileRows, Rows
+    from harpy.storage.row_source import Gather
 
 
 class ShardedArray:
     """One input of a run, split over the ranks by rows.
+
+    How many rows text files hold is known when all ranks have read their shares: of such an input
+    the first use of any attribute or method is a collective call.
 
     Attributes
     ----------
@@ -36,7 +31,8 @@ class ShardedArray:
         Of the whole array.
     dtype : dtype
     rows : range
-        The global row numbers of this rank's shard: [r*n/w, (r+1)*n/w) of rank r of w.
+        The global row numbers of this rank's shard: [r*n/w, (r+1)*n/w) of rank r of w; of rows in
+        files nearly so, where a row group, a block or a line begins.
     """
 
     def __init__(
@@ -45,14 +41,18 @@ class ShardedArray:
         open_source: Callable[[], RowSource],
         rank: int,
         size: int,
+        gather: Gather,
     ) -> None:
         self._name = name
         self._open_source = open_source
         self._rank, self._size = rank, size
+        self._gather = gather
 
     @cached_property
     def _source(self) -> RowSource:
-        return self._open_source()
+        source = self._open_source()
+        source.settle(self._rank, self._size, self._gather)
+        return source
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -64,7 +64,7 @@ class ShardedArray:
 
     @property
     def rows(self) -> range:
-        return shard_of(self.shape[0], self._rank, self._size)
+        return self._source.share(self._rank, self._size)
 
     def load(self) -> Rows:
         """This rank's rows, read-only; waits for the staging.
@@ -79,6 +79,10 @@ class ShardedArray:
         for array in arrays_of(loaded):
             array.flags.writeable = False  # it may be the caller's own, or kept for the next run
         return loaded
+
+    def place(self, row: int) -> str:
+        """Where the row of this global number stands, for messages: "row 7", "row 7 of <file>"."""
+        return self._source.place(row)
 
     def __repr__(self) -> str:
         return f"ShardedArray({self._name!r}, rank {self._rank} of {self._size})"
@@ -145,7 +149,10 @@ class Context:
         self.n_thread = n_thread
         self.params = dict(params or {})
         self.data = Inputs(
-            {name: ShardedArray(name, make, rank, size) for name, make in (data or {}).items()}
+            {
+                name: ShardedArray(name, make, rank, size, lambda mine: self.comm.allgather(mine))
+                for name, make in (data or {}).items()
+            }
         )
         self._form_communicator = form_communicator
         self._on_progress, self._on_save, self._on_log = on_progress, on_save, on_log
@@ -193,7 +200,7 @@ class Context:
     def in_process(
         cls,
         params: Mapping[str, Any] | None = None,
-        data: Mapping[str, Rows] | None = None,
+        data: Mapping[str, Rows | FileRows] | None = None,
         n_thread: int = 1,
         on_progress: Callable[[float | None, dict[str, Any]], None] | None = None,
     ) -> InProcessContext:
@@ -207,7 +214,7 @@ class InProcessContext(Context):
     def __init__(
         self,
         params: Mapping[str, Any] | None,
-        data: Mapping[str, Rows],
+        data: Mapping[str, Rows | FileRows],
         n_thread: int,
         on_progress: Callable[[float | None, dict[str, Any]], None] | None,
     ) -> None:
@@ -218,7 +225,7 @@ class InProcessContext(Context):
             1,
             n_thread=n_thread,
             params=params,
-            data={name: _opener(rows) for name, rows in data.items()},
+            data={name: _opener(rows, n_thread) for name, rows in data.items()},
             form_communicator=_alone,
             on_progress=on_progress or (lambda fraction, values: None),
             on_save=lambda name, array: self.saved.__setitem__(name, array.copy()),
@@ -226,7 +233,7 @@ class InProcessContext(Context):
         )
 
 
-class ArrayRows:
+class ArrayRows(EvenShares):
     """RowSource over an array in memory; hands out views."""
 
     def __init__(self, array: np.ndarray) -> None:
@@ -238,14 +245,18 @@ class ArrayRows:
         return self._array[start:stop]
 
 
-def shard_of(n_rows: int, rank: int, size: int) -> range:
-    """The rows of one rank: shares that differ by at most one row."""
-    return range(rank * n_rows // size, (rank + 1) * n_rows // size)
+def _opener(rows: Rows | FileRows, n_thread: int) -> Callable[[], RowSource]:
+    from harpy.storage import CsrRows, FileRows, FileSystems
 
+    def open_source() -> RowSource:
+        if isinstance(rows, FileRows):
+            from harpy.storage.loading import open_files
 
-def _opener(rows: Rows) -> Callable[[], RowSource]:
-    # Sparse rows are a RowSource themselves.
-    return lambda: rows if hasattr(rows, "read_rows") else ArrayRows(rows)
+            return open_files(rows, FileSystems(), n_thread)
+        # Sparse rows are a RowSource themselves.
+        return rows if isinstance(rows, CsrRows) else ArrayRows(rows)
+
+    return open_source
 
 
 def _alone() -> Communicator:

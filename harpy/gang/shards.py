@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harpy.storage import JobDirectory, Rows, StagedArray, StagedCsr, open_staged
+from harpy.storage import FileRows, FileSystems, JobDirectory, Rows, RowSource, open_staged
+from harpy.storage.loading import open_files
+
+if TYPE_CHECKING:
+    from harpy.storage.row_source import Gather
 
 
 class ShardCache:
     """Rows loaded by content hash. A run keeps what it names; the rest is let go before it starts,
-    so that a session never holds more than two runs' inputs."""
+    so that a session never holds more than two runs' inputs.
 
-    def __init__(self, directory: JobDirectory, stage_s: float) -> None:
+    Parameters
+    ----------
+    directory : JobDirectory
+    stage_s : float
+        How long to wait for the driver that stages.
+    systems : FileSystems
+        Where rows are read from files.
+    n_thread : int
+        Threads that decode those.
+    """
+
+    def __init__(
+        self, directory: JobDirectory, stage_s: float, systems: FileSystems, n_thread: int
+    ) -> None:
         self._directory = directory
         self._stage_s = stage_s
+        self._systems, self._n_thread = systems, n_thread
         self._sources: dict[str, CachedRows] = {}
 
     def keep_only(self, digests: Iterable[str]) -> None:
@@ -28,23 +46,42 @@ class ShardCache:
         if digest not in self._sources:
             directory = self._directory
             staged = open_staged(directory.fs, directory.data(digest), self._stage_s)
-            self._sources[digest] = CachedRows(staged)
+            if isinstance(staged, FileRows):
+                source: RowSource = open_files(staged, self._systems, self._n_thread)
+            else:
+                source = staged
+            self._sources[digest] = CachedRows(source)
         return self._sources[digest]
 
 
 class CachedRows:
-    """RowSource over a staged array that remembers the rows read last."""
+    """RowSource over another that remembers the rows read last."""
 
-    def __init__(self, staged: StagedArray | StagedCsr) -> None:
-        self._staged = staged
-        self.shape: tuple[int, ...] = staged.shape
-        self.dtype: np.dtype[Any] = staged.dtype
+    def __init__(self, source: RowSource) -> None:
+        self.source = source
         self._which: tuple[int, int] | None = None
         self._rows: Rows | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.source.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.source.dtype
+
+    def settle(self, rank: int, size: int, gather: Gather) -> None:
+        self.source.settle(rank, size, gather)
+
+    def share(self, rank: int, size: int) -> range:
+        return self.source.share(rank, size)
+
+    def place(self, row: int) -> str:
+        return self.source.place(row)
 
     def read_rows(self, start: int, stop: int) -> Rows:
         if self._rows is None or self._which != (start, stop):
             self._rows, self._which = None, None  # never two shards at once
-            self._rows = self._staged.read_rows(start, stop)
+            self._rows = self.source.read_rows(start, stop)
             self._which = (start, stop)
         return self._rows

@@ -132,6 +132,7 @@ class Worker:
         from harpy.gang.link import Link, join_hub
         from harpy.gang.listening import listen
         from harpy.gang.shards import ShardCache
+        from harpy.storage import FileSystems
 
         hello = self._hello
         if hello.rank == 0:
@@ -161,7 +162,12 @@ class Worker:
             host=self._host,
             attempt=hello.attempt,
             directory=directory,
-            shards=ShardCache(directory, job.deadlines.stage_s),
+            shards=ShardCache(
+                directory,
+                job.deadlines.stage_s,
+                FileSystems(hadoop_conf_dir=hello.hadoop_conf_dir),
+                hello.n_thread,
+            ),
             send=link.send,
             say_progress=self._say_progress,
             form_mesh=form_mesh,

@@ -4,8 +4,10 @@ Nothing heavy is imported until used: workers import this room.
 """
 
 from harpy.storage.csr import CsrRows, Rows, arrays_of, as_rows
-from harpy.storage.filesystem import Entry, FileSystem, Writer, filesystem, join
+from harpy.storage.file_rows import FileRows
+from harpy.storage.filesystem import Entry, FileSystem, FileSystems, Writer, filesystem, join
 from harpy.storage.job_directory import JobDirectory, Rank0Address, RunDirectory
+from harpy.storage.row_source import RowSource
 from harpy.storage.staging import (
     StagedArray,
     StagedCsr,
@@ -25,9 +27,12 @@ from harpy.storage.values import (
 __all__ = [
     "CsrRows",
     "Entry",
+    "FileRows",
     "FileSystem",
+    "FileSystems",
     "JobDirectory",
     "Rank0Address",
+    "RowSource",
     "Rows",
     "RunDirectory",
     "StagedArray",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -55,34 +56,59 @@ def write_npy(fs: FileSystem, path: str, array: np.ndarray) -> None:
     fs.write_chunks(path, chunks, overwrite=True)
 
 
+@dataclass(frozen=True)
+class NpyHeader:
+    """What stands before the values of a `.npy` file, and where they begin."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran_order: bool
+    offset: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_npy_header(fs: FileSystem, path: str, length: int) -> NpyHeader:
+    """The header of a `.npy` file of `length` bytes; DataError when it is none.
+
+    Its values need not be there: callers compare `length` with offset and nbytes.
+    """
+    start = bytearray(min(length, _HEADER_GUESS))
+    if start:
+        fs.read_into(path, 0, memoryview(start))
+    file = io.BytesIO(start)
+    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    try:
+        version = npy.read_magic(file)
+        if version not in readers:
+            raise ValueError(f"expected format 1.0 or 2.0, got {version[0]}.{version[1]}")
+        shape, fortran_order, dtype = readers[version](file)
+    except ValueError as exc:
+        raise DataError(f"{path} is not a .npy file: {exc}") from exc
+    return NpyHeader(shape, dtype, fortran_order, file.tell())
+
+
 class NpyFile:
-    """The header of a `.npy` file that was checked against the file's length."""
+    """A `.npy` file written by harpy, its header checked against the file's length."""
 
     def __init__(self, fs: FileSystem, path: str) -> None:
         self._fs, self.path = fs, path
         length = fs.stat(path).length
-        self.shape, self.dtype, self._offset = self._read_header(length)
-        self.nbytes = math.prod(self.shape) * self.dtype.itemsize
+        header = read_npy_header(fs, path, length)
+        self.shape, self.dtype, self._offset = header.shape, header.dtype, header.offset
+        self.nbytes = header.nbytes
+        if header.fortran_order or header.dtype.hasobject:
+            raise DataError(
+                f"{path} is not an array written by harpy: expected C order and no objects"
+            )
         if length != self._offset + self.nbytes:
             raise DataError(
                 f"{path} should hold {self.dtype} {self.shape}, which is "
                 f"{self._offset + self.nbytes} bytes, but has {length}"
             )
-
-    def _read_header(self, length: int) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-        start = bytearray(min(length, _HEADER_GUESS))
-        if start:
-            self._fs.read_into(self.path, 0, memoryview(start))
-        file = io.BytesIO(start)
-        try:
-            if npy.read_magic(file) != (1, 0):
-                raise ValueError("expected format 1.0")
-            shape, fortran_order, dtype = npy.read_array_header_1_0(file)
-            if fortran_order or dtype.hasobject:
-                raise ValueError("expected C order and no objects")
-        except ValueError as exc:
-            raise DataError(f"{self.path} is not an array written by harpy: {exc}") from exc
-        return shape, dtype, file.tell()
 
     def read_into(self, out: np.ndarray) -> None:
         """Fill the C-contiguous `out` with the array's bytes."""

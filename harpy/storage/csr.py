@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from harpy.errors import DataError
+from harpy.storage.row_source import EvenShares
 
 MOST_COLUMNS = 2**31 - 1
 
 
 @dataclass(frozen=True, eq=False)
-class CsrRows:
+class CsrRows(EvenShares):
     """Compressed sparse rows.
 
     Attributes
@@ -93,7 +94,7 @@ class CsrRows:
         return csr_array((self.data, self.indices, self.indptr), shape=self.shape)
 
 
-# What a run takes as data.
+# Rows in memory.
 Rows = np.ndarray | CsrRows
 
 

@@ -10,6 +10,7 @@ import itertools
 import os
 import platform
 import posixpath
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class Entry:
     owner: str
     mtime: float  # seconds since the epoch
     mode: int  # permission bits, e.g. 0o755
+    block_size: int | None = None  # bytes, where files lie in blocks on several machines
 
 
 def split_url(url: str) -> tuple[str, str, str]:
@@ -265,3 +267,31 @@ def filesystem(
         conf_dir = None if hadoop_conf_dir is None else os.fspath(hadoop_conf_dir)
         return HdfsFileSystem(scheme, authority, dict(hadoop_conf or {}), conf_dir, deadlines)
     raise ConfigError(f"{url}: expected one of hdfs://, viewfs://, file:// or an absolute path")
+
+
+class FileSystems:
+    """The file systems that files of a dataset lie on, each opened once; for several threads."""
+
+    def __init__(
+        self,
+        hadoop_conf: Mapping[str, str] | None = None,
+        hadoop_conf_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._hadoop_conf, self._conf_dir = hadoop_conf, hadoop_conf_dir
+        self._open: dict[tuple[str, str], FileSystem] = {}
+        self._lock = threading.Lock()
+
+    def holding(self, url: str) -> FileSystem:
+        """The file system that holds `url`: those of `filesystem`, others through fsspec."""
+        scheme, authority, _ = split_url(url)
+        with self._lock:
+            if (scheme, authority) not in self._open:
+                self._open[scheme, authority] = self._connect(scheme, url)
+            return self._open[scheme, authority]
+
+    def _connect(self, scheme: str, url: str) -> FileSystem:
+        if scheme in ("file", *HDFS_SCHEMES):
+            return filesystem(url, self._hadoop_conf, self._conf_dir)
+        from harpy.storage.foreign import ForeignFileSystem
+
+        return ForeignFileSystem(url)

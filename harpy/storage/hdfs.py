@@ -158,6 +158,7 @@ class HdfsFileSystem(FileSystem):
             owner=status.owner,
             mtime=status.modification_time / 1000,
             mode=status.permission,
+            block_size=status.blocksize or None,
         )
 
     def mkdirs(self, path: str, mode: int = 0o755) -> None:

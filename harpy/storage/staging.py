@@ -2,7 +2,8 @@
 
 A staged array is a directory: `part-00000` … hold rows in little-endian C order, `manifest.json`,
 written last, says how many. A part of sparse rows is three such files: `part-00000.data`,
-`.indices` and `.indptr`, which begins at 0. Who reads which rows is left to the reader.
+`.indices` and `.indptr`, which begins at 0. Of rows that lie in files already there is the manifest
+alone, which describes the files. Who reads which rows is left to the reader.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from harpy.cpus import available_cpus
 from harpy.errors import DataError, HarpyError, PathNotFound, StorageError
 from harpy.storage.arrays import little_endian, row_blocks
 from harpy.storage.csr import CsrRows, Rows, arrays_of
+from harpy.storage.file_rows import FileRows
 from harpy.storage.filesystem import FileSystem, join
+from harpy.storage.row_source import EvenShares
 
 MANIFEST = "manifest.json"
 FORMAT = 2
@@ -33,12 +36,14 @@ _WRITERS = 4  # one HDFS stream writes about 200 MB/s; more than a few only queu
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.02, 0.5
 
 
-def content_hash(X: Rows) -> str:
+def content_hash(X: Rows | FileRows) -> str:
     """A name for the content of rows: dtype, shape and values, in 40 hex digits.
 
     SHA-256 over the digests of fixed blocks of rows, so that cores can share the work; of sparse
-    rows over the blocks of all three arrays.
+    rows over the blocks of all three arrays; of files over their description.
     """
+    if isinstance(X, FileRows):
+        return X.digest
     kind = "csr " if isinstance(X, CsrRows) else ""
     total = hashlib.sha256(f"{kind}{little_endian(X.dtype).str} {X.shape}".encode())
     blocks = itertools.chain.from_iterable(row_blocks(array) for array in arrays_of(X))
@@ -70,7 +75,7 @@ def _map_in_order(
 def stage_array(
     fs: FileSystem,
     directory: str,
-    X: Rows,
+    X: Rows | FileRows,
     n_parts: int = 1,
     progress: Callable[[float], None] | None = None,
 ) -> None:
@@ -81,8 +86,8 @@ def stage_array(
     fs : FileSystem
     directory : str
         Made when needed. When staging fails, what was written is removed.
-    X : ndarray of shape (n_rows, n_columns) or CsrRows, real
-        Any strides; only blocks of it are copied.
+    X : ndarray of shape (n_rows, n_columns) or CsrRows, real; or FileRows
+        Any strides; only blocks of it are copied. Of files only the description is written.
     n_parts : int
         Number of shards, written in parallel. Readers are not bound to their borders.
     progress : callable, optional
@@ -97,23 +102,12 @@ def stage_array(
     check_rows(X)
     if fs.exists(join(directory, MANIFEST)):
         return
-    n_parts = max(1, min(n_parts, len(X)))
-    borders = [len(X) * part // n_parts for part in range(n_parts + 1)]
-    parts = [
-        _Part(f"part-{part:05d}", start, stop)
-        for part, (start, stop) in enumerate(itertools.pairwise(borders))
-    ]
     fs.mkdirs(directory, 0o700)
     try:
-        files = [file for part in parts for file in _files_of(X, part)]
-        _write_files(fs, directory, files, _Count(X.nbytes, progress))
-        manifest = {
-            "format": FORMAT,
-            "layout": "csr" if isinstance(X, CsrRows) else "dense",
-            "dtype": little_endian(X.dtype).str,
-            "shape": list(X.shape),
-            "parts": [{"name": part.name, "rows": part.stop - part.start} for part in parts],
-        }
+        if isinstance(X, FileRows):
+            manifest = {"format": FORMAT, "layout": "files", "files": X.to_json()}
+        else:
+            manifest = _write_parts(fs, directory, X, n_parts, progress)
         fs.write_bytes(join(directory, MANIFEST), json.dumps(manifest).encode(), overwrite=True)
     except BaseException as exc:
         try:
@@ -123,8 +117,35 @@ def stage_array(
         raise
 
 
-def check_rows(X: Rows) -> None:
+def _write_parts(
+    fs: FileSystem,
+    directory: str,
+    X: Rows,
+    n_parts: int,
+    progress: Callable[[float], None] | None,
+) -> dict[str, Any]:
+    """Write rows in memory as parts; return the manifest that says so."""
+    n_parts = max(1, min(n_parts, len(X)))
+    borders = [len(X) * part // n_parts for part in range(n_parts + 1)]
+    parts = [
+        _Part(f"part-{part:05d}", start, stop)
+        for part, (start, stop) in enumerate(itertools.pairwise(borders))
+    ]
+    files = [file for part in parts for file in _files_of(X, part)]
+    _write_files(fs, directory, files, _Count(X.nbytes, progress))
+    return {
+        "format": FORMAT,
+        "layout": "csr" if isinstance(X, CsrRows) else "dense",
+        "dtype": little_endian(X.dtype).str,
+        "shape": list(X.shape),
+        "parts": [{"name": part.name, "rows": part.stop - part.start} for part in parts],
+    }
+
+
+def check_rows(X: Rows | FileRows) -> None:
     """Refuse what cannot be staged: DataError unless rows of ordinary real numbers."""
+    if isinstance(X, FileRows):
+        return
     if not isinstance(X, CsrRows) and (not isinstance(X, np.ndarray) or X.ndim != 2):
         raise DataError(
             f"expected a 2-d numpy array or sparse rows, got {type(X).__name__} "
@@ -196,7 +217,7 @@ def _write_files(
             failed.result()
 
 
-class Staged:
+class Staged(EvenShares):
     """Complete staged rows, open for reading.
 
     Attributes
@@ -319,10 +340,14 @@ class StagedCsr(Staged):
         return starts
 
 
-def _staged(fs: FileSystem, directory: str, manifest: dict[str, Any]) -> StagedArray | StagedCsr:
+def _staged(
+    fs: FileSystem, directory: str, manifest: dict[str, Any]
+) -> StagedArray | StagedCsr | FileRows:
     try:
         if manifest["format"] != FORMAT:
             raise ValueError(f"format {manifest['format']}, this harpy reads {FORMAT}")
+        if manifest["layout"] == "files":
+            return FileRows.from_json(manifest["files"])
         kinds: dict[str, type[StagedArray | StagedCsr]] = {"dense": StagedArray, "csr": StagedCsr}
         return kinds[manifest["layout"]](fs, directory, manifest)
     except (KeyError, TypeError, ValueError) as exc:
@@ -335,8 +360,8 @@ def open_staged(
     directory: str,
     timeout_s: float,
     cancelled: Callable[[], bool] = lambda: False,
-) -> StagedArray | StagedCsr:
-    """Open staged rows, waiting until its manifest is there.
+) -> StagedArray | StagedCsr | FileRows:
+    """Open staged rows, or the description of files, waiting until its manifest is there.
 
     Parameters
     ----------

@@ -15,9 +15,11 @@ def test_public_names_are_pinned():
         "__version__",
         "Context",
         "DAALKMeans",
+        "Dataset",
         "HarpyError",
         "RunResult",
         "Session",
+        "dataset",
         "errors",
     ]
     for name in harpy.__all__:

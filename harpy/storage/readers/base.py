@@ -1,0 +1,169 @@
+"""What every format's reader offers, and what is the same for several of them."""
+
+from __future__ import annotations
+
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harpy.errors import DataError
+from harpy.storage.csr import CsrRows
+from harpy.storage.file_rows import DataFile, FileRows, Piece
+from harpy.storage.filesystem import Entry, FileSystem
+
+
+@dataclass(frozen=True)
+class FoundColumns:
+    """The columns of one file, as far as its beginning or end tells.
+
+    Attributes
+    ----------
+    n_columns : int or None
+    dtypes : tuple of (dtype or str)
+        Of each column, or one for all; a str says what a column holds that are no numbers.
+    names : tuple of str or None
+    by_name : bool
+        Whether columns are found by name, wherever they stand in the file.
+    """
+
+    n_columns: int | None
+    dtypes: tuple[np.dtype[Any] | str, ...]
+    names: tuple[str, ...] | None = None
+    by_name: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """A step of reading: `fetch` brings bytes, `decode` makes something of them. Both may run in
+    any thread. `nbytes` is the memory both need at most, besides what they fill."""
+
+    fetch: Callable[[], Any]
+    decode: Callable[[Any], Any] = lambda fetched: fetched
+    nbytes: int = 0
+
+
+class Format(ABC):
+    """A format of files."""
+
+    name: str
+    has_columns = True  # which can be chosen
+    sparse = False
+
+    @abstractmethod
+    def describe(self, fs: FileSystem, entry: Entry) -> tuple[DataFile, FoundColumns]:
+        """What the driver knows of a file without reading its rows; DataError if it is none."""
+
+
+class DenseFormat(Format):
+    """Files that say how many rows they hold, with all their values."""
+
+    @abstractmethod
+    def tasks(
+        self, fs: FileSystem, rows: FileRows, piece: Piece, out: np.ndarray
+    ) -> Iterator[Task]:
+        """Steps, in any order, that together fill `out` (piece.stop - piece.start, n_columns),
+        C-contiguous, of rows.dtype."""
+
+
+class SparseFormat(Format):
+    """Files that say how many rows they hold, but store only some of their values."""
+
+    has_columns = False
+    sparse = True
+
+    @abstractmethod
+    def starts(self, fs: FileSystem, piece: Piece) -> np.ndarray:
+        """Where each row of the piece begins among the file's stored values, and where the last
+        ends: int64 of shape (piece.stop - piece.start + 1,)."""
+
+    @abstractmethod
+    def fill(
+        self,
+        fs: FileSystem,
+        piece: Piece,
+        starts: np.ndarray,
+        data: np.ndarray,
+        indices: np.ndarray,
+    ) -> None:
+        """Read the piece's values and their columns (int32)."""
+
+
+class TextFormat(Format):
+    """Files whose rows are lines. How many there are is known when they have been read."""
+
+    @abstractmethod
+    def parse(self, block: bytes, rows: FileRows) -> np.ndarray | CsrRows:
+        """The rows of whole lines. LineError where one of them is not as it should be."""
+
+    def settle(self, loaded: CsrRows, lowest: int) -> CsrRows:
+        """Rows as they are once the lowest column of all files is known."""
+        return loaded
+
+
+class LineError(Exception):
+    """A line is not as it should be: `line` counts within its block, from 0."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+def check_unchanged(fs: FileSystem, file: DataFile) -> None:
+    """DataError where a file is not as it was when it was described."""
+    entry = fs.stat(file.path)
+    if entry.length == file.length and (file.mtime is None or entry.mtime == file.mtime):
+        return
+    raise DataError(
+        f"{file.path} was changed after it was described: expected {file.length} bytes, changed at "
+        f"{file.mtime}; got {entry.length} bytes, changed at {entry.mtime} (seconds since 1970).\n"
+        "  Run again when nobody writes there."
+    )
+
+
+class FileBytes(io.RawIOBase):
+    """A file on any file system as Python's file object, for libraries that want one.
+
+    What is read in small steps is fetched `window` bytes at a time.
+    """
+
+    def __init__(self, fs: FileSystem, path: str, length: int, window: int = 1 << 20) -> None:
+        self._fs, self._path, self._length, self._window = fs, path, length, window
+        self._position = 0
+        self._start, self._bytes = 0, bytearray()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        count = min(len(view), max(0, self._length - self._position))
+        if count >= self._window:
+            self._fs.read_into(self._path, self._position, view[:count])
+        elif count:
+            view[:count] = self._buffered(count)
+        self._position += count
+        return count
+
+    def _buffered(self, count: int) -> memoryview:
+        """`count` bytes from the position on, out of the window."""
+        if not self._start <= self._position <= self._start + len(self._bytes) - count:
+            self._start = self._position
+            self._bytes = bytearray(min(self._window, self._length - self._start))
+            self._fs.read_into(self._path, self._start, memoryview(self._bytes))
+        first = self._position - self._start
+        return memoryview(self._bytes)[first : first + count]

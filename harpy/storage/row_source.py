@@ -1,0 +1,57 @@
+"""RowSource: what a shard is loaded from, whatever it is: an array, staged parts, files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from harpy.storage.csr import Rows
+
+    # The arrays of all ranks, in rank order, from mine: a collective call.
+    Gather = Callable[[np.ndarray], list[np.ndarray]]
+
+
+class HasShape(Protocol):
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+class RowSource(HasShape, Protocol):
+    """Rows of which a worker reads its share."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def read_rows(self, start: int, stop: int) -> Rows:
+        """Rows `start` to `stop` (exclusive)."""
+
+    def settle(self, rank: int, size: int, gather: Gather) -> None:
+        """Called before anything else: where the number of rows is not known yet, all ranks load
+        their shares here and tell each other."""
+
+    def share(self, rank: int, size: int) -> range:
+        """The rows of one rank."""
+
+    def place(self, row: int) -> str:
+        """Where a row stands, for people."""
+
+
+class EvenShares:
+    """The RowSource's manners of rows whose number is known and that any rank can read."""
+
+    def settle(self, rank: int, size: int, gather: Gather) -> None:
+        return None
+
+    def share(self: HasShape, rank: int, size: int) -> range:
+        return shard_of(self.shape[0], rank, size)
+
+    def place(self, row: int) -> str:
+        return f"row {row}"
+
+
+def shard_of(n_rows: int, rank: int, size: int) -> range:
+    """The rows of one rank: shares that differ by at most one row."""
+    return range(rank * n_rows // size, (rank + 1) * n_rows // size)
