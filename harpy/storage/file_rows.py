@@ -9,9 +9,9 @@ import hashlib
 import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,7 @@ class Piece:
     file: DataFile
     start: int
     stop: int
+    number: int = 0  # of the file among all
 
 
 @dataclass(frozen=True)
@@ -166,23 +167,21 @@ class FileRows:
 
     def pieces(self, start: int, stop: int) -> Iterator[Piece]:
         """Where rows (of text: bytes) `start` to `stop` lie, in order."""
-        for file, (begin, end) in zip(self.files, pairwise(self._starts), strict=True):
+        for number in range(bisect_right(self._starts, start) - 1, len(self.files)):
+            begin, end = self._starts[number : number + 2]
             first, last = max(start, begin), min(stop, end)
             if first < last:
-                yield Piece(file, first - begin, last - begin)
+                yield Piece(self.files[number], first - begin, last - begin, number)
+            if end >= stop:
+                break
 
-    def place_of(self, row: int) -> tuple[DataFile, int]:
-        """The file of a row and its number there, both counted from 0."""
+    def place(self, row: int) -> str:
+        """Where a row stands, for people; of files whose rows are known or `counted`."""
         number = self._file_at(row)
-        return self.files[number], row - self._starts[number]
+        return f"row {row - self._starts[number]} of {self.files[number].path}"
 
-
-def counted(rows: FileRows, counts: Sequence[int]) -> FileRows:
-    """The same files with the numbers of rows that were found in them."""
-    from dataclasses import replace
-
-    files = tuple(
-        replace(file, n_rows=count, borders=())
-        for file, count in zip(rows.files, counts, strict=True)
-    )
-    return replace(rows, files=files)
+    def counted(self, counts: Sequence[int]) -> FileRows:
+        """The same files with the numbers of rows that were found in them."""
+        pairs = zip(self.files, counts, strict=True)
+        files = (replace(file, n_rows=int(count), borders=()) for file, count in pairs)
+        return replace(self, files=tuple(files))

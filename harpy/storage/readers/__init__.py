@@ -17,11 +17,21 @@ from harpy.storage.readers.base import Format, FoundColumns, Task
 _CLASSES = {
     "npy": "NpyFormat",
     "parquet": "ParquetFormat",
+    "csv": "CsvFormat",
+    "libsvm": "LibsvmFormat",
+    "npz": "NpzFormat",
 }
 _ENDINGS = {
     ".npy": "npy",
     ".parquet": "parquet",
     ".pq": "parquet",
+    ".csv": "csv",
+    ".csv.gz": "csv",
+    ".svm": "libsvm",
+    ".svm.gz": "libsvm",
+    ".libsvm": "libsvm",
+    ".libsvm.gz": "libsvm",
+    ".npz": "npz",
 }
 FORMATS = tuple(_CLASSES)
 

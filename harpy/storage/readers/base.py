@@ -96,20 +96,20 @@ class TextFormat(Format):
     """Files whose rows are lines. How many there are is known when they have been read."""
 
     @abstractmethod
-    def parse(self, block: bytes, rows: FileRows) -> np.ndarray | CsrRows:
-        """The rows of whole lines. LineError where one of them is not as it should be."""
+    def parse(self, block: memoryview, rows: FileRows) -> np.ndarray | CsrRows:
+        """The rows of whole lines. LineError where one of them is not as it should be.
 
-    def settle(self, loaded: CsrRows, lowest: int) -> CsrRows:
-        """Rows as they are once the lowest column of all files is known."""
-        return loaded
+        Sparse ones have their columns numbered as in the file.
+        """
 
 
 class LineError(Exception):
-    """A line is not as it should be: `line` counts within its block, from 0."""
+    """A row is not as it should be: `row` counts the lines of its block that are not empty, from
+    0."""
 
-    def __init__(self, line: int, message: str) -> None:
+    def __init__(self, row: int, message: str) -> None:
         super().__init__(message)
-        self.line = line
+        self.row = row
 
 
 def check_unchanged(fs: FileSystem, file: DataFile) -> None:
