@@ -62,6 +62,7 @@ class HdfsFileSystem(FileSystem):
         self._conf = conf | {"dfs.client.failover.max.attempts": str(max(1, standbys))}
         self._conf_dir = conf_dir
         known = ":" in authority or f"dfs.ha.namenodes.{authority}" in conf or scheme == "viewfs"
+        self._replication = _replication(conf)
         self._address = self.url if known else f"{self.url}:{_DEFAULT_PORT}"
         self._deadlines = deadlines
         self._client: hdfs_native.Client | None = None
@@ -229,7 +230,7 @@ class HdfsFileSystem(FileSystem):
         temporary = temporary_path(inner)
 
         def write(client: hdfs_native.Client, watch: WatchedCall[None]) -> None:
-            file = _open_for_writing(client, temporary)
+            file = self.open_for_writing(client, temporary)
             for chunk in chunks():
                 _write_slices(file, chunk, watch)
             file.close()
@@ -240,6 +241,16 @@ class HdfsFileSystem(FileSystem):
         except BaseException:
             self.discard(temporary)
             raise
+
+    def open_for_writing(self, client: hdfs_native.Client, path: str) -> hdfs_native.FileWriter:
+        """A file that replaces what has its name; missing parents are made."""
+        import hdfs_native
+
+        # hdfs-native itself asks the NameNode alone how many replicas there should be.
+        options = hdfs_native.WriteOptions(
+            overwrite=True, create_parent=True, replication=self._replication
+        )
+        return client.create(path, options)
 
     def discard(self, temporary: str) -> None:
         """Remove a half-written file, quietly: the error that led here is the one to report."""
@@ -256,7 +267,7 @@ class HdfsWriter(Writer):
     def __init__(self, fs: HdfsFileSystem, path: str, overwrite: bool) -> None:
         self._fs, self._path, self._overwrite = fs, path, overwrite
         self._temporary = temporary_path(path)
-        self._file = fs.call("write", path, lambda c, _: _open_for_writing(c, self._temporary))
+        self._file = fs.call("write", path, lambda c, _: fs.open_for_writing(c, self._temporary))
 
     def write(self, data: Buffer) -> int:
         file = self._file
@@ -273,12 +284,6 @@ class HdfsWriter(Writer):
 
     def abort(self) -> None:
         self._fs.discard(self._temporary)
-
-
-def _open_for_writing(client: hdfs_native.Client, path: str) -> hdfs_native.FileWriter:
-    import hdfs_native
-
-    return client.create(path, hdfs_native.WriteOptions(overwrite=True, create_parent=True))
 
 
 def _write_slices(file: hdfs_native.FileWriter, data: Buffer, watch: WatchedCall[T]) -> int:
@@ -306,6 +311,20 @@ def _site_settings(conf_dir: str | None) -> dict[str, str]:
     if directory is None or not any((directory / name).is_file() for name in SITE_FILES):
         return {}
     return dict(HadoopConf.load(directory))
+
+
+def _replication(conf: Mapping[str, str]) -> int | None:
+    """The client's own dfs.replication; None where only the NameNode has one."""
+    said = conf.get("dfs.replication")
+    if said is None:
+        return None
+    try:
+        replication = int(said)
+    except ValueError:
+        replication = 0
+    if not 1 <= replication < 2**15:  # as wide as in HDFS
+        raise ConfigError(f"dfs.replication must be a number from 1 on, got {said!r}")
+    return replication
 
 
 def _default_authority(scheme: str, default_fs: str) -> str:

@@ -15,8 +15,11 @@ import pytest
 from running_cluster import RunningCluster
 from storage_contract import FileSystemContract
 
+import harpy
+from harpy import DAALKMeans
 from harpy.config import Deadlines
 from harpy.errors import (
+    ConfigError,
     FileSystemUnreachable,
     HarpyError,
     QuotaError,
@@ -66,6 +69,46 @@ def stranger(on_cluster: RunningCluster, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.delenv("HADOOP_USER_NAME")
     yield fs
     fs.close()
+
+
+def test_files_have_the_replicas_that_were_asked_for(on_cluster: RunningCluster, base: str) -> None:
+    asked = filesystem(on_cluster.namenode, {"dfs.replication": "3"})
+    configured = filesystem(on_cluster.namenode)
+    stage_array(asked, f"{base}/staged", np.ones((10, 2)), n_parts=2)
+    with asked.create(f"{base}/streamed") as file:
+        file.write(b"x")
+    configured.write_bytes(f"{base}/by-default", b"x")
+    paths = ["staged/part-00000", "staged/part-00001", "staged/manifest.json", "streamed"]
+    replicas = [replicas_of(on_cluster, f"{base}/{path}") for path in (*paths, "by-default")]
+    assert replicas == [3, 3, 3, 3, 1]
+    for wrong in ("0", "many", "-1", "99999"):
+        with pytest.raises(ConfigError, match=r"^dfs\.replication must be a number from 1"):
+            filesystem(on_cluster.namenode, {"dfs.replication": wrong})
+
+
+def test_a_session_stages_with_the_replicas_that_were_asked_for(
+    on_cluster: RunningCluster, base: str
+) -> None:
+    settings = {"dfs.replication": "2"}
+    with harpy.Session(
+        n_mem=1024, launcher="yarn", workdir=base, keep=True, hadoop_conf=settings
+    ) as session:
+        DAALKMeans(n_clusters=3, session=session).fit(np.random.default_rng(0).random((50, 2)))
+        data = f"{session.job.url}/data"
+    (staged,) = filesystem(data).list(data)
+    assert replicas_of(on_cluster, f"{staged.path}/part-00000") == 2
+
+
+def replicas_of(cluster: RunningCluster, path: str) -> int:
+    said = subprocess.run(
+        ["hdfs", "dfs", "-stat", "%r", path],
+        env=dict(cluster.env),
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return int(said.stdout)
 
 
 def test_files_belong_to_the_user_of_the_connection(
