@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from e_step_agreement import clear_differences
 from hostile_data import DTYPES, hostile_data
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.datasets import load_digits, make_blobs
@@ -14,9 +15,6 @@ from thread_gang import run_gang
 from harpy.jobs.kmeans import main
 from harpy.jobs.kmeans_seeding import draw_distinct, restore_random_state
 from harpy.kernels import kmeans as kernels
-
-# Relative to |x|² + |c|²: closer than this the two best centers may change places.
-E_STEP_SLACK = {np.float32: 1e-5, np.float64: 1e-12}
 
 
 def blobs(dtype: type, n: int = 1500, d: int = 6, k: int = 7) -> np.ndarray:
@@ -39,13 +37,8 @@ def test_one_e_step_agrees_wherever_the_best_center_is_clear(dtype: type) -> Non
         kernels.assign(X, centers, kernels.center_offset(centers), ours)
         theirs = KMeans(len(centers), init=centers, n_init=1, max_iter=1).fit(X)
         theirs.cluster_centers_ = centers
-        differ = np.flatnonzero(ours != theirs.predict(X))
-        wide, wide_centers = X[differ].astype(np.float64), centers.astype(np.float64)
-        squares = np.square(wide[:, None] - wide_centers).sum(axis=2)
-        two_best = np.sort(squares, axis=1)[:, :2]
-        scale = np.square(wide).sum(axis=1) + np.square(wide_centers[ours[differ]]).sum(axis=1)
-        clear = two_best[:, 1] - two_best[:, 0] > E_STEP_SLACK[dtype] * scale
-        assert not clear.any(), (name, differ[clear])
+        clear = clear_differences(X, centers, ours, theirs.predict(X))
+        assert not clear.size, (name, clear)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
