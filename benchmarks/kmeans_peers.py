@@ -147,7 +147,7 @@ def beside_the_machine(
         if mode == "memory":
             yield single.memory(shape, kind, dtype, threads, seed)
         elif mode == "exactness":
-            yield exactness.cost_of_exactness(shape, kind, dtype, seed, repeat)
+            yield from exactness.costs_of_exactness(shape, kind, dtype, seed, repeat)
         elif mode == "scaling" and meter is not None:
             yield single.speedup(shape, kind, dtype, threads, seed, repeat, meter)
         elif mode == "peak" and meter is not None and (options.shape or single.is_bound(shape)):

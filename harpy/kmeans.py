@@ -25,15 +25,17 @@ from sklearn.base import (
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import assert_all_finite, check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from harpy.cpus import available_cpus
 from harpy.errors import ConfigError
 from harpy.jobs.kmeans_shard import (
+    WEIGHTS,
     kernels_for,
     native_rows,
     refuse_not_finite,
     refuse_overflow,
+    refuse_weights,
 )
 from harpy.kernels import kmeans as kernels
 from harpy.session import RunResult, Session
@@ -204,7 +206,7 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         return model
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> DAALKMeans:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> DAALKMeans:
         """Find the centers of the rows of `X`.
 
         Parameters
@@ -213,6 +215,8 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             float32 stays so; anything else becomes float64. Sparse rows stay sparse, in CSR format,
             on the workers, too.
         y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+            A row of weight w counts w times in centers, inertia and the draws of `init`; None: 1.
 
         Returns
         -------
@@ -226,6 +230,7 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             The cluster, the file system or a worker failed: see harpy.errors.
         """
         X, absmax = self._validate_training_rows(X)
+        weights = self._validate_weights(sample_weight, X, absmax)
         random_state = check_random_state(self.random_state)
         init = self._prepare_init(X, random_state)
         params = {
@@ -237,18 +242,26 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             "absmax": absmax,
         }
         if not isinstance(init, str):
-            return self._take(self._run(X, params))
+            return self._take(self._run(X, weights, params))
         drawing = {
             "n_init": self._number_of_runs(),
             "random_state": random_state.get_state(legacy=False),
         }
-        result = self._run(X, {**params, **drawing})
+        result = self._run(X, weights, {**params, **drawing})
         random_state.set_state(result.value["random_state"])
         return self._take(result)
 
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
+        """`labels_` of `fit`."""
+        return self.fit(X, sample_weight=sample_weight).labels_
+
+    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
+        """`transform(X)` after `fit`."""
+        return self.fit(X, sample_weight=sample_weight).transform(X)
+
     def predict(self, X: Any) -> np.ndarray:
         """Index of the nearest center of each row of `X`: ndarray (n_samples,) of int32."""
-        return self._labels(*self._rows_and_centers(X))
+        return self._labels_and_ranges(*self._rows_and_centers(X))[0]
 
     def transform(self, X: Any) -> np.ndarray:
         """Euclidean distance of each row to each center: ndarray (n_samples, n_clusters)."""
@@ -256,12 +269,15 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         self._refuse_unusable(X, *kernels_for(X).column_ranges(X, self._threads_for(X)))
         return kernels_for(X).transform(X, centers, self._threads_for(X))
 
-    def score(self, X: Any, y: Any = None) -> float:
-        """Opposite of the sum of the squared distances of `X`'s rows to their centers."""
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Opposite of the sum of the squared distances of `X`'s rows to their centers, each times
+        its weight of `sample_weight` (n_samples,), if given."""
         X, centers = self._rows_and_centers(X)
-        n_thread = self._threads_for(X)
-        labels = self._labels(X, centers)
-        inertia = kernels_for(X).squared_distance_sum(X, centers, labels, n_thread=n_thread)
+        labels, absmax = self._labels_and_ranges(X, centers)
+        weights = self._validate_weights(sample_weight, X, absmax)
+        inertia = kernels_for(X).squared_distance_sum(
+            X, centers, labels, weights, self._threads_for(X)
+        )
         return -kernels.exact_value(inertia)
 
     def __sklearn_tags__(self) -> Any:
@@ -289,6 +305,16 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
                 stacklevel=3,
             )
         return X, absmax
+
+    def _validate_weights(
+        self, sample_weight: Any, X: Any, absmax: np.ndarray
+    ) -> np.ndarray | None:
+        """Weights (n_samples,) of X's dtype, or None."""
+        if sample_weight is None:
+            return None
+        weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+        refuse_weights(absmax, float(weights.max()))
+        return np.ascontiguousarray(weights)
 
     def _prepare_init(self, X: Any, random_state: np.random.RandomState) -> Any:
         """The name of a seeding, or centers of shape (runs, n_clusters, n_features)."""
@@ -337,11 +363,14 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         refuse_overflow(absmax, X.dtype, "init")
         return centers
 
-    def _run(self, X: Any, params: dict[str, Any]) -> RunResult:
+    def _run(self, X: Any, weights: np.ndarray | None, params: dict[str, Any]) -> RunResult:
         """Run the program on the given session, or on one of our own for this one run."""
+        data = {"X": X}
+        if weights is not None:
+            data[WEIGHTS] = weights[:, np.newaxis]
         if self.session is not None:
             self._refuse_contradictions(self.session)
-            return self.session.run(PROGRAM, params, data={"X": X})
+            return self.session.run(PROGRAM, params, data=data)
         untouched = self._untouched()
         with Session(
             int(self.n_node),
@@ -358,7 +387,7 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             progress=True if self.progress is None and self.verbose else self.progress,
             wishes=untouched & {"n_thread", "n_mem"},
         ) as session:
-            result = session.run(PROGRAM, params, data={"X": X})
+            result = session.run(PROGRAM, params, data=data)
         return replace(result, job=session.job)  # as it ended
 
     def _take(self, result: RunResult) -> DAALKMeans:
@@ -433,14 +462,16 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         centers = np.ascontiguousarray(self.cluster_centers_, dtype=dtype)
         return X, centers
 
-    def _labels(self, X: Any, centers: np.ndarray) -> np.ndarray:
-        """Nearest centers of rows whose values are checked on the way."""
+    def _labels_and_ranges(self, X: Any, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Nearest centers of rows whose values are checked on the way, and the largest magnitude
+        of each column."""
         labels = np.full(len(X), -1, dtype=np.int32)
         n_thread = self._threads_for(X)
         native = kernels_for(X)
         offset = native.center_offset(centers, n_thread)
-        self._refuse_unusable(X, *native.assign_unseen(X, centers, offset, labels, n_thread))
-        return labels
+        absmax, bad = native.assign_unseen(X, centers, offset, labels, n_thread)
+        self._refuse_unusable(X, absmax, bad)
+        return labels, absmax
 
     # Validation as scikit-learn does it, but for the values: one pass measures and checks them
 

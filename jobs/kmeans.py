@@ -15,6 +15,7 @@ import numpy as np
 from harpy.errors import ConfigError, DataError
 from harpy.jobs.kmeans_seeding import SEEDINGS, seed_centers, shared_random_state
 from harpy.jobs.kmeans_shard import Shard, exact_total, load_shard
+from harpy.jobs.kmeans_sums import ClusterSums, sums_of
 from harpy.kernels import kmeans as kernels
 
 
@@ -75,11 +76,14 @@ class Clustering:
 def main(ctx: Any) -> dict[str, Any]:
     """Cluster the rows of ctx.data["X"]; save "labels" (int32, this worker's rows).
 
+    Rows may have weights, ctx.data["sample_weight"]: a row of weight w counts w times in centers,
+    inertia and draws, but not in the tolerance, as in scikit-learn.
+
     Parameters
     ----------
     ctx : harpy.Context
-        With `params` as in `Parameters` and `data["X"]` of shape (n_rows, n_columns), float32 or
-        float64.
+        With `params` as in `Parameters`, `data["X"]` of shape (n_rows, n_columns), float32 or
+        float64, and optionally `data["sample_weight"]` of shape (n_rows, 1) and the same dtype.
 
     Returns
     -------
@@ -91,7 +95,8 @@ def main(ctx: Any) -> dict[str, Any]:
     Raises
     ------
     DataError
-        A value is not finite or its square would overflow, or there are fewer rows than clusters.
+        A value is not finite or its square would overflow, a weight is negative, or there are
+        fewer rows than clusters.
 
     References
     ----------
@@ -141,24 +146,24 @@ def initial_centers(
 def lloyd(shard: Shard, centers: np.ndarray, params: Parameters, run: int) -> Clustering:
     """Assign and average until no label changes, the centers rest, or max_iter."""
     watched = shard.ctx.watched
-    state = shard.kernels.Lloyd(shard.X, len(centers), shard.exponents, shard.n_thread)
+    state = shard.kernels.Lloyd(
+        shard.X, len(centers), shard.sum_exponents, shard.n_thread, shard.weights
+    )
     labels = state.labels
     for n_iter in range(1, params.max_iter + 1):
-        n_changed, sums, counts = assign_and_sum(shard, state, centers)
-        if not counts.all():
-            sums, counts = relocate_empty(shard, centers, labels, sums, counts)
+        n_changed, sums = assign_and_sum(shard, state, centers)
+        if not sums.weights.all():
+            sums = relocate_empty(shard, centers, labels, sums)
         if params.tol > 0 or watched:
-            shard.measure_scatter(sums, counts)
+            shard.measure_scatter(sums)
         previous = centers
-        centers = kernels.centers_from_sums(
-            sums, counts, shard.exponents, shard.X.dtype, shard.n_thread
-        )
+        centers = sums.centers(shard.X.dtype, shard.n_thread)
         shift = kernels.center_shift(previous, centers)
         if watched:
             shard.ctx.progress(
                 (run + n_iter / params.max_iter) / params.n_init,
                 iteration=n_iter,
-                inertia=shard.estimate_inertia(centers, counts),
+                inertia=shard.estimate_inertia(centers, sums.weights),
                 changed=n_changed,
             )
         if n_changed == 0 or shift <= params.tol * shard.mean_variance:
@@ -166,42 +171,45 @@ def lloyd(shard: Shard, centers: np.ndarray, params: Parameters, run: int) -> Cl
     if n_changed or not np.array_equal(previous, centers):
         # The centers moved after the last assignment: labels_ must be what predict says.
         state.label(centers)
-    inertia = shard.kernels.squared_distance_sum(shard.X, centers, labels, n_thread=shard.n_thread)
+    inertia = shard.kernels.squared_distance_sum(
+        shard.X, centers, labels, shard.weights, shard.n_thread
+    )
     return Clustering(centers, labels, exact_total(shard.ctx, inertia), n_iter)
 
 
 def assign_and_sum(
     shard: Shard, state: kernels.Lloyd, centers: np.ndarray
-) -> tuple[int, np.ndarray, np.ndarray]:
+) -> tuple[int, ClusterSums]:
     """E-step on my rows and the sums of the M-step over all rows, in one collective.
 
     Returns
     -------
     n_changed : int
         Rows of all workers whose label changed; `state.labels` holds the new ones of mine.
-    sums : ndarray of shape (n_clusters, n_columns, 3), int64
-        Exact sums as limbs; these and the counts are to be read only.
-    counts : ndarray of shape (n_clusters,), int64
+    sums : ClusterSums
+        To be read only.
     """
     total = shard.total(state.step(centers))
-    n_clusters, n_columns = centers.shape
-    sums = total[1 + n_clusters :].reshape(n_clusters, n_columns, kernels.SUM_LIMBS)
-    return int(total[0]), sums, total[1 : 1 + n_clusters]
+    weighted = shard.weights is not None
+    return int(total[0]), ClusterSums.from_message(
+        total, len(centers), shard.sum_exponents, weighted
+    )
 
 
 def relocate_empty(
     shard: Shard,
     centers: np.ndarray,
     labels: np.ndarray,
-    sums: np.ndarray,
-    counts: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Move the rows farthest from their centers into the empty clusters: scikit-learn's rule.
+    sums: ClusterSums,
+) -> ClusterSums:
+    """Move the rows farthest from their centers into the clusters without weight: scikit-learn's
+    rule.
 
-    Distances are those of all workers' rows to the centers they were assigned to; of equal ones the
-    lower global row comes first. Returns sums and counts after that, the same on every worker.
+    Distances are those of all workers' rows to the centers they were assigned to, whatever the rows
+    weigh; of equal ones the lower global row comes first. Returns the sums after that, the same on
+    every worker.
     """
-    empty = np.flatnonzero(counts == 0)
+    empty = np.flatnonzero(sums.weights == 0)
     distances = shard.kernels.squared_distances(shard.X, centers, labels, shard.n_thread)
     mine = farthest(distances, np.arange(len(distances)), len(empty))
     gather = shard.ctx.comm.allgather
@@ -209,20 +217,20 @@ def relocate_empty(
     far_rows = np.concatenate(gather(mine + shard.start))
     far_labels = np.concatenate(gather(labels[mine]))
     far_values = np.concatenate(gather(shard.dense_rows(mine)))
+    far_weights = None
+    if shard.weights is not None:
+        far_weights = np.concatenate(gather(shard.weights[mine]))
     chosen = farthest(far_distances, far_rows, len(empty))
     if far_distances[chosen[0]] == 0:
-        return sums, counts  # more clusters than distinct rows: nothing to gain
-    sums, counts = sums.copy(), counts.copy()
+        return sums  # more clusters than distinct rows: nothing to gain
+    sums = sums.copy()
     values = np.ascontiguousarray(far_values.reshape(-1, shard.X.shape[1])[chosen])
+    weights = None if far_weights is None else far_weights[chosen]
     own_cluster = np.arange(len(chosen), dtype=np.int32)
-    moved, _ = kernels.accumulate(values, own_cluster, len(chosen), shard.exponents)
-    for i, cluster in enumerate(empty):
-        left = far_labels[chosen[i]]
-        sums[left] -= moved[i]
-        counts[left] -= 1
-        sums[cluster] = moved[i]
-        counts[cluster] = 1
-    return sums, counts
+    rows = sums_of(kernels, values, own_cluster, len(chosen), sums.exponents, weights).limbs
+    for row, old, new in zip(rows, far_labels[chosen], empty, strict=False):
+        sums.move(row, old, new)
+    return sums
 
 
 def farthest(distances: np.ndarray, rows: np.ndarray, n_wanted: int) -> np.ndarray:

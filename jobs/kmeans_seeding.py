@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from harpy.errors import ConfigError
+from harpy.errors import ConfigError, DataError
 from harpy.jobs.kmeans_shard import Shard
 from harpy.kernels import kmeans as kernels
 
@@ -44,8 +44,46 @@ def seed_centers(
 ) -> np.ndarray:
     """Rows of X as centers of shape (n_clusters, n_columns), the same on every worker."""
     if init == "random":
-        return fetch_rows(shard, draw_distinct(random, shard.n_rows, n_clusters))
+        return fetch_rows(shard, draw_rows(shard, random, n_clusters))
     return plus_plus(shard, n_clusters, random)
+
+
+def draw_rows(shard: Shard, random: np.random.RandomState, size: int) -> list[int]:
+    """Distinct global rows, each draw with probabilities proportional to the weights."""
+    if shard.weights is None:
+        return draw_distinct(random, shard.n_rows, size)
+    return draw_by_weight(shard, random, size)
+
+
+def draw_by_weight(shard: Shard, random: np.random.RandomState, size: int) -> list[int]:
+    """`draw_distinct` for `p=weights`: what `random.choice` draws, with exact running sums.
+
+    Raises
+    ------
+    DataError
+        Fewer rows have a weight; next to the heaviest row less than 2^-61 of its weight is none.
+    """
+    weights = shard.weights
+    assert weights is not None
+    left = weights.astype(np.float64)
+    rows: list[int] = []
+    while len(rows) < size:
+        mine = np.array([row - shard.start for row in rows], dtype=np.int64)
+        left[mine[(mine >= 0) & (mine < len(left))]] = 0
+        running = kernels.RunningSums(left)
+        by_rank = total_by_rank(shard, running)
+        total = sum(by_rank)
+        if total == 0:
+            raise DataError(
+                f"only {len(rows)} rows have a weight: {size} initial centers need as many. "
+                "Lower n_clusters, or drop the rows that weigh nothing."
+            )
+        draws = random.random_sample(size - len(rows))
+        targets = [scaled_floor(u, total) + 1 for u in draws.tolist()]
+        for row in find_rows(shard, running, by_rank, targets):
+            if row not in rows:
+                rows.append(row)
+    return rows
 
 
 def draw_distinct(random: np.random.RandomState, n_rows: int, size: int) -> list[int]:
@@ -77,8 +115,9 @@ def plus_plus(shard: Shard, n_clusters: int, random: np.random.RandomState) -> n
     """
     n_trials = 2 + int(np.log(n_clusters))  # scikit-learn's number
     centers = np.empty((n_clusters, shard.X.shape[1]), dtype=shard.X.dtype)
-    centers[:1] = fetch_rows(shard, [scaled_floor(random.random_sample(), shard.n_rows)])
-    potentials = shard.kernels.Potentials(shard.X, centers, None, shard.n_thread)
+    centers[:1] = fetch_rows(shard, draw_rows(shard, random, 1))
+    weights = None if shard.weights is None else shard.weights.astype(np.float64)
+    potentials = shard.kernels.Potentials(shard.X, centers, weights, shard.n_thread)
     for c in range(1, n_clusters):
         shard.ctx.progress(None, seeding=c)
         drawn = draw_by_potential(shard, potentials, random.uniform(size=n_trials))
@@ -95,22 +134,34 @@ def draw_by_potential(shard: Shard, potentials: kernels.Potentials, draws: np.nd
     Running sums are exact integers, so that the row does not depend on how rows are sharded.
     """
     by_rank = total_by_rank(shard, potentials)
-    rank = shard.ctx.rank
-    before, total = sum(by_rank[:rank]), sum(by_rank)
+    total = sum(by_rank)
     targets = [-scaled_floor(u, -total) for u in draws.tolist()]  # up: running sums are integers
-    found = np.full(len(draws), -1, dtype=np.int64)
+    # A target of 0 (all rows are centers already, or u = 0) is reached by the very first row.
+    return [max(row, 0) for row in find_rows(shard, potentials, by_rank, targets)]
+
+
+def find_rows(
+    shard: Shard,
+    running: kernels.Potentials | kernels.RunningSums,
+    by_rank: Sequence[int],
+    targets: Sequence[int],
+) -> list[int]:
+    """For each target the first global row whose running sum is not below it; -1 for 0."""
+    rank = shard.ctx.rank
+    before = sum(by_rank[:rank])
+    found = np.full(len(targets), -1, dtype=np.int64)
     inside = [
-        i for i in np.argsort(draws, kind="stable") if before < targets[i] <= before + by_rank[rank]
+        i
+        for i in sorted(range(len(targets)), key=targets.__getitem__)
+        if before < targets[i] <= before + by_rank[rank]
     ]
     if inside:
         limbs = kernels.int_to_limbs([targets[i] - before for i in inside])
-        found[inside] = shard.start + potentials.find(limbs)
-    rows = shard.ctx.comm.allreduce(found, op="max")
-    # A target of 0 (all rows are centers already, or u = 0) is reached by the very first row.
-    return [max(row, 0) for row in rows.tolist()]
+        found[inside] = shard.start + running.find(limbs)
+    return shard.ctx.comm.allreduce(found, op="max").tolist()
 
 
-def total_by_rank(shard: Shard, potentials: kernels.Potentials) -> list[int]:
+def total_by_rank(shard: Shard, potentials: kernels.Potentials | kernels.RunningSums) -> list[int]:
     """Each worker's sum of potentials, in units that go with the largest potential of all."""
     by_rank = shard.ctx.comm.allgather(potentials.summary)
     if not any(summary[-1] for summary in by_rank):

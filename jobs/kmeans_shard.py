@@ -9,8 +9,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 from harpy.errors import DataError
+from harpy.jobs.kmeans_sums import ClusterSums, sums_of
 from harpy.kernels import kmeans as kernels
 from harpy.kernels.kmeans import sparse
+
+WEIGHTS = "sample_weight"  # the input that holds rows' weights
 
 
 @dataclass
@@ -24,9 +27,15 @@ class Shard:
         Threads worth using: fewer than the worker has where there is little to do.
     exponents : ndarray of shape (n_columns,), int32
         Of each column's largest magnitude over all rows: the quanta of the exact sums.
-    means : ndarray of shape (n_columns,), float64
+    weights : ndarray of shape (my rows,), X's dtype, or None
+    sum_exponents : ndarray, int32
+        The same for what is summed in an iteration: weighted rows and weights, if there are any.
+    mean : ndarray of shape (n_columns,), float64
+        Of all rows, weighted. None until `measure_scatter`.
     scatter : float
-        Sum of the squared distances of all rows to their mean. 0 until `measure_scatter`.
+        Sum of the squared distances of all rows to their mean, weighted.
+    mean_variance : float
+        Mean of the columns' variances, not weighted: the unit of scikit-learn's `tol`.
     """
 
     ctx: Any
@@ -35,8 +44,11 @@ class Shard:
     n_rows: int
     n_thread: int
     exponents: np.ndarray
-    means: np.ndarray | None = None
+    weights: np.ndarray | None
+    sum_exponents: np.ndarray
+    mean: np.ndarray | None = None
     scatter: float = 0.0
+    mean_variance: float = 0.0
 
     @property
     def kernels(self) -> Any:
@@ -51,25 +63,29 @@ class Shard:
         """Sum over all workers; a worker that is alone gets its own array back."""
         return mine if self.ctx.comm.size == 1 else self.ctx.comm.allreduce(mine)
 
-    def measure_scatter(self, sums: np.ndarray, counts: np.ndarray) -> None:
-        """Learn `means` and `scatter`, once, from the sums of any clustering of all rows: their
-        total is that of the rows."""
-        if self.means is None:
-            self.means = kernels.column_means(sums, counts, self.exponents)
-            about = self.means[np.newaxis]
-            limbs = self.kernels.squared_distance_sum(self.X, about, None, n_thread=self.n_thread)
-            self.scatter = exact_total(self.ctx, limbs)
+    def measure_scatter(self, sums: ClusterSums) -> None:
+        """Learn `mean`, `scatter` and `mean_variance`, once, from the sums of any clustering of all
+        rows: their total is that of the rows."""
+        if self.mean is not None:
+            return
+        self.mean = sums.mean()
+        self.scatter = unweighted = self._scatter_about(self.mean, self.weights)
+        if self.weights is not None:
+            rows = sums_of(self.kernels, self.X, None, 1, self.exponents, n_thread=self.n_thread)
+            rows.limbs, rows.counts = self.total(rows.limbs), self.total(rows.counts)
+            unweighted = self._scatter_about(rows.mean(), None)
+        self.mean_variance = unweighted / (self.n_rows * self.X.shape[1])
 
-    @property
-    def mean_variance(self) -> float:
-        """Mean of the columns' variances, the unit of scikit-learn's `tol`."""
-        return self.scatter / (self.n_rows * self.X.shape[1])
+    def _scatter_about(self, mean: np.ndarray, weights: np.ndarray | None) -> float:
+        about = mean[np.newaxis]
+        limbs = self.kernels.squared_distance_sum(self.X, about, None, weights, self.n_thread)
+        return exact_total(self.ctx, limbs)
 
-    def estimate_inertia(self, centers: np.ndarray, counts: np.ndarray) -> float:
-        """Inertia about the clusters' means, for progress: no pass over the rows, but rounded.
-        After `measure_scatter`."""
-        assert self.means is not None
-        between = counts @ kernels.squared_distances(centers, self.means[np.newaxis], None)
+    def estimate_inertia(self, centers: np.ndarray, weights: np.ndarray) -> float:
+        """Inertia about the means of clusters of such weights, for progress: no pass over the rows,
+        but rounded. After `measure_scatter`."""
+        assert self.mean is not None
+        between = weights @ kernels.squared_distances(centers, self.mean[np.newaxis], None)
         return max(self.scatter - float(between), 0.0)
 
 
@@ -81,7 +97,8 @@ def load_shard(
     Raises
     ------
     DataError
-        A value of mine is not finite, or squares of all rows (and of `init`) could overflow.
+        A value of mine is not finite, or squares of all rows (and of `init`) could overflow; a
+        weight of mine is negative, or not finite.
     """
     data = ctx.data["X"]
     X = native_rows(data.load())
@@ -97,7 +114,54 @@ def load_shard(
     if init is not None:
         largest = np.abs(init.reshape(-1, n_columns)).max(axis=0).astype(np.float64)
         refuse_overflow(largest, X.dtype, "init")
-    return Shard(ctx, X, start, n_rows, n_thread, kernels.column_exponents(absmax))
+    exponents = sum_exponents = kernels.column_exponents(absmax)
+    weights = load_weights(ctx, X, start)
+    if weights is not None:
+        largest = kernels_for(X).weighted_ranges(X, weights, n_thread)
+        largest = ctx.comm.allreduce(largest, op="max")
+        refuse_weights(absmax, largest[-1])
+        sum_exponents = kernels.column_exponents(largest)
+    return Shard(ctx, X, start, n_rows, n_thread, exponents, weights, sum_exponents)
+
+
+def load_weights(ctx: Any, X: Any, start: int) -> np.ndarray | None:
+    """The weights (my rows,) of my rows X, of X's dtype; None where rows have none.
+
+    Raises
+    ------
+    DataError
+        They are of another shape or dtype than rows of X need, negative or not finite.
+    """
+    if WEIGHTS not in ctx.data:
+        return None
+    data = ctx.data[WEIGHTS]
+    expected = (ctx.data["X"].shape[0], 1)
+    if data.shape != expected or data.dtype != X.dtype:
+        raise DataError(
+            f"{WEIGHTS} must be of shape {expected} and dtype {X.dtype}, like X, got {data.shape} "
+            f"and {data.dtype}"
+        )
+    weights = np.ascontiguousarray(data.load()[:, 0])
+    (bad,) = np.nonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(bad):
+        raise DataError(
+            f"{WEIGHTS} has {weights[bad[0]]} at row {start + bad[0]} (counted from 0): weights "
+            "must be finite and not negative"
+        )
+    return weights
+
+
+def refuse_weights(absmax: np.ndarray, heaviest: float) -> None:
+    """DataError for rows that weigh nothing at all, or so much that inertia could overflow."""
+    if heaviest == 0:
+        raise DataError(f"all {WEIGHTS} are 0: at least one row must have a weight")
+    with np.errstate(over="ignore"):
+        inertia = float(np.sum(np.square(absmax))) * heaviest
+    if inertia > kernels.LARGEST_INERTIA:
+        raise DataError(
+            f"{WEIGHTS} reaches {heaviest:.3g}: weighted squared distances would overflow float64. "
+            "Divide all weights by that."
+        )
 
 
 def native_rows(rows: Any) -> Any:

@@ -110,21 +110,29 @@ def run_gang(
     splits: Sequence[int] = (),
     n_thread: int = 1,
     watched: bool = True,
+    weights: np.ndarray | None = None,
 ) -> GangResult:
-    """Run `program` on len(splits) + 1 ranks; rank r has the rows between splits r-1 and r.
+    """Run `program` on len(splits) + 1 ranks; rank r has the rows between splits r-1 and r. Weights
+    (n_rows,) come as the input "sample_weight".
 
     The first error that is not an echo of another rank's end is raised.
     """
     edges = [0, *splits, len(X)]
     size = len(edges) - 1
     meeting = Meeting(size)
+    inputs = {"X": X}
+    if weights is not None:
+        inputs["sample_weight"] = weights[:, np.newaxis]
     contexts = [
         ThreadContext(
             rank,
             size,
             n_thread,
             dict(params),
-            {"X": Rows(X, range(edges[rank], edges[rank + 1]))},
+            {
+                name: Rows(array, range(edges[rank], edges[rank + 1]))
+                for name, array in inputs.items()
+            },
             ThreadComm(rank, size, meeting),
             watched,
         )

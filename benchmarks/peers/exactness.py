@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from harpy.gang.context import Context
 from harpy.jobs.kmeans import assign_and_sum
-from harpy.jobs.kmeans_shard import Shard, load_shard
+from harpy.jobs.kmeans_shard import WEIGHTS, Shard, load_shard
 from harpy.kernels import kmeans as kernels
 from peers.clock import Call, interleave
-from peers.data import Shape, draw
+from peers.data import Problem, Shape, draw
 from peers.libraries import Harpy
 from peers.machine import compile_native
 from peers.single import Finding
@@ -22,6 +23,8 @@ from peers.single import Finding
 SHAPES = tuple(Shape(500_000, 64, n_clusters) for n_clusters in (2, 4, 16))
 MAX_ITER = 10
 MOST = 0.15
+
+Weights: TypeAlias = np.ndarray | None  # (n_rows,) of X's dtype
 
 
 class PlainSums:
@@ -40,41 +43,62 @@ class PlainSums:
         compile_native(source, library, "-shared", "-fPIC", "-fopenmp-simd")
         self._native = ctypes.CDLL(str(library))
 
-    def sums(self, X: np.ndarray, labels: np.ndarray, n_clusters: int) -> np.ndarray:
-        """Sum of the rows of each label: ndarray (n_clusters, n_columns) of float64."""
-        totals = np.zeros((n_clusters, X.shape[1]))
-        self._call("sums", None, X, labels, totals)
+    def sums(self, X: np.ndarray, weights: Weights, labels: np.ndarray, k: int) -> np.ndarray:
+        """Sum of the (weighted) rows of each label: ndarray (k, n_columns) of float64."""
+        totals = np.zeros((k, X.shape[1]))
+        self._call("sums", None, X, weights, labels, totals)
         return totals
 
-    def inertia(self, X: np.ndarray, labels: np.ndarray, centers: np.ndarray) -> float:
-        return self._call("inertia", ctypes.c_double, X, labels, centers)
+    def inertia(
+        self, X: np.ndarray, weights: Weights, labels: np.ndarray, centers: np.ndarray
+    ) -> float:
+        return self._call("inertia", ctypes.c_double, X, weights, labels, centers)
 
     def _call(
-        self, name: str, restype: Any, X: np.ndarray, labels: np.ndarray, last: np.ndarray
+        self,
+        name: str,
+        restype: Any,
+        X: np.ndarray,
+        weights: Weights,
+        labels: np.ndarray,
+        last: np.ndarray,
     ) -> Any:
         function = getattr(self._native, f"{name}_{X.dtype}")
         function.restype = restype
-        rows, row_labels, values = (
-            ctypes.c_void_p(array.ctypes.data) for array in (X, labels, last)
+        rows, row_weights, row_labels, values = (
+            None if array is None else ctypes.c_void_p(array.ctypes.data)
+            for array in (X, weights, labels, last)
         )
         n_rows, n_columns = (ctypes.c_int64(size) for size in X.shape)
-        return function(rows, row_labels, n_rows, n_columns, values)
+        return function(rows, row_weights, row_labels, n_rows, n_columns, values)
 
 
-def cost_of_exactness(shape: Shape, kind: str, dtype: str, seed: int, repeat: int) -> Finding:
-    """Seconds that exactness adds to a fit with one thread, by those of the fit."""
+def costs_of_exactness(
+    shape: Shape, kind: str, dtype: str, seed: int, repeat: int
+) -> Iterator[Finding]:
+    """For rows without weights, then with: seconds that exactness adds to a fit with one thread, by
+    those of the fit."""
     problem = draw(shape, kind, dtype, seed)
-    X, starts, n_clusters = problem.X, problem.starts, shape.n_clusters
-    shard = load_shard(Context.in_process(data={"X": X}, n_thread=1), n_clusters, None, None)
+    weights = np.random.default_rng(seed).uniform(0.5, 2.0, len(problem.X)).astype(dtype)
+    plain, harpy = PlainSums(), Harpy(1)
+    yield _cost(problem, None, plain, harpy, repeat)
+    yield _cost(problem, weights, plain, harpy, repeat)
+
+
+def _cost(
+    problem: Problem, weights: Weights, plain: PlainSums, harpy: Harpy, repeat: int
+) -> Finding:
+    X, starts, n_clusters = problem.X, problem.starts, len(problem.starts)
+    data = {"X": X} if weights is None else {"X": X, WEIGHTS: weights[:, np.newaxis]}
+    shard = load_shard(Context.in_process(data=data, n_thread=1), n_clusters, None, None)
     passes, centers, labels = follow(shard, starts)
-    plain = PlainSums()
-    harpy = Harpy(1)
+    exponents = shard.sum_exponents
     calls: dict[str, Call] = {
-        "exact sums": lambda _: kernels.accumulate(X, labels, n_clusters, shard.exponents, 1),
-        "plain sums": lambda _: plain.sums(X, labels, n_clusters),
-        "exact inertia": lambda _: kernels.squared_distance_sum(X, centers, labels, n_thread=1),
-        "plain inertia": lambda _: plain.inertia(X, labels, centers),
-        "fit": lambda _: harpy.fit(X, starts, MAX_ITER, 0.0),
+        "exact sums": lambda _: kernels.accumulate(X, labels, n_clusters, exponents, 1, weights),
+        "plain sums": lambda _: plain.sums(X, weights, labels, n_clusters),
+        "exact inertia": lambda _: kernels.squared_distance_sum(X, centers, labels, weights, 1),
+        "plain inertia": lambda _: plain.inertia(X, weights, labels, centers),
+        "fit": lambda _: harpy.fit(X, starts, MAX_ITER, 0.0, weights),
     }
     best = interleave(calls, repeat, always="fit").best()
     exact_sums, plain_sums, exact_inertia, plain_inertia, fit = (best[name] for name in calls)
@@ -84,18 +108,19 @@ def cost_of_exactness(shape: Shape, kind: str, dtype: str, seed: int, repeat: in
         f"ns a row: sums {ns[0]:.1f}, plain {ns[1]:.1f}; inertia {ns[2]:.1f}, plain {ns[3]:.1f}; "
         f"rows are added {passes:.1f} times in a fit of {fit:.3f} s"
     )
-    return Finding("cost of exactness", str(shape), dtype, 1, added / fit, MOST, detail)
+    what = "cost of exactness" if weights is None else "cost of exactness, weighted"
+    return Finding(what, problem.name, str(X.dtype), 1, added / fit, MOST, detail)
 
 
 def follow(shard: Shard, centers: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     """How often a row is added or taken out in a fit, its last centers, the labels."""
-    X, exponents = shard.X, shard.exponents
-    lloyd = kernels.Lloyd(X, len(centers), exponents, 1)
+    X = shard.X
+    lloyd = kernels.Lloyd(X, len(centers), shard.sum_exponents, 1, shard.weights)
     n_added = -len(X)  # the first iteration only adds
     for _ in range(MAX_ITER):
-        n_changed, sums, counts = assign_and_sum(shard, lloyd, centers)
+        n_changed, sums = assign_and_sum(shard, lloyd, centers)
         n_added += 2 * n_changed
-        centers = kernels.centers_from_sums(sums, counts, exponents, X.dtype)
+        centers = sums.centers(X.dtype, 1)
         if n_changed == 0:
             break
     return n_added / len(X), centers, lloyd.labels.copy()

@@ -90,7 +90,14 @@ class Harpy(Library):
         self._estimator, self._context = DAALKMeans, Context
         self._load_shard, self._plus_plus = load_shard, plus_plus
 
-    def fit(self, X: Rows, starts: np.ndarray, max_iter: int, tol: float) -> Fit:
+    def fit(
+        self,
+        X: Rows,
+        starts: np.ndarray,
+        max_iter: int,
+        tol: float,
+        weights: np.ndarray | None = None,
+    ) -> Fit:
         model = self._estimator(
             len(starts),
             max_iter,
@@ -99,7 +106,7 @@ class Harpy(Library):
             n_thread=self.n_thread,
             tol=tol,
             launcher="local",
-        ).fit(X)
+        ).fit(X, sample_weight=weights)
         return Fit(model.n_iter_, model.inertia_)
 
     def predictor(self, centers: np.ndarray) -> Callable[[Rows], Any]:

@@ -23,20 +23,25 @@ from harpy.kernels.kmeans._kmeans import (
     squared_distance_sum,
     squared_distances,
     transform,
+    weighted_ranges,
 )
 from harpy.kernels.kmeans.exact import (
+    LARGEST_INERTIA,
     exact_value,
     int_to_limbs,
     limbs_to_int,
     overflowing_column,
     worthwhile_threads,
 )
+from harpy.kernels.kmeans.running_sums import RunningSums
 
 __all__ = [
+    "LARGEST_INERTIA",
     "SCALAR_LIMBS",
     "SUM_LIMBS",
     "Lloyd",
     "Potentials",
+    "RunningSums",
     "accumulate",
     "assign",
     "assign_unseen",
@@ -56,5 +61,6 @@ __all__ = [
     "squared_distance_sum",
     "squared_distances",
     "transform",
+    "weighted_ranges",
     "worthwhile_threads",
 ]

@@ -25,6 +25,10 @@ def column_ranges(
     """Largest finite magnitude of each column, and (row, column) of the first value, in row order,
     that is not finite."""
 
+def weighted_ranges(X: NDArray[_F], weights: NDArray[_F], n_thread: int = 1) -> NDArray[np.float64]:
+    """Largest magnitude (n_columns + 1,) of each column of the rows times their weights, the last
+    one that of the weights. All values are finite."""
+
 def column_exponents(absmax: NDArray[np.float64]) -> NDArray[np.int32]:
     """Exponent e of each column's largest magnitude, 2^e <= absmax < 2^(e+1); 0 where it is 0."""
 
@@ -65,15 +69,22 @@ class Lloyd:
     """Nearest center of each row (n_rows,) as of the last call, -1 before the first."""
 
     def __init__(
-        self, X: NDArray[_F], n_clusters: int, exponents: NDArray[np.int32], n_thread: int = 1
+        self,
+        X: NDArray[_F],
+        n_clusters: int,
+        exponents: NDArray[np.int32],
+        n_thread: int = 1,
+        weights: NDArray[_F] | None = None,
     ) -> None:
-        """`exponents` must cover every row's magnitude."""
+        """`exponents` must cover every row's magnitude; with `weights` (n_rows,), finite and not
+        negative, those of `weighted_ranges`."""
 
     def step(self, centers: NDArray[_F]) -> NDArray[np.int64]:
         """Assign all rows. Returns one message that adds up between workers.
 
         [0] is the number of labels that changed, [1 : 1 + n_clusters] the counts and the rest the
-        exact sums of each cluster's rows as limbs (n_clusters, n_columns, 3).
+        exact sums of each cluster's rows as limbs (n_clusters, n_columns, 3). With weights these
+        are (n_clusters, n_columns + 1, 3): of the weighted rows, and of the weights.
         """
 
     def label(self, centers: NDArray[_F]) -> int:
@@ -85,17 +96,20 @@ def accumulate(
     n_clusters: int,
     exponents: NDArray[np.int32],
     n_thread: int = 1,
+    weights: NDArray[_F] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Exact sums (n_clusters, n_columns, 3) and counts of given labels; None: all rows are 0."""
+    """Exact sums (n_clusters, n_columns, 3) and counts of given labels; None: all rows are 0. With
+    weights the sums are those of `Lloyd.step`."""
 
 def centers_from_sums(
     limbs: NDArray[np.int64],
-    counts: NDArray[np.int64],
+    weights: NDArray[np.int64] | NDArray[np.float64],
     exponents: NDArray[np.int32],
     dtype: DTypeLike,
     n_thread: int = 1,
 ) -> NDArray:
-    """Means (n_clusters, n_columns); an empty cluster gets the first largest one's center."""
+    """Sums divided by their clusters' weights, or counts (n_clusters,): means (n_clusters,
+    n_columns). A cluster without weight gets the first heaviest one's center."""
 
 def column_means(
     limbs: NDArray[np.int64], counts: NDArray[np.int64], exponents: NDArray[np.int32]

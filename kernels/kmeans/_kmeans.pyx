@@ -32,6 +32,8 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
 
     Status column_ranges_ "harpy::kmeans::column_ranges"[T](
         const LaneKernels* lanes, Matrix[T] x, int n_thread, double* absmax, int64_t* first_bad)
+    Status weighted_ranges_ "harpy::kmeans::weighted_ranges"[T](
+        Matrix[T] x, const T* weights, int n_thread, double* absmax)
     void column_exponents_ "harpy::kmeans::column_exponents"(
         const double* absmax, int64_t n_columns, int32_t* exponents)
     void widen_ "harpy::kmeans::widen"(const float* values, int64_t n_values, double* out)
@@ -40,16 +42,17 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
         int n_thread, int bound_bytes, int32_t* labels, int64_t* n_changed, double* absmax,
         int64_t* first_bad)
     cdef cppclass Lloyd_ "harpy::kmeans::Lloyd"[T]:
-        Status start(const LaneKernels* lanes, Matrix[T] x, int64_t n_clusters,
+        Status start(const LaneKernels* lanes, Matrix[T] x, const T* weights, int64_t n_clusters,
                      const int32_t* exponents, int n_thread, int bound_bytes)
         Status step(const T* centers, const T* offset, int32_t* labels, int64_t* n_changed,
                     int64_t* limbs, int64_t* counts)
         Status label(const T* centers, const T* offset, int32_t* labels, int64_t* n_changed)
     Status accumulate_ "harpy::kmeans::accumulate"[T](
-        const LaneKernels* lanes, Matrix[T] x, const int32_t* labels, int64_t n_clusters,
-        const int32_t* exponents, int n_thread, int64_t* limbs, int64_t* counts)
+        const LaneKernels* lanes, Matrix[T] x, const T* weights, const int32_t* labels,
+        int64_t n_clusters, const int32_t* exponents, int n_thread, int64_t* limbs,
+        int64_t* counts)
     Status centers_from_sums_ "harpy::kmeans::centers_from_sums"[T](
-        const int64_t* limbs, const int64_t* counts, const int32_t* exponents,
+        const int64_t* limbs, const double* weights, const int32_t* exponents,
         int64_t n_clusters, int64_t n_columns, int n_thread, T* centers)
     Status column_means_ "harpy::kmeans::column_means"(
         const int64_t* limbs, const int64_t* counts, const int32_t* exponents,
@@ -200,6 +203,19 @@ def column_ranges(const floating[:, ::1] X not None, n_thread=1):
     return absmax, None if first_bad < 0 else divmod(first_bad, X.shape[1])
 
 
+def weighted_ranges(const floating[:, ::1] X not None, const floating[::1] weights not None,
+                    n_thread=1):
+    cdef int threads = _threads(n_thread)
+    _equal("number of weights", X.shape[0], weights.shape[0])
+    absmax = np.zeros(X.shape[1] + 1)
+    cdef double[::1] absmax_view = absmax
+    cdef Status status
+    with nogil:
+        status = weighted_ranges_(_matrix(X), &weights[0], threads, &absmax_view[0])
+    _check(status, "weighted_ranges")
+    return absmax
+
+
 def assign(const floating[:, ::1] X not None, const floating[:, ::1] centers not None,
            const floating[::1] offset not None, int32_t[::1] labels not None, n_thread=1):
     return _assign(X, centers, offset, labels, n_thread, NULL, NULL)
@@ -244,34 +260,45 @@ cdef int _bound_bytes() except -1:
 
 cdef class Lloyd:
     cdef readonly object labels
-    cdef object _X
-    cdef int64_t _n_clusters
+    cdef object _X, _weights
+    cdef int64_t _n_clusters, _n_sums
     cdef int _n_thread
     cdef Lloyd_[float]* _single
     cdef Lloyd_[double]* _dual
 
     def __cinit__(self, X not None, n_clusters, const int32_t[::1] exponents not None,
-                  n_thread=1):
+                  n_thread=1, weights=None):
         cdef const float[:, ::1] single
         cdef const double[:, ::1] dual
+        cdef const float[::1] single_weights = None
+        cdef const double[::1] dual_weights = None
+        cdef const float* single_pointer = NULL
+        cdef const double* dual_pointer = NULL
         cdef int threads = _threads(n_thread), bound_bytes = _bound_bytes()
         cdef const LaneKernels* lanes = _lanes()
-        self._X = X
+        self._X, self._weights = X, weights
         self._n_clusters, self._n_thread = n_clusters, threads
         if self._n_clusters < 1 or X.shape[1] < 1:
             raise ValueError(
                 f"need at least one cluster and one column, got {n_clusters}, {X.shape[1]}")
-        _equal("number of exponents", X.shape[1], exponents.shape[0])
+        if weights is not None:
+            _equal("number of weights", X.shape[0], len(weights))
+        self._n_sums = X.shape[1] + (weights is not None)
+        _equal("number of exponents", self._n_sums, exponents.shape[0])
         if X.dtype == np.float32:
-            single = X
+            single, single_weights = X, weights
+            if weights is not None:
+                single_pointer = &single_weights[0]
             self._single = new Lloyd_[float]()
-            status = self._single.start(lanes, _matrix(single), self._n_clusters, &exponents[0],
-                                        threads, bound_bytes)
+            status = self._single.start(lanes, _matrix(single), single_pointer, self._n_clusters,
+                                        &exponents[0], threads, bound_bytes)
         else:
-            dual = X
+            dual, dual_weights = X, weights
+            if weights is not None:
+                dual_pointer = &dual_weights[0]
             self._dual = new Lloyd_[double]()
-            status = self._dual.start(lanes, _matrix(dual), self._n_clusters, &exponents[0],
-                                      threads, bound_bytes)
+            status = self._dual.start(lanes, _matrix(dual), dual_pointer, self._n_clusters,
+                                      &exponents[0], threads, bound_bytes)
         _check(status, "the state of Lloyd's iteration")
         self.labels = np.full(X.shape[0], -1, dtype=np.int32)
 
@@ -281,7 +308,7 @@ cdef class Lloyd:
 
     def step(self, centers not None):
         self._check_centers(centers)
-        cdef Py_ssize_t k = self._n_clusters, n_limbs = k * self._X.shape[1] * SUM_LIMBS
+        cdef Py_ssize_t k = self._n_clusters, n_limbs = k * self._n_sums * SUM_LIMBS
         message = np.empty(1 + k + n_limbs, dtype=np.int64)
         cdef int64_t[::1] out = message
         self._assign(centers, &out[0], &out[1], &out[1 + k])
@@ -306,7 +333,7 @@ cdef class Lloyd:
             n_changed[0] = 0
             if counts != NULL:
                 memset(counts, 0, self._n_clusters * sizeof(int64_t))
-                memset(limbs, 0, self._n_clusters * self._X.shape[1] * SUM_LIMBS * sizeof(int64_t))
+                memset(limbs, 0, self._n_clusters * self._n_sums * SUM_LIMBS * sizeof(int64_t))
             return 0
         cdef int32_t[::1] labels = self.labels
         cdef const float[:, ::1] single
@@ -346,33 +373,40 @@ cdef int _check_assign_shapes(Py_ssize_t n_rows, Py_ssize_t n_columns, Py_ssize_
 
 
 def accumulate(const floating[:, ::1] X not None, const int32_t[::1] labels, n_clusters,
-               const int32_t[::1] exponents not None, n_thread=1):
+               const int32_t[::1] exponents not None, n_thread=1,
+               const floating[::1] weights=None):
     cdef int threads = _threads(n_thread)
     cdef int64_t k = n_clusters
+    cdef Py_ssize_t n_sums = X.shape[1]
     cdef const int32_t* labels_pointer = NULL
+    cdef const floating* weights_pointer = NULL
     if k < 1:
         raise ValueError(f"n_clusters must be at least 1, got {k}")
     if labels is not None:
         _equal("number of labels", X.shape[0], labels.shape[0])
         _labels_in_range(labels, k)
         labels_pointer = &labels[0]
-    _equal("number of exponents", X.shape[1], exponents.shape[0])
+    if weights is not None:
+        _equal("number of weights", X.shape[0], weights.shape[0])
+        weights_pointer = &weights[0]
+        n_sums += 1
+    _equal("number of exponents", n_sums, exponents.shape[0])
     cdef const LaneKernels* lanes = _lanes()
-    limbs = np.zeros((k, X.shape[1], SUM_LIMBS), dtype=np.int64)
+    limbs = np.zeros((k, n_sums, SUM_LIMBS), dtype=np.int64)
     counts = np.zeros(k, dtype=np.int64)
     cdef int64_t[:, :, ::1] limbs_view = limbs
     cdef int64_t[::1] counts_view = counts
     cdef Status status
     with nogil:
-        status = accumulate_(lanes, _matrix(X), labels_pointer, k, &exponents[0], threads,
-                             &limbs_view[0, 0, 0], &counts_view[0])
+        status = accumulate_(lanes, _matrix(X), weights_pointer, labels_pointer, k, &exponents[0],
+                             threads, &limbs_view[0, 0, 0], &counts_view[0])
     _check(status, "accumulate")
     return limbs, counts
 
 
-cdef int _check_sums(const int64_t[:, :, ::1] limbs, const int64_t[::1] counts,
+cdef int _check_sums(const int64_t[:, :, ::1] limbs, Py_ssize_t n_weights,
                      const int32_t[::1] exponents) except -1:
-    _equal("number of counts", limbs.shape[0], counts.shape[0])
+    _equal("number of weights", limbs.shape[0], n_weights)
     _equal("number of exponents", limbs.shape[1], exponents.shape[0])
     _equal("number of limbs", SUM_LIMBS, limbs.shape[2])
     if limbs.shape[0] == 0:
@@ -380,31 +414,32 @@ cdef int _check_sums(const int64_t[:, :, ::1] limbs, const int64_t[::1] counts,
     return 0
 
 
-def centers_from_sums(const int64_t[:, :, ::1] limbs not None, const int64_t[::1] counts not None,
+def centers_from_sums(const int64_t[:, :, ::1] limbs not None, weights not None,
                       const int32_t[::1] exponents not None, dtype, n_thread=1):
     cdef int threads = _threads(n_thread)
-    _check_sums(limbs, counts, exponents)
+    cdef const double[::1] divisors = np.ascontiguousarray(weights, dtype=np.float64)
+    _check_sums(limbs, divisors.shape[0], exponents)
     centers = np.empty((limbs.shape[0], limbs.shape[1]), dtype=dtype)
     if centers.dtype == np.float32:
-        _fill_centers[float](limbs, counts, exponents, threads, centers)
+        _fill_centers[float](limbs, divisors, exponents, threads, centers)
     else:
-        _fill_centers[double](limbs, counts, exponents, threads, centers)
+        _fill_centers[double](limbs, divisors, exponents, threads, centers)
     return centers
 
 
-cdef int _fill_centers(const int64_t[:, :, ::1] limbs, const int64_t[::1] counts,
+cdef int _fill_centers(const int64_t[:, :, ::1] limbs, const double[::1] weights,
                        const int32_t[::1] exponents, int threads,
                        floating[:, ::1] centers) except -1:
     cdef Status status
     with nogil:
-        status = centers_from_sums_(&limbs[0, 0, 0], &counts[0], &exponents[0], limbs.shape[0],
+        status = centers_from_sums_(&limbs[0, 0, 0], &weights[0], &exponents[0], limbs.shape[0],
                                     limbs.shape[1], threads, &centers[0, 0])
     return _check(status, "centers_from_sums")
 
 
 def column_means(const int64_t[:, :, ::1] limbs not None, const int64_t[::1] counts not None,
                  const int32_t[::1] exponents not None):
-    _check_sums(limbs, counts, exponents)
+    _check_sums(limbs, counts.shape[0], exponents)
     means = np.empty(limbs.shape[1])
     cdef double[::1] means_view = means
     cdef Status status

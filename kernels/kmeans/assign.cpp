@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "estep.h"
-#include "exact_sums.h"
 #include "kmeans.h"
 #include "lane_kernels.h"
 #include "parallel.h"
@@ -14,14 +13,6 @@
 namespace harpy::kmeans {
 
 namespace {
-
-template <class T>
-bool sizes_fit(Matrix<T> centers) noexcept {
-    constexpr std::int64_t kFewestLanes = 2, kMostLanes = 64;
-    std::int64_t product;
-    return centers.n_rows <= kMostVectors * kFewestLanes - kMostLanes &&
-           checked_product(centers.n_rows + kMostLanes, centers.n_columns, &product);
-}
 
 // Middle of the values, which are reordered.
 template <class T>
@@ -67,7 +58,7 @@ Status assign(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T*
               int n_thread, int bound_bytes, std::int32_t* labels, std::int64_t* n_changed,
               double* absmax, std::int64_t* first_bad) noexcept {
     return guarded([&]() -> Status {
-        if (!sizes_fit(centers)) return Status::too_large;
+        if (!sizes_fit(centers.n_rows, centers.n_columns)) return Status::too_large;
         const auto estep = make_estep(*lanes, x, centers.n_rows, n_thread, bound_bytes);
         std::optional<ColumnRanges<T>> ranges;
         if (absmax != nullptr) {
@@ -80,55 +71,6 @@ Status assign(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T*
     });
 }
 
-// The sums follow the labels: rows that change sides are moved, all others left alone.
-template <class T>
-struct Lloyd<T>::State {
-    State(const LaneKernels* lanes, Matrix<T> x, std::int64_t n_clusters,
-          const std::int32_t* exponents, int n_thread, int bound_bytes)
-        : estep(make_estep(*lanes, x, n_clusters, n_thread, bound_bytes)),
-          sums(n_clusters, x.n_columns, exponents),
-          parts(estep->n_thread(), ExactSums::Part(sums)) {}
-
-    std::unique_ptr<EStep<T>> estep;
-    ExactSums sums;
-    std::vector<ExactSums::Part> parts;
-};
-
-template <class T>
-Lloyd<T>::~Lloyd() {
-    delete state_;
-}
-
-template <class T>
-Status Lloyd<T>::start(const LaneKernels* lanes, Matrix<T> x, std::int64_t n_clusters,
-                       const std::int32_t* exponents, int n_thread, int bound_bytes) noexcept {
-    return guarded([&]() -> Status {
-        if (!sizes_fit(Matrix<T>{nullptr, n_clusters, x.n_columns})) return Status::too_large;
-        state_ = new State(lanes, x, n_clusters, exponents, n_thread, bound_bytes);
-        return Status::ok;
-    });
-}
-
-template <class T>
-Status Lloyd<T>::step(const T* centers, const T* offset, std::int32_t* labels,
-                      std::int64_t* n_changed, std::int64_t* limbs, std::int64_t* counts) noexcept {
-    return guarded([&]() -> Status {
-        *n_changed = state_->estep->assign(centers, offset, labels, &state_->parts);
-        state_->sums.flush(state_->parts, state_->estep->n_thread());
-        state_->sums.store(limbs, counts, state_->estep->n_thread());
-        return Status::ok;
-    });
-}
-
-template <class T>
-Status Lloyd<T>::label(const T* centers, const T* offset, std::int32_t* labels,
-                       std::int64_t* n_changed) noexcept {
-    return guarded([&]() -> Status {
-        *n_changed = state_->estep->assign(centers, offset, labels, nullptr);
-        return Status::ok;
-    });
-}
-
 template Status center_offset<float>(Matrix<float>, int, float*) noexcept;
 template Status center_offset<double>(Matrix<double>, int, double*) noexcept;
 template Status assign<float>(const LaneKernels*, Matrix<float>, Matrix<float>, const float*, int,
@@ -136,7 +78,5 @@ template Status assign<float>(const LaneKernels*, Matrix<float>, Matrix<float>, 
 template Status assign<double>(const LaneKernels*, Matrix<double>, Matrix<double>, const double*,
                                int, int, std::int32_t*, std::int64_t*, double*,
                                std::int64_t*) noexcept;
-template class Lloyd<float>;
-template class Lloyd<double>;
 
 }  // namespace harpy::kmeans

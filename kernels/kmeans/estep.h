@@ -53,6 +53,14 @@ class EStep {
     ColumnRanges<T>* ranges_ = nullptr;
 };
 
+// Whether so many centers can be packed and their sums be numbered.
+inline bool sizes_fit(std::int64_t n_clusters, std::int64_t n_columns) noexcept {
+    constexpr std::int64_t kFewestLanes = 2, kMostLanes = 64;
+    std::int64_t product;
+    return n_clusters <= kMostVectors * kFewestLanes - kMostLanes &&
+           checked_product(n_clusters + kMostLanes, n_columns, &product);
+}
+
 // The method that suits the shape. bound_bytes: memory for bounds, in bytes a row; 0 means that
 // every search is exhaustive. Throws std::bad_alloc.
 template <class T>

@@ -19,9 +19,10 @@ _SCALAR_UNIT = 1 << 1074
 # Sum over the columns of the squared largest magnitudes. Differences of two values double a
 # magnitude and a score adds three such terms: a sixteenth of float32's range keeps all of them
 # finite. float64 leaves room for inertia, too, a sum over up to 2^60 rows.
+LARGEST_INERTIA = math.ldexp(1.0, 1024 - 64)  # of one row, weighted
 _LARGEST_SQUARES = {
     np.dtype(np.float32): float(np.finfo(np.float32).max) / 16,
-    np.dtype(np.float64): math.ldexp(1.0, 1024 - 64),
+    np.dtype(np.float64): LARGEST_INERTIA,
 }
 
 

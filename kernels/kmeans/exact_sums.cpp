@@ -4,6 +4,7 @@
 
 #include "float_environment.h"
 #include "parallel.h"
+#include "weighted_row.h"
 
 namespace harpy::kmeans {
 
@@ -91,22 +92,31 @@ void ExactSums::store(std::int64_t* limbs, std::int64_t* counts, int n_thread) c
 }
 
 template <class T>
-Status accumulate(const LaneKernels* lanes, Matrix<T> x, const std::int32_t* labels,
-                  std::int64_t n_clusters, const std::int32_t* exponents, int n_thread,
-                  std::int64_t* limbs, std::int64_t* counts) noexcept {
+Status accumulate(const LaneKernels* lanes, Matrix<T> x, const T* weights,
+                  const std::int32_t* labels, std::int64_t n_clusters,
+                  const std::int32_t* exponents, int n_thread, std::int64_t* limbs,
+                  std::int64_t* counts) noexcept {
     return guarded([&]() -> Status {
+        const std::int64_t n_columns = x.n_columns + (weights != nullptr);
         std::int64_t n_sums;
-        if (!checked_product(n_clusters, x.n_columns, &n_sums)) return Status::too_large;
+        if (!checked_product(n_clusters, n_columns, &n_sums)) return Status::too_large;
         const FloatEnvironment environment;
-        const TileKernels<T>& kernels = row_kernels<T>(*lanes).tiles;
         n_thread = useful_threads(x.n_rows, kBlockRows, n_thread);
-        ExactSums sums(n_clusters, x.n_columns, exponents);
+        ExactSums sums(n_clusters, n_columns, exponents);
         std::vector<ExactSums::Part> parts(n_thread, ExactSums::Part(sums));
+        std::vector<WeightedRow> weighted(n_thread,
+                                          WeightedRow(weights == nullptr ? 0 : n_columns));
         for_row_blocks(x.n_rows, kBlockRows, n_thread,
                        [&](int thread, std::int64_t begin, std::int64_t end) {
                            for (std::int64_t i = begin; i < end; ++i) {
-                               parts[thread].add(kernels, x.data + i * x.n_columns,
-                                                 labels == nullptr ? 0 : labels[i]);
+                               const T* row = x.data + i * x.n_columns;
+                               const std::int32_t label = labels == nullptr ? 0 : labels[i];
+                               if (weights == nullptr) {
+                                   parts[thread].add(row_kernels<T>(*lanes).tiles, row, label);
+                               } else {
+                                   parts[thread].add(row_kernels<double>(*lanes).tiles,
+                                                     weighted[thread].of(row, weights[i]), label);
+                               }
                            }
                        });
         sums.flush(parts, n_thread);
@@ -115,11 +125,11 @@ Status accumulate(const LaneKernels* lanes, Matrix<T> x, const std::int32_t* lab
     });
 }
 
-template Status accumulate<float>(const LaneKernels*, Matrix<float>, const std::int32_t*,
-                                  std::int64_t, const std::int32_t*, int, std::int64_t*,
-                                  std::int64_t*) noexcept;
-template Status accumulate<double>(const LaneKernels*, Matrix<double>, const std::int32_t*,
-                                   std::int64_t, const std::int32_t*, int, std::int64_t*,
-                                   std::int64_t*) noexcept;
+template Status accumulate<float>(const LaneKernels*, Matrix<float>, const float*,
+                                  const std::int32_t*, std::int64_t, const std::int32_t*, int,
+                                  std::int64_t*, std::int64_t*) noexcept;
+template Status accumulate<double>(const LaneKernels*, Matrix<double>, const double*,
+                                   const std::int32_t*, std::int64_t, const std::int32_t*, int,
+                                   std::int64_t*, std::int64_t*) noexcept;
 
 }  // namespace harpy::kmeans

@@ -47,9 +47,15 @@ Status assign(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T*
               int n_thread, int bound_bytes, std::int32_t* labels, std::int64_t* n_changed,
               double* absmax, std::int64_t* first_bad) noexcept;
 
+// Largest magnitude of each column of the weighted rows, whose last column are the weights:
+// absmax (n_columns + 1). All values are finite.
+template <class T>
+Status weighted_ranges(Matrix<T> x, const T* weights, int n_thread, double* absmax) noexcept;
+
 // One run of Lloyd's iteration over rows that somebody else owns: labels and exact sums from call
 // to call, so that rows that stay cost little. `labels` are the caller's and his to leave alone;
-// -1 before the first call.
+// -1 before the first call. With weights the sums are those of the weighted rows: each value times
+// the row's weight, rounded once to float64, and the weight as one column more.
 template <class T>
 class Lloyd {
   public:
@@ -59,9 +65,11 @@ class Lloyd {
     Lloyd& operator=(const Lloyd&) = delete;
 
     // bound_bytes: memory for bounds in bytes a row; 0 searches all centers for all rows.
-    Status start(const LaneKernels* lanes, Matrix<T> x, std::int64_t n_clusters,
+    // weights: nullptr, or somebody else's, too.
+    Status start(const LaneKernels* lanes, Matrix<T> x, const T* weights, std::int64_t n_clusters,
                  const std::int32_t* exponents, int n_thread, int bound_bytes) noexcept;
-    // Nearest centers, the sums of the rows of each, limbs (k, d, kSumLimbs), and counts (k).
+    // Nearest centers, the sums of the rows of each, limbs (k, d, kSumLimbs) or with weights
+    // (k, d + 1, kSumLimbs), and counts (k).
     Status step(const T* centers, const T* offset, std::int32_t* labels, std::int64_t* n_changed,
                 std::int64_t* limbs, std::int64_t* counts) noexcept;
     // Nearest centers only: the last call.
@@ -73,15 +81,18 @@ class Lloyd {
     State* state_ = nullptr;
 };
 
-// Exact sums of the rows of each label; labels == nullptr puts every row into cluster 0.
+// Exact sums of the rows of each label, weighted as those of Lloyd if there are weights; labels ==
+// nullptr puts every row into cluster 0.
 template <class T>
-Status accumulate(const LaneKernels* lanes, Matrix<T> x, const std::int32_t* labels,
-                  std::int64_t n_clusters, const std::int32_t* exponents, int n_thread,
-                  std::int64_t* limbs, std::int64_t* counts) noexcept;
+Status accumulate(const LaneKernels* lanes, Matrix<T> x, const T* weights,
+                  const std::int32_t* labels, std::int64_t n_clusters,
+                  const std::int32_t* exponents, int n_thread, std::int64_t* limbs,
+                  std::int64_t* counts) noexcept;
 
-// Mean of each cluster; an empty cluster gets the center of the largest one.
+// Sums divided by the weights (k) of their clusters, which are counts where rows have none; a
+// cluster without weight gets the center of the heaviest one.
 template <class T>
-Status centers_from_sums(const std::int64_t* limbs, const std::int64_t* counts,
+Status centers_from_sums(const std::int64_t* limbs, const double* weights,
                          const std::int32_t* exponents, std::int64_t n_clusters,
                          std::int64_t n_columns, int n_thread, T* centers) noexcept;
 

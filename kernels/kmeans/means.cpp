@@ -41,26 +41,26 @@ double rounded(const std::int64_t* limbs) noexcept {
 }  // namespace
 
 template <class T>
-Status centers_from_sums(const std::int64_t* limbs, const std::int64_t* counts,
+Status centers_from_sums(const std::int64_t* limbs, const double* weights,
                          const std::int32_t* exponents, std::int64_t n_clusters,
                          std::int64_t n_columns, int n_thread, T* centers) noexcept {
     return guarded([&]() -> Status {
         const FloatEnvironment environment;
         const std::vector<double> units = sum_units(exponents, n_columns);
-        const std::int64_t largest = std::max_element(counts, counts + n_clusters) - counts;
+        const std::int64_t heaviest = std::max_element(weights, weights + n_clusters) - weights;
         const std::int64_t block = kMeanValues / std::max<std::int64_t>(n_columns, 1) + 1;
         n_thread = useful_threads(n_clusters, block, n_thread);
         for_row_blocks(n_clusters, block, n_thread, [&](int, std::int64_t begin, std::int64_t end) {
             for (std::int64_t c = begin; c < end; ++c) {
                 // scikit-learn's place for a cluster nobody is near to; no rows leave zeros.
-                const std::int64_t from = counts[c] > 0 ? c : largest;
-                const double count = static_cast<double>(std::max<std::int64_t>(counts[from], 1));
+                const std::int64_t from = weights[c] > 0 ? c : heaviest;
+                const double weight = weights[from] > 0 ? weights[from] : 1.0;
                 const std::int64_t* sums = limbs + kSumLimbs * from * n_columns;
                 for (std::int64_t j = 0; j < n_columns; ++j) {
                     T mean = 0;
                     const std::int64_t* sum = sums + kSumLimbs * j;
                     if ((sum[0] | sum[1] | sum[2]) != 0) {  // most sums of sparse rows are 0
-                        mean = static_cast<T>(rounded(sum) * units[j] / count);
+                        mean = static_cast<T>(rounded(sum) * units[j] / weight);
                     }
                     centers[c * n_columns + j] = mean;
                 }
@@ -92,11 +92,9 @@ Status column_means(const std::int64_t* limbs, const std::int64_t* counts,
     });
 }
 
-template Status centers_from_sums<float>(const std::int64_t*, const std::int64_t*,
-                                         const std::int32_t*, std::int64_t, std::int64_t, int,
-                                         float*) noexcept;
-template Status centers_from_sums<double>(const std::int64_t*, const std::int64_t*,
-                                          const std::int32_t*, std::int64_t, std::int64_t, int,
-                                          double*) noexcept;
+template Status centers_from_sums<float>(const std::int64_t*, const double*, const std::int32_t*,
+                                         std::int64_t, std::int64_t, int, float*) noexcept;
+template Status centers_from_sums<double>(const std::int64_t*, const double*, const std::int32_t*,
+                                          std::int64_t, std::int64_t, int, double*) noexcept;
 
 }  // namespace harpy::kmeans

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "parallel.h"
+#include "weighted_row.h"
 
 namespace harpy::kmeans {
 
@@ -87,6 +88,31 @@ Status column_ranges(const LaneKernels* lanes, Matrix<T> x, int n_thread, double
     });
 }
 
+template <class T>
+Status weighted_ranges(Matrix<T> x, const T* weights, int n_thread, double* absmax) noexcept {
+    return guarded([&]() -> Status {
+        const FloatEnvironment environment;
+        const std::int64_t n_wide = x.n_columns + 1;
+        n_thread = useful_threads(x.n_rows, kBlockRows, n_thread);
+        std::vector<WeightedRow> rows(n_thread, WeightedRow(n_wide));
+        std::vector<std::vector<double>> largest(n_thread, std::vector<double>(n_wide));
+        for_row_blocks(
+            x.n_rows, kBlockRows, n_thread, [&](int thread, std::int64_t begin, std::int64_t end) {
+                double* most = largest[thread].data();
+                for (std::int64_t i = begin; i < end; ++i) {
+                    const double* row = rows[thread].of(x.data + i * x.n_columns, weights[i]);
+                    for (std::int64_t j = 0; j < n_wide; ++j) {
+                        most[j] = std::max(most[j], std::fabs(row[j]));
+                    }
+                }
+            });
+        for (const std::vector<double>& part : largest) {
+            for (std::int64_t j = 0; j < n_wide; ++j) absmax[j] = std::max(absmax[j], part[j]);
+        }
+        return Status::ok;
+    });
+}
+
 void column_exponents(const double* absmax, std::int64_t n_columns,
                       std::int32_t* exponents) noexcept {
     const FloatEnvironment environment;
@@ -101,5 +127,7 @@ template Status column_ranges<float>(const LaneKernels*, Matrix<float>, int, dou
                                      std::int64_t*) noexcept;
 template Status column_ranges<double>(const LaneKernels*, Matrix<double>, int, double*,
                                       std::int64_t*) noexcept;
+template Status weighted_ranges<float>(Matrix<float>, const float*, int, double*) noexcept;
+template Status weighted_ranges<double>(Matrix<double>, const double*, int, double*) noexcept;
 
 }  // namespace harpy::kmeans

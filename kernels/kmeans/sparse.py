@@ -7,8 +7,6 @@ defines the distances.
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_left
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,8 @@ from numpy.typing import NDArray
 
 from harpy.kernels.kmeans import _kmeans
 from harpy.kernels.kmeans._kmeans import SUM_LIMBS, CsrPattern
-from harpy.kernels.kmeans.exact import int_to_limbs, limbs_to_int
+from harpy.kernels.kmeans.exact import int_to_limbs
+from harpy.kernels.kmeans.running_sums import RunningSums, exact_total, to_units
 
 
 class CsrMatrix:
@@ -50,6 +49,18 @@ class CsrMatrix:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def weighted(self, weights: NDArray[Any]) -> CsrMatrix:
+        """Each value times its row's weight, in float64, and the weights as one column more."""
+        ends, n_columns = self.indptr[1:], self.shape[1]
+        factors = weights.astype(np.float64)
+        values = self.data * np.repeat(factors, np.diff(self.indptr))
+        return CsrMatrix(
+            np.insert(values, ends, factors),
+            np.insert(self.indices, ends, n_columns),
+            self.indptr + np.arange(len(self.indptr)),
+            n_columns + 1,
+        )
+
     def dense_rows(self, rows: NDArray[np.integer]) -> NDArray[Any]:
         """The given rows with their zeros: ndarray (len(rows), n_columns)."""
         dense = np.zeros((len(rows), self.shape[1]), self.dtype)
@@ -63,6 +74,10 @@ def column_ranges(
     X: CsrMatrix, n_thread: int = 1
 ) -> tuple[NDArray[np.float64], tuple[int, int] | None]:
     return _kmeans.sparse_column_ranges(X.data, X.pattern, n_thread)
+
+
+def weighted_ranges(X: CsrMatrix, weights: NDArray[Any], n_thread: int = 1) -> NDArray[np.float64]:
+    return column_ranges(X.weighted(weights), n_thread)[0]
 
 
 def center_offset(centers: NDArray[Any], n_thread: int = 1) -> NDArray[Any]:
@@ -101,7 +116,10 @@ def accumulate(
     n_clusters: int,
     exponents: NDArray[np.int32],
     n_thread: int = 1,
+    weights: NDArray[Any] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    if weights is not None:
+        X = X.weighted(weights)
     limbs = np.zeros((n_clusters, X.shape[1], SUM_LIMBS), np.int64)
     counts = np.zeros(n_clusters, np.int64)
     nowhere = np.full(len(X), -1, np.int32)
@@ -159,66 +177,43 @@ class Potentials:
         self._weights, self._n_thread = weights, n_thread
         self._distances = closest_distances(X, centers[:1], None, n_thread)[0]
         self._trials = self._distances[np.newaxis]
-        # Until somebody chooses units.
-        self._exponent, self._units = 0, np.zeros(len(X), np.int64)
-        self._summary = np.zeros(4, np.int64)
+        self._exponent = 0
+        self._running = RunningSums(self._weighted(self._distances))
 
-    def _potentials(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _weighted(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
         return distances if self._weights is None else self._weights * distances
-
-    def _in_units(self, distances: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Truncated; below 2^62 when the exponent is that of the largest potential."""
-        power = 61 - max(self._exponent, -1022)
-        return np.ldexp(self._potentials(distances), power).astype(np.int64)
 
     @property
     def summary(self) -> NDArray[np.int64]:
-        return self._summary
+        return self._running.summary
 
     def largest(self) -> float:
-        return float(self._potentials(self._distances).max(initial=0.0))
+        return self._running.largest()
 
     def quantise(self, exponent: int) -> None:
         self._exponent = exponent
-        self._summarise()
-
-    def _summarise(self) -> None:
-        n_top = np.count_nonzero(
-            self._potentials(self._distances) >= math.ldexp(1.0, self._exponent)
-        )
-        self._units = self._in_units(self._distances)
-        self._summary = np.append(int_to_limbs([_exact_total(self._units)])[0], n_top)
+        self._running.quantise(exponent)
 
     def find(self, targets: NDArray[np.int64]) -> NDArray[np.int64]:
-        high, low = np.cumsum(self._units >> 32), np.cumsum(self._units & 0xFFFFFFFF)
-        rows = range(len(self._units))
-
-        def running(row: int) -> int:
-            return (int(high[row]) << 32) + int(low[row])
-
-        wanted = [limbs_to_int(limbs) for limbs in targets]
-        return np.array([bisect_left(rows, target, key=running) for target in wanted], np.int64)
+        return self._running.find(targets)
 
     def gains(self, candidates: NDArray[Any]) -> NDArray[np.int64]:
         self._trials = closest_distances(self._X, candidates, self._distances, self._n_thread)
-        return int_to_limbs(
-            [_exact_total(self._units - self._in_units(trial)) for trial in self._trials]
-        )
+        left = (to_units(self._weighted(trial), self._exponent) for trial in self._trials)
+        return int_to_limbs([exact_total(self._running.units - units) for units in left])
 
     def keep(self, candidates: NDArray[Any], index: int) -> None:
         self._centers[self._n_centers] = candidates[index]
         self._n_centers += 1
         self._distances = self._trials[index].copy()
-        self._summarise()
-
-
-def _exact_total(units: NDArray[np.int64]) -> int:
-    """The sum of non-negative integers, whatever their number."""
-    return (int((units >> 32).sum()) << 32) + int((units & 0xFFFFFFFF).sum())
+        self._running = RunningSums(self._weighted(self._distances))
+        self._running.quantise(self._exponent)
 
 
 class Lloyd:
     """What one run of Lloyd's iteration keeps of its rows between two steps.
+
+    With weights all values are kept a second time, weighted.
 
     Attributes
     ----------
@@ -227,17 +222,23 @@ class Lloyd:
     """
 
     def __init__(
-        self, X: CsrMatrix, n_clusters: int, exponents: NDArray[np.int32], n_thread: int = 1
+        self,
+        X: CsrMatrix,
+        n_clusters: int,
+        exponents: NDArray[np.int32],
+        n_thread: int = 1,
+        weights: NDArray[Any] | None = None,
     ) -> None:
         self._X, self._exponents, self._n_thread = X, exponents, n_thread
+        self._summed = X if weights is None else X.weighted(weights)
         self.labels = np.full(len(X), -1, np.int32)
         self._before = self.labels.copy()
         self._scores = np.zeros(len(X), X.dtype)  # of each row's own center at the last step
         self._centers: NDArray[Any] | None = None  # of the last step
-        n_sums = n_clusters * X.shape[1] * SUM_LIMBS
-        self._message = np.zeros(1 + n_clusters + n_sums, np.int64)
+        n_sums = self._summed.shape[1]
+        self._message = np.zeros(1 + n_clusters + n_clusters * n_sums * SUM_LIMBS, np.int64)
         self._counts = self._message[1 : 1 + n_clusters]
-        self._sums = self._message[1 + n_clusters :].reshape(n_clusters, X.shape[1], SUM_LIMBS)
+        self._sums = self._message[1 + n_clusters :].reshape(n_clusters, n_sums, SUM_LIMBS)
 
     def step(self, centers: NDArray[Any]) -> NDArray[np.int64]:
         """Assign the rows to their nearest centers and bring the exact sums up to date.
@@ -250,16 +251,16 @@ class Lloyd:
         Returns
         -------
         ndarray of int64
-            Rows whose label changed, counts (n_clusters,) and limbs (n_clusters, n_columns, 3) in
-            one array, which adds elementwise over workers. It is the state's own: to be read, until
-            the next step.
+            Rows whose label changed, counts (n_clusters,) and limbs (n_clusters, n_columns, 3), or
+            with weights (n_clusters, n_columns + 1, 3), in one array, which adds elementwise over
+            workers. It is the state's own: to be read, until the next step.
         """
         self._before[:] = self.labels
         self._message[0] = self.label(centers)
         if self._message[0]:
             _kmeans.sparse_move(
-                self._X.data,
-                self._X.pattern,
+                self._summed.data,
+                self._summed.pattern,
                 self._before,
                 self.labels,
                 self._exponents,

@@ -162,6 +162,7 @@ class Case {
         ranges();
         iterate(0);
         iterate(16);
+        iterate_weighted();
         measure();
         seed();
         sparse();
@@ -193,6 +194,41 @@ class Case {
         return hash << totals;
     }
 
+    // Two steps with weights, and the same sums anew.
+    void iterate_weighted() {
+        const std::int64_t n = shape_.n, d = shape_.d, k = shape_.k;
+        std::vector<T> weights(n), offset(d);
+        for (std::int64_t i = 0; i < n; ++i) weights[i] = static_cast<T>(0.25 * (i % 7));
+        std::vector<double> absmax(d + 1);
+        std::vector<std::int32_t> exponents(d + 1), labels(n, -1);
+        std::vector<std::int64_t> limbs(k * (d + 1) * kSumLimbs), counts(k);
+        std::vector<std::int64_t> again = limbs, counts_again = counts;
+        std::int64_t n_changed = 0;
+        call([&] { return weighted_ranges(x_, weights.data(), n_thread, absmax.data()); });
+        column_exponents(absmax.data(), d + 1, exponents.data());
+        Lloyd<T> lloyd;
+        call([&] {
+            return lloyd.start(lanes, x_, weights.data(), k, exponents.data(), n_thread, 20);
+        });
+        Hash steps;
+        for (int iteration = 0; iteration < 2; ++iteration) {
+            std::vector<T> centers = centers_;
+            if (iteration > 0) std::reverse(centers.begin(), centers.end());
+            call([&] { return center_offset(matrix(centers), n_thread, offset.data()); });
+            call([&] {
+                return lloyd.step(centers.data(), offset.data(), labels.data(), &n_changed,
+                                  limbs.data(), counts.data());
+            });
+            call([&] {
+                return accumulate(lanes, x_, weights.data(), labels.data(), k, exponents.data(),
+                                  n_thread, again.data(), counts_again.data());
+            });
+            if (again != limbs || counts_again != counts) std::abort();
+            add_sums(steps, limbs) << absmax << labels << n_changed << counts;
+        }
+        print("weighted Lloyd", steps);
+    }
+
     // Lloyd's iteration, then labels and sums anew.
     void iterate(int bound_bytes) {
         const std::int64_t n = shape_.n, d = shape_.d, k = shape_.k;
@@ -201,7 +237,9 @@ class Case {
         std::vector<std::int64_t> limbs(k * d * kSumLimbs), counts(k);
         std::int64_t n_changed = 0;
         Lloyd<T> lloyd;
-        call([&] { return lloyd.start(lanes, x_, k, exponents_.data(), n_thread, bound_bytes); });
+        call([&] {
+            return lloyd.start(lanes, x_, nullptr, k, exponents_.data(), n_thread, bound_bytes);
+        });
         Hash steps;
         for (int iteration = 0; iteration < 8; ++iteration) {
             call([&] { return center_offset(matrix(centers), n_thread, offset.data()); });
@@ -212,7 +250,8 @@ class Case {
             add_sums(steps, limbs) << offset << labels << n_changed << counts;
             const std::vector<T> before = centers;
             call([&] {
-                return centers_from_sums(limbs.data(), counts.data(), exponents_.data(), k, d,
+                const std::vector<double> weights(counts.begin(), counts.end());
+                return centers_from_sums(limbs.data(), weights.data(), exponents_.data(), k, d,
                                          n_thread, centers.data());
             });
             double shift = 0.0;
@@ -234,8 +273,8 @@ class Case {
                           again.data(), &n_changed, absmax.data(), &first_bad);
         });
         call([&] {
-            return accumulate(lanes, x_, labels.data(), k, exponents_.data(), n_thread,
-                              limbs.data(), counts.data());
+            return accumulate(lanes, x_, static_cast<const T*>(nullptr), labels.data(), k,
+                              exponents_.data(), n_thread, limbs.data(), counts.data());
         });
         std::vector<double> means(d);
         call([&] {
@@ -362,7 +401,8 @@ class Case {
             add_sums(steps, limbs) << labels << scores << n_changed << counts;
             const std::vector<T> old = centers;
             call([&] {
-                return centers_from_sums(limbs.data(), counts.data(), exponents_.data(), k, d,
+                const std::vector<double> weights(counts.begin(), counts.end());
+                return centers_from_sums(limbs.data(), weights.data(), exponents_.data(), k, d,
                                          n_thread, centers.data());
             });
             for (std::int64_t c = 0; c < k; ++c) {

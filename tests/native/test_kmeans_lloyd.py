@@ -14,41 +14,69 @@ ISAS = kmeans.instruction_sets()
 
 
 def exhaustive(
-    X: np.ndarray, centers: np.ndarray, exponents: np.ndarray, before: np.ndarray
+    X: np.ndarray,
+    centers: np.ndarray,
+    exponents: np.ndarray,
+    before: np.ndarray,
+    weights: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels, and the message that `Lloyd.step` returns."""
     labels = before.copy()
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("HARPY_BOUNDS", "off")
         changed = kmeans.assign(X, centers, kmeans.center_offset(centers), labels)
-    limbs, counts = kmeans.accumulate(X, labels, len(centers), exponents)
+    limbs, counts = kmeans.accumulate(X, labels, len(centers), exponents, 1, weights)
     return labels, np.concatenate([[changed], counts, limbs.ravel()])
 
 
-def follow(X: np.ndarray, centers: np.ndarray, n_iter: int, n_thread: int) -> None:
+def follow(
+    X: np.ndarray,
+    centers: np.ndarray,
+    n_iter: int,
+    n_thread: int,
+    weights: np.ndarray | None = None,
+) -> None:
     """Iterate, comparing every label and sum of every iteration."""
-    exponents = kmeans.column_exponents(kmeans.column_ranges(X)[0])
-    lloyd = kmeans.Lloyd(X, len(centers), exponents, n_thread)
+    weighed = weights is not None
+    absmax = kmeans.weighted_ranges(X, weights) if weighed else kmeans.column_ranges(X)[0]
+    exponents = kmeans.column_exponents(absmax)
+    lloyd = kmeans.Lloyd(X, len(centers), exponents, n_thread, weights)
     before = lloyd.labels.copy()
     k, d = centers.shape
+    n_sums = len(exponents)
     for iteration in range(n_iter):
         message = lloyd.step(centers)
-        labels, expected = exhaustive(X, centers, exponents, before)
+        labels, expected = exhaustive(X, centers, exponents, before, weights)
         assert np.array_equal(lloyd.labels, labels), iteration
         # Each row that moved is taken from one sum and added to another: as integers, not limbs.
         assert message[: 1 + k].tolist() == expected[: 1 + k].tolist(), iteration
-        got, wanted = (m[1 + k :].reshape(k * d, 3) for m in (message, expected))
+        got, wanted = (m[1 + k :].reshape(k * n_sums, 3) for m in (message, expected))
         assert [kmeans.limbs_to_int(v) for v in got] == [kmeans.limbs_to_int(v) for v in wanted]
         before = labels
-        centers = kmeans.centers_from_sums(
-            message[1 + k :].reshape(k, d, 3), message[1 : 1 + k], exponents, X.dtype
-        )
+        limbs = np.ascontiguousarray(message[1 + k :].reshape(k, n_sums, 3)[:, :d])
+        centers = kmeans.centers_from_sums(limbs, message[1 : 1 + k], exponents[:d], X.dtype)
         if message[0] == 0:
             break
     changed = lloyd.label(centers)
-    labels, expected = exhaustive(X, centers, exponents, before)
+    labels, expected = exhaustive(X, centers, exponents, before, weights)
     assert changed == expected[0]
     assert np.array_equal(lloyd.labels, labels)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weighted_sums_follow_the_labels(
+    dtype: type, isa: str, use_isa: Callable[[str], None]
+) -> None:
+    use_isa(isa)
+    rng = np.random.default_rng(4)
+    for name, X in hostile_data(dtype).items():
+        weights = rng.integers(0, 5, len(X)).astype(dtype) / 3
+        for step in (5, 90):
+            try:
+                follow(X, np.array(X[::step]), 6, n_thread=3, weights=weights)
+            except AssertionError as exc:
+                raise AssertionError(f"{name}, every {step}th row") from exc
 
 
 @pytest.mark.parametrize("isa", ISAS)

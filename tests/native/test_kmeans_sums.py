@@ -66,6 +66,27 @@ def test_means_of_all_rows_come_from_the_sums_of_any_clusters(dtype: type) -> No
             assert means.tobytes() == expected.tobytes(), (name, n_clusters)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weighted_sums_err_by_no_more_than_half_a_quantum_per_row(dtype: type) -> None:
+    rng = np.random.default_rng(8)
+    for name, X in hostile_data(dtype, n=200).items():
+        weights = np.ldexp(rng.random(len(X)), rng.integers(-30, 30, len(X))).astype(dtype)
+        weights[::9] = 0
+        labels = (np.arange(len(X)) % 3).astype(np.int32)
+        exponents = kmeans.column_exponents(kmeans.weighted_ranges(X, weights, 2))
+        limbs, counts = kmeans.accumulate(X, labels, 3, exponents, 2, weights)
+        assert counts.tolist() == [67, 67, 66]
+        weighted = X.astype(np.float64) * weights[:, None].astype(np.float64)
+        for cluster in range(3):
+            for j, column in enumerate([*weighted.T, weights.astype(np.float64)]):
+                values = column[labels == cluster]
+                exact = sum((Fraction(float(v)) for v in values), Fraction(0))
+                quantum = Fraction(2) ** (max(int(exponents[j]), -1002) - 72)
+                error = abs(sum_as_fraction(limbs[cluster, j], exponents[j]) - exact)
+                inexact = sum(1 for v in values if Fraction(float(v)) % quantum)
+                assert error <= inexact * quantum / 2, (name, cluster, j)
+
+
 def test_threads_change_no_center() -> None:
     rng = np.random.default_rng(6)
     X = rng.normal(size=(700, 301))
