@@ -72,9 +72,19 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list[RecordingSession]:
 
 
 def test_scikit_learns_own_checks_pass() -> None:
+    # As scikit-learn says of its KMeans: other rows are drawn from repeated rows than by weight.
+    not_asked = {
+        f"check_sample_weight_equivalence_on_{form}_data": "draws are not equivalent"
+        for form in ("dense", "sparse")
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        results = check_estimator(DAALKMeans(launcher="local"), on_skip=None, on_fail=None)
+        results = check_estimator(
+            DAALKMeans(launcher="local"),
+            expected_failed_checks=not_asked,
+            on_skip=None,
+            on_fail=None,
+        )
     failed = {r["check_name"]: r["exception"] for r in results if r["status"] == "failed"}
     assert not failed
     assert sum(r["status"] == "passed" for r in results) > 40
