@@ -64,14 +64,16 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         Number of clusters and of centers.
     max_iter : int, default=10
         Largest number of iterations of one run.
-    init : {"random", "k-means++"}, callable or array-like of shape (n_clusters, n_features), \
-            default="random"
-        Distinct rows at random; greedy k-means++; given centers; or a callable
+    init : {"random", "k-means++", "k-means||"}, callable or array-like of shape \
+            (n_clusters, n_features), default="random"
+        Distinct rows at random; greedy k-means++, which passes over the rows once for each center;
+        k-means||, which passes over them six times and so is faster for many clusters, with centers
+        as good; given centers; or a callable
         ``init(X, n_clusters, random_state)`` that returns centers, called here in the driver with
         the validated `X` (not centered, as scikit-learn's would be).
     n_init : "auto" or int, default=1
         Number of runs from different initial centers; the one of least inertia is kept. "auto" is 1
-        for k-means++ and arrays, else 10.
+        for k-means++, k-means|| and arrays, else 10.
     n_node : int, default=1
         Number of workers.
     n_thread : int, default=8
@@ -84,7 +86,7 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         Relative to the mean variance of the columns: a run ends when the centers' squared shift is
         not larger, or when no label changed.
     random_state : int, RandomState instance or None, default=None
-        Of the draws of `init`. The same rows are drawn as by scikit-learn.
+        Of the draws of `init`. "random" and "k-means++" draw the rows that scikit-learn draws.
     verbose : int, default=0
         Above 0 progress is shown even where stderr is no terminal.
     algorithm : {"lloyd", "elkan"}, default="lloyd"
@@ -133,7 +135,7 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "n_clusters": [_AT_LEAST_ONE],
         "max_iter": [_AT_LEAST_ONE],
-        "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
+        "init": [StrOptions({"k-means++", "k-means||", "random"}), callable, "array-like"],
         "n_init": [StrOptions({"auto"}), _AT_LEAST_ONE],
         "n_node": [_AT_LEAST_ONE],
         "n_thread": [_AT_LEAST_ONE],

@@ -46,7 +46,7 @@ def kmeans() -> None:
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--n-clusters", type=click.IntRange(1), default=10, show_default=True)
 @click.option("--max-iter", type=click.IntRange(1), default=10, show_default=True)
-@click.option("--init", type=click.Choice(["random", "k-means++"]), default="random")
+@click.option("--init", type=click.Choice(["random", "k-means++", "k-means||"]), default="random")
 @click.option("--n-init", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--tol", type=click.FloatRange(0), default=1e-4, show_default=True)
 @click.option("--random-state", type=click.IntRange(0), help="Seed of the draws.")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from harpy.errors import ConfigError, DataError
+from harpy.jobs.kmeans_parallel import scalable_plus_plus
 from harpy.jobs.kmeans_seeding import SEEDINGS, seed_centers, shared_random_state
 from harpy.jobs.kmeans_shard import Shard, exact_total, load_shard
 from harpy.jobs.kmeans_sums import ClusterSums, sums_of
@@ -25,7 +26,7 @@ class Parameters:
 
     Attributes
     ----------
-    init : {"random", "k-means++"} or ndarray of shape (n_init, n_clusters, n_columns)
+    init : {"random", "k-means++", "k-means||"} or ndarray of shape (n_init, n_clusters, n_columns)
     random_state : int, None or the dict of `RandomState.get_state(legacy=False)`
         Of the draws, where `init` is a name.
     absmax : ndarray of shape (n_columns,), float64, or None
@@ -58,9 +59,7 @@ class Parameters:
                 f"{self.n_clusters}, {self.max_iter}, {self.n_init}, {self.tol}"
             )
         if isinstance(self.init, str) and self.init not in SEEDINGS:
-            raise ConfigError(
-                f"init must be {' or '.join(SEEDINGS)} or an array, got {self.init!r}"
-            )
+            raise ConfigError(f"init must be {', '.join(SEEDINGS)} or an array, got {self.init!r}")
 
 
 @dataclass(frozen=True)
@@ -135,6 +134,8 @@ def initial_centers(
     """Centers of shape (n_clusters, n_columns) to start the given run from."""
     if isinstance(params.init, str):
         assert random is not None
+        if params.init == "k-means||":
+            return scalable_plus_plus(shard, params.n_clusters, random)
         return seed_centers(shard, params.init, params.n_clusters, random)
     given = params.init if params.init.ndim == 3 else params.init[np.newaxis]
     expected = (params.n_init, params.n_clusters, shard.X.shape[1])

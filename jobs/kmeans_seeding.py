@@ -15,7 +15,7 @@ from harpy.errors import ConfigError, DataError
 from harpy.jobs.kmeans_shard import Shard
 from harpy.kernels import kmeans as kernels
 
-SEEDINGS = ("random", "k-means++")
+SEEDINGS = ("random", "k-means++", "k-means||")
 # A legacy RandomState draws doubles that are multiples of this.
 _DRAW_BITS = 53
 

@@ -54,7 +54,7 @@ def params_for(X: np.ndarray, init: str) -> dict[str, Any]:
     return {**params, "init": np.stack([centers, centers[::-1]])}
 
 
-@pytest.mark.parametrize("init", ["random", "k-means++", "array"])
+@pytest.mark.parametrize("init", ["random", "k-means++", "k-means||", "array"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", hostile_data(np.float64))
 def test_same_bits_for_every_gang(name: str, dtype: type, init: str) -> None:
@@ -75,7 +75,8 @@ def test_same_bits_for_every_instruction_set(dtype: type, monkeypatch: pytest.Mo
         seen = set()
         for isa in kernels.instruction_sets():
             monkeypatch.setenv("HARPY_ISA", isa)
-            seen.add(bits(run_gang(main, X, params_for(X, "k-means++"), splits=(300,))))
+            runs = [params_for(X, init) for init in ("k-means++", "k-means||")]
+            seen.add(tuple(bits(run_gang(main, X, params, splits=(300,))) for params in runs))
         assert len(seen) == 1, name
 
 

@@ -30,7 +30,7 @@ def test_worker_processes_give_the_bits_of_one(n_node: int, n_thread: int, tmp_p
                     continue
                 stray = np.array(X[:8])
                 stray[3] = 1e3 * np.abs(X).max()  # stays empty, so that a row is relocated
-                for init in ("k-means++", stray):
+                for init in ("k-means++", "k-means||", stray):
                     model = DAALKMeans(n_clusters=8, init=init, random_state=0)
                     alone = bits(model.set_params(launcher="local").fit(X))
                     model.set_params(launcher="auto", session=session)

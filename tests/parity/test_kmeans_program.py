@@ -44,7 +44,9 @@ def test_fewer_rows_than_clusters_are_refused() -> None:
 def test_parameters_are_checked() -> None:
     with pytest.raises(ConfigError, match="needs n_clusters; got k"):
         run_gang(main, rows(), {"k": 2})
-    with pytest.raises(ConfigError, match="init must be random or k-means"):
+    with pytest.raises(
+        ConfigError, match=r"init must be random, k-means\+\+, k-means\|\| or an array, got 'best'"
+    ):
         run_gang(main, rows(), {"n_clusters": 2, "init": "best"})
     with pytest.raises(ConfigError, match=r"must be at least 1 and tol at least 0, got 0, 300"):
         run_gang(main, rows(), {"n_clusters": 0})

@@ -67,7 +67,7 @@ def params_for(X: csr_matrix, init: str) -> dict[str, Any]:
     return {**params, "init": np.stack([centers, centers[::-1]])}
 
 
-@pytest.mark.parametrize("init", ["random", "k-means++", "array"])
+@pytest.mark.parametrize("init", ["random", "k-means++", "k-means||", "array"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", hostile_data(np.float64))
 def test_same_bits_for_every_gang(name: str, dtype: type, init: str) -> None:
@@ -87,7 +87,8 @@ def test_same_bits_for_every_instruction_set(dtype: type, monkeypatch: pytest.Mo
         seen = set()
         for isa in kernels.instruction_sets():
             monkeypatch.setenv("HARPY_ISA", isa)
-            seen.add(bits(run(X, params_for(X, "k-means++"), splits=(300,))))
+            runs = [params_for(X, init) for init in ("k-means++", "k-means||")]
+            seen.add(tuple(bits(run(X, params, splits=(300,))) for params in runs))
         assert len(seen) == 1, name
 
 
@@ -121,7 +122,7 @@ def test_worker_processes_give_the_bits_of_one(n_node: int, n_thread: int, tmp_p
             for X in (texts(dtype), hostile_sparse(dtype)["duplicates"]):
                 stray = X.toarray()[:8].copy()
                 stray[3] = 1e3 * np.abs(X.data).max()
-                for init in ("k-means++", stray):
+                for init in ("k-means++", "k-means||", stray):
                     model = DAALKMeans(n_clusters=8, init=init, random_state=0, launcher="local")
                     alone = model.fit(X)
                     expected = (alone.cluster_centers_.tobytes(), alone.labels_.tobytes())

@@ -58,7 +58,7 @@ def bits(result: GangResult) -> tuple[Any, ...]:
     )
 
 
-@pytest.mark.parametrize("init", ["random", "k-means++", "array"])
+@pytest.mark.parametrize("init", ["random", "k-means++", "k-means||", "array"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", ["dense", "sparse"])
 def test_same_bits_for_every_gang(form: str, dtype: type, init: str) -> None:

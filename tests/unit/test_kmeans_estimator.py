@@ -221,7 +221,12 @@ def test_callable_init_is_called_here_for_every_run() -> None:
 
 @pytest.mark.parametrize(
     ("init", "runs"),
-    [("random", 10), ("k-means++", 1), (lambda X, n_clusters, random_state: X[:n_clusters], 10)],
+    [
+        ("random", 10),
+        ("k-means++", 1),
+        ("k-means||", 1),
+        (lambda X, n_clusters, random_state: X[:n_clusters], 10),
+    ],
 )
 def test_n_init_auto(init: Any, runs: int, sessions: list[RecordingSession]) -> None:
     model(init=init, n_init="auto").fit(X)

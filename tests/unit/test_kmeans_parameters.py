@@ -104,7 +104,7 @@ def test_other_values_must_be_of_their_kind(name: str, value: Any, expected: str
 @pytest.mark.parametrize(
     ("name", "value", "choices"),
     [
-        ("init", "best", {"k-means++", "random"}),
+        ("init", "best", {"k-means++", "k-means||", "random"}),
         ("algorithm", "macqueen", {"lloyd", "elkan"}),
         ("launcher", "spark", {"auto", "local", "yarn"}),
     ],

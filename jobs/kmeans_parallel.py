@@ -1,0 +1,187 @@
+"""Initial centers by k-means||: a few passes that draw many rows each, then k-means++ over those.
+
+Whether a row is drawn depends on its global number, its own potential and the total of all, never
+on how rows are sharded. docs/numerics.md defines the numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from harpy.jobs.kmeans_seeding import draw_rows, plus_plus
+from harpy.jobs.kmeans_shard import Shard, exact_total
+from harpy.kernels import kmeans as kernels
+
+# Rows to expect of a pass, as a multiple of n_clusters, and passes: where more of either stopped
+# paying in the paper.
+OVERSAMPLING = 2
+N_PASSES = 5
+# Rows whose draws are computed at a time, so that they stay in the processor's cache.
+_BLOCK_ROWS = 1 << 14
+# G. Steele, D. Lea and C. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_MIXERS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+
+
+def scalable_plus_plus(shard: Shard, n_clusters: int, random: np.random.RandomState) -> np.ndarray:
+    """Rows of X as centers of shape (n_clusters, n_columns), the same on every worker.
+
+    Where the rows have fewer distinct values than there are clusters, some centers are equal.
+
+    References
+    ----------
+    B. Bahmani, B. Moseley, A. Vattani, R. Kumar and S. Vassilvitskii, "Scalable k-means++",
+    PVLDB 5 (2012).
+    """
+    candidates = draw_candidates(shard, n_clusters, random)
+    return plus_plus(candidates.alone(), n_clusters, random)
+
+
+class Candidates:
+    """Rows drawn so far, and which of them is closest to each row of this worker.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_candidates, n_columns), X's dtype
+        The same on every worker.
+    distances : ndarray of shape (my rows,), float64
+        Square of that of each row to its closest candidate.
+    closest : ndarray of shape (my rows,), int32
+    """
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        n_rows, n_columns = shard.X.shape
+        self.values = np.empty((0, n_columns), shard.X.dtype)
+        self.distances = np.full(n_rows, np.inf)
+        self.closest = np.zeros(n_rows, np.int32)
+
+    @property
+    def potentials(self) -> np.ndarray:
+        """Distances times weights (my rows,)."""
+        weights = self._shard.weights
+        return self.distances if weights is None else self.distances * weights
+
+    def add(self, mine: np.ndarray) -> None:
+        """Take the given rows of each worker's shard, counted from 0, as further candidates."""
+        shard, n_columns = self._shard, self.values.shape[1]
+        parts = shard.ctx.comm.allgather(shard.dense_rows(mine))
+        new = np.concatenate([part.reshape(-1, n_columns) for part in parts])
+        if len(new) == 0:
+            return
+        first = len(self.values)
+        labels = np.zeros(len(self.closest), np.int32)
+        offset = shard.kernels.center_offset(new, shard.n_thread)
+        shard.kernels.assign(shard.X, new, offset, labels, shard.n_thread)
+        distances = shard.kernels.squared_distances(shard.X, new, labels, shard.n_thread)
+        closer = distances < self.distances
+        np.copyto(self.distances, distances, where=closer)
+        labels += first
+        np.copyto(self.closest, labels, where=closer)
+        # Each stands for itself, whichever equal row or rounding the search has preferred.
+        of_lower_ranks = sum(part.size for part in parts[: shard.ctx.rank]) // n_columns
+        self.distances[mine] = 0.0
+        self.closest[mine] = first + of_lower_ranks + np.arange(len(mine))
+        self.values = np.concatenate([self.values, new])
+
+    def weights(self) -> np.ndarray:
+        """How much all workers' rows weigh that are closest to each candidate: float64, exact sums
+        rounded once."""
+        shard, n_candidates = self._shard, len(self.values)
+        if shard.weights is None:
+            counts = np.bincount(self.closest, minlength=n_candidates)
+            return shard.total(counts).astype(np.float64)
+        column, exponents = shard.weights[:, np.newaxis], shard.sum_exponents[-1:]
+        limbs, counts = kernels.accumulate(
+            column, self.closest, n_candidates, exponents, shard.n_thread
+        )
+        by_one = np.ones_like(counts)
+        return kernels.centers_from_sums(shard.total(limbs), by_one, exponents, np.float64)[:, 0]
+
+    def alone(self) -> Shard:
+        """The candidates with their weights as all rows of a worker that is alone."""
+        shard, weights = self._shard, self.weights()
+        return Shard(
+            _Alone(shard.ctx),
+            self.values,
+            0,
+            len(self.values),
+            shard.n_thread,
+            shard.exponents,
+            weights,
+            shard.sum_exponents,
+        )
+
+
+class _Alone:
+    """What the context is to a worker that computes by itself what every other computes, too."""
+
+    rank, size = 0, 1
+
+    def __init__(self, ctx: Any) -> None:
+        self.progress = ctx.progress
+
+    @property
+    def comm(self) -> _Alone:
+        return self
+
+    def allreduce(self, array: np.ndarray, op: str = "sum") -> np.ndarray:
+        return array
+
+    def allgather(self, array: np.ndarray) -> list[np.ndarray]:
+        return [array]
+
+
+def draw_candidates(shard: Shard, n_clusters: int, random: np.random.RandomState) -> Candidates:
+    """About 1 + N_PASSES * OVERSAMPLING * n_clusters rows; at least n_clusters distinct ones, or
+    all that there are."""
+    candidates = Candidates(shard)
+    row = draw_rows(shard, random, 1)[0] - shard.start
+    candidates.add(np.array([row] if 0 <= row < len(shard.X) else [], dtype=np.int64))
+    n_passes = 0
+    while n_passes < N_PASSES or len(candidates.values) < n_clusters:
+        n_passes += 1
+        shard.ctx.progress(None, candidates=len(candidates.values))
+        potentials = candidates.potentials
+        total = exact_total(shard.ctx, kernels.exact_sum(potentials, shard.n_thread))
+        if total == 0.0:
+            break  # every row is where some candidate is
+        key = random.randint(1 << 64, size=1, dtype=np.uint64)
+        n_expected = OVERSAMPLING * n_clusters
+        candidates.add(draw_independently(shard, potentials, n_expected, total, key))
+    return candidates
+
+
+def draw_independently(
+    shard: Shard, potentials: np.ndarray, n_expected: int, total: float, key: np.ndarray
+) -> np.ndarray:
+    """Draw each row of mine by itself, with probability n_expected * potential / total."""
+    drawn = []
+    for begin in range(0, len(potentials), _BLOCK_ROWS):
+        probabilities = potentials[begin : begin + _BLOCK_ROWS] * n_expected / total
+        first = shard.start + begin
+        rows = np.arange(first, first + len(probabilities), dtype=np.uint64)
+        drawn.append(begin + np.flatnonzero(uniform(key, rows) < probabilities))
+    return np.concatenate(drawn) if drawn else np.empty(0, dtype=np.int64)
+
+
+def uniform(key: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """SplitMix64's numbers at the given positions of the stream that starts from a key.
+
+    Parameters
+    ----------
+    key : ndarray of shape (1,), uint64
+    positions : ndarray of shape (n,), uint64
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+        Multiples of 2^-53 in [0, 1).
+    """
+    bits = (positions + np.uint64(1)) * _GAMMA + key
+    for shift, factor in _MIXERS:
+        bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
+    bits ^= bits >> np.uint64(31)
+    return (bits >> np.uint64(11)) * 2.0**-53
