@@ -6,18 +6,22 @@ on how rows are sharded. docs/numerics.md defines the numbers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from harpy.jobs.kmeans_seeding import draw_rows, plus_plus
-from harpy.jobs.kmeans_shard import Shard, exact_total
+from harpy.jobs.kmeans_shard import Shard, dense_rows, exact_total
 from harpy.kernels import kmeans as kernels
+from harpy.kernels.kmeans.sparse import CsrMatrix
 
 # Rows to expect of a pass, as a multiple of n_clusters, and passes: where more of either stopped
 # paying in the paper.
 OVERSAMPLING = 2
 N_PASSES = 5
+# Values of drawn rows that are written out, with their zeros, at a time.
+_BLOCK_VALUES = 1 << 23
 # Rows whose draws are computed at a time, so that they stay in the processor's cache.
 _BLOCK_ROWS = 1 << 14
 # G. Steele, D. Lea and C. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
@@ -44,7 +48,7 @@ class Candidates:
 
     Attributes
     ----------
-    values : ndarray of shape (n_candidates, n_columns), X's dtype
+    rows : ndarray of shape (n_candidates, n_columns), or sparse.CsrMatrix, as X is
         The same on every worker.
     distances : ndarray of shape (my rows,), float64
         Square of that of each row to its closest candidate.
@@ -53,10 +57,10 @@ class Candidates:
 
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
-        n_rows, n_columns = shard.X.shape
-        self.values = np.empty((0, n_columns), shard.X.dtype)
-        self.distances = np.full(n_rows, np.inf)
-        self.closest = np.zeros(n_rows, np.int32)
+        none = np.empty(0, dtype=np.int64)
+        self.rows = take_rows(shard.X, none)
+        self.distances = np.full(len(shard.X), np.inf)
+        self.closest = np.zeros(len(shard.X), np.int32)
 
     @property
     def potentials(self) -> np.ndarray:
@@ -66,12 +70,21 @@ class Candidates:
 
     def add(self, mine: np.ndarray) -> None:
         """Take the given rows of each worker's shard, counted from 0, as further candidates."""
-        shard, n_columns = self._shard, self.values.shape[1]
-        parts = shard.ctx.comm.allgather(shard.dense_rows(mine))
-        new = np.concatenate([part.reshape(-1, n_columns) for part in parts])
-        if len(new) == 0:
-            return
-        first = len(self.values)
+        by_rank = gather_rows(self._shard, mine)
+        new, first = stack_rows(by_rank), len(self.rows)
+        block_rows = max(1, _BLOCK_VALUES // new.shape[1])
+        for begin in range(0, len(new), block_rows):
+            block = np.arange(begin, min(begin + block_rows, len(new)))
+            self._compare(dense_rows(new, block), first + begin)
+        # Each stands for itself, whichever equal row or rounding the search has preferred.
+        of_lower_ranks = sum(map(len, by_rank[: self._shard.ctx.rank]))
+        self.distances[mine] = 0.0
+        self.closest[mine] = first + of_lower_ranks + np.arange(len(mine))
+        self.rows = stack_rows([self.rows, new])
+
+    def _compare(self, new: np.ndarray, first: int) -> None:
+        """Let rows that are closer to candidates `first`, `first + 1`, … go over to them."""
+        shard = self._shard
         labels = np.zeros(len(self.closest), np.int32)
         offset = shard.kernels.center_offset(new, shard.n_thread)
         shard.kernels.assign(shard.X, new, offset, labels, shard.n_thread)
@@ -80,16 +93,11 @@ class Candidates:
         np.copyto(self.distances, distances, where=closer)
         labels += first
         np.copyto(self.closest, labels, where=closer)
-        # Each stands for itself, whichever equal row or rounding the search has preferred.
-        of_lower_ranks = sum(part.size for part in parts[: shard.ctx.rank]) // n_columns
-        self.distances[mine] = 0.0
-        self.closest[mine] = first + of_lower_ranks + np.arange(len(mine))
-        self.values = np.concatenate([self.values, new])
 
     def weights(self) -> np.ndarray:
         """How much all workers' rows weigh that are closest to each candidate: float64, exact sums
         rounded once."""
-        shard, n_candidates = self._shard, len(self.values)
+        shard, n_candidates = self._shard, len(self.rows)
         if shard.weights is None:
             counts = np.bincount(self.closest, minlength=n_candidates)
             return shard.total(counts).astype(np.float64)
@@ -105,9 +113,9 @@ class Candidates:
         shard, weights = self._shard, self.weights()
         return Shard(
             _Alone(shard.ctx),
-            self.values,
+            self.rows,
             0,
-            len(self.values),
+            len(self.rows),
             shard.n_thread,
             shard.exponents,
             weights,
@@ -134,6 +142,33 @@ class _Alone:
         return [array]
 
 
+def take_rows(X: Any, rows: np.ndarray) -> Any:
+    """The given rows of X, in X's form."""
+    return X.take(rows) if isinstance(X, CsrMatrix) else X[rows]
+
+
+def gather_rows(shard: Shard, mine: np.ndarray) -> list[Any]:
+    """By rank the rows that each worker names of its shard, in X's form, on every worker."""
+    gather, n_columns = shard.ctx.comm.allgather, shard.X.shape[1]
+    rows = take_rows(shard.X, mine)
+    if isinstance(rows, CsrMatrix):
+        arrays = zip(gather(rows.data), gather(rows.indices), gather(rows.indptr), strict=True)
+        return [CsrMatrix(*parts, n_columns) for parts in arrays]
+    return [part.reshape(-1, n_columns) for part in gather(rows)]
+
+
+def stack_rows(parts: Sequence[Any]) -> Any:
+    """Rows of one form below each other."""
+    if not isinstance(parts[0], CsrMatrix):
+        return np.concatenate(parts)
+    data, indices, n_stored = (
+        np.concatenate(arrays)
+        for arrays in zip(*((p.data, p.indices, np.diff(p.indptr)) for p in parts), strict=True)
+    )
+    indptr = np.concatenate([[0], np.cumsum(n_stored)])
+    return CsrMatrix(data, indices, indptr, parts[0].shape[1])
+
+
 def draw_candidates(shard: Shard, n_clusters: int, random: np.random.RandomState) -> Candidates:
     """About 1 + N_PASSES * OVERSAMPLING * n_clusters rows; at least n_clusters distinct ones, or
     all that there are."""
@@ -141,9 +176,9 @@ def draw_candidates(shard: Shard, n_clusters: int, random: np.random.RandomState
     row = draw_rows(shard, random, 1)[0] - shard.start
     candidates.add(np.array([row] if 0 <= row < len(shard.X) else [], dtype=np.int64))
     n_passes = 0
-    while n_passes < N_PASSES or len(candidates.values) < n_clusters:
+    while n_passes < N_PASSES or len(candidates.rows) < n_clusters:
         n_passes += 1
-        shard.ctx.progress(None, candidates=len(candidates.values))
+        shard.ctx.progress(None, candidates=len(candidates.rows))
         potentials = candidates.potentials
         total = exact_total(shard.ctx, kernels.exact_sum(potentials, shard.n_thread))
         if total == 0.0:

@@ -61,6 +61,14 @@ class CsrMatrix:
             n_columns + 1,
         )
 
+    def take(self, rows: NDArray[np.integer]) -> CsrMatrix:
+        """The given rows, as they are stored."""
+        n_stored = (self.indptr[1:] - self.indptr[:-1])[rows]
+        indptr = np.concatenate([[0], np.cumsum(n_stored)])
+        # Where each stored value was: its row's begin, and how far it is within its row.
+        stored = np.repeat(self.indptr[rows] - indptr[:-1], n_stored) + np.arange(indptr[-1])
+        return CsrMatrix(self.data[stored], self.indices[stored], indptr, self.shape[1])
+
     def dense_rows(self, rows: NDArray[np.integer]) -> NDArray[Any]:
         """The given rows with their zeros: ndarray (len(rows), n_columns)."""
         dense = np.zeros((len(rows), self.shape[1]), self.dtype)

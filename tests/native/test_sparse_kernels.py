@@ -326,3 +326,17 @@ def test_shapes_and_dtypes_are_checked_before_memory_is_touched() -> None:
         sparse.CsrMatrix(np.ones(11), X.indices, X.indptr, 3)
     with pytest.raises(ValueError, match="n_thread must be at least 1, got 0"):
         sparse.assign(X, centers, offset, labels, 0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_are_taken_as_they_are_stored(dtype: type) -> None:
+    X = hostile_sparse(dtype)["blobs"]
+    for rows in ([], [0], [37, 5, 699, 5], range(700)):
+        taken, expected = rows_of(X).take(np.array(rows, dtype=np.int64)), X[list(rows)]
+        assert taken.shape == expected.shape
+        for got, wanted in zip(
+            (taken.data, taken.indices, taken.indptr),
+            (expected.data, expected.indices, expected.indptr),
+            strict=True,
+        ):
+            assert np.array_equal(got, wanted), rows

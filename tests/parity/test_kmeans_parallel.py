@@ -13,7 +13,7 @@ from thread_gang import run_gang
 from harpy.jobs.kmeans import main
 from harpy.jobs.kmeans_parallel import N_PASSES, OVERSAMPLING, scalable_plus_plus, uniform
 from harpy.jobs.kmeans_seeding import plus_plus
-from harpy.jobs.kmeans_shard import kernels_for, load_shard
+from harpy.jobs.kmeans_shard import dense_rows, kernels_for, load_shard
 from harpy.kernels import kmeans as kernels
 from harpy.storage import CsrRows
 
@@ -40,7 +40,7 @@ def split_mix(key: int, position: int) -> float:
 def plain_candidates(X: Any, n_clusters: int, random: Any) -> tuple[list[int], list[int]]:
     """Rows drawn, and how many rows each is closest to: one row after the other."""
     native, n_rows = kernels_for(X), X.shape[0]
-    dense = X if isinstance(X, np.ndarray) else X.dense_rows(np.arange(n_rows))
+    dense = dense_rows(X, np.arange(n_rows))
     rows: list[int] = []
     closest, potentials = [0] * n_rows, [np.inf] * n_rows
 
@@ -74,10 +74,11 @@ def plain_rows(X: Any, n_clusters: int, seed: int) -> np.ndarray:
     """Centers by writing out each candidate as often as it counts, drawing among the copies."""
     random = np.random.RandomState(seed)
     rows, weights = plain_candidates(X, n_clusters, random)
-    candidates = X[rows] if isinstance(X, np.ndarray) else X.dense_rows(np.array(rows))
+    native, dense = kernels_for(X), dense_rows(X, np.array(rows))
+    candidates = X[rows] if isinstance(X, np.ndarray) else X.take(np.array(rows))
     copies = np.repeat(np.arange(len(rows)), weights)
     chosen = [copies[int(random.random_sample() * 2**53) * len(copies) >> 53]]
-    least = kernels.squared_distances(candidates, candidates[chosen], None)
+    least = native.squared_distances(candidates, dense[chosen], None)
     for _ in range(1, n_clusters):
         largest = (least * weights).max()
         power = 61 - max(int(kernels.column_exponents(np.array([largest]))[0]), -1022)
@@ -90,13 +91,12 @@ def plain_rows(X: Any, n_clusters: int, seed: int) -> np.ndarray:
         targets = [-(int(u * 2**53) * -int(running[-1]) >> 53) for u in draws]
         drawn = [int(np.searchsorted(running, target)) for target in targets]
         trials = [
-            np.minimum(least, kernels.squared_distances(candidates, candidates[[i]], None))
-            for i in drawn
+            np.minimum(least, native.squared_distances(candidates, dense[[i]], None)) for i in drawn
         ]
         totals = [sum(units(trial)) for trial in trials]
         chosen.append(drawn[totals.index(min(totals))])
         least = trials[totals.index(min(totals))]
-    return candidates[chosen]
+    return dense[chosen]
 
 
 def seeded(X: Any, n_clusters: int, seed: int, splits: tuple[int, ...], n: int) -> np.ndarray:
@@ -146,6 +146,21 @@ def test_rows_that_weigh_nothing_are_not_drawn() -> None:
         return scalable_plus_plus(load_shard(ctx, 9, None, None), 9, np.random.RandomState(0))
 
     assert run_gang(program, X, {}, splits=(100, 500), weights=weights).value.max() < 100
+
+
+@pytest.mark.parametrize("form", ["dense", "sparse"])
+def test_wide_rows_are_written_out_a_few_at_a_time(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harpy.jobs.kmeans_parallel._BLOCK_VALUES", 40)  # 5 rows of 7 columns
+    cases = hostile_data(np.float32) if form == "dense" else hostile_sparse(np.float32)
+    for name in ("blobs", "integers with ties"):
+        X = cases[name] if form == "dense" else CsrRows.of(cases[name])
+        expected = seeded(X, 12, SEED, (), 1)
+        assert len(np.unique(expected, axis=0)) == 12
+        for splits, n_thread in GANGS:
+            got = seeded(X, 12, SEED, splits, n_thread)
+            assert got.tobytes() == expected.tobytes(), (name, splits)
 
 
 def test_draws_are_the_published_generators() -> None:
