@@ -38,9 +38,11 @@ from harpy.jobs.kmeans_shard import (
     refuse_weights,
 )
 from harpy.kernels import kmeans as kernels
+from harpy.kmeans_files import check_file_weights, describe_training_files, refuse_choice
 from harpy.session import RunResult, Session
 from harpy.session_options import IN_PROCESS
 from harpy.storage.csr import as_rows
+from harpy.storage.dataset import names_files
 
 PROGRAM = "harpy.jobs.kmeans:main"
 # What an untouched `workdir` becomes, below the user's home: nobody may write at HDFS's root.
@@ -208,17 +210,34 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         return model
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> DAALKMeans:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        columns: Any = None,
+        format: str | None = None,
+    ) -> DAALKMeans:
         """Find the centers of the rows of `X`.
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features); or path, URL or list of \
+                them, or `harpy.dataset`
             float32 stays so; anything else becomes float64. Sparse rows stay sparse, in CSR format,
             on the workers, too.
+
+            Of files (npy, Parquet, CSV, libsvm, sparse npz; `hdfs://…`, local, or what fsspec
+            opens; directories; patterns such as ``hdfs:///data/points/*.parquet``) only headers and
+            footers are read here: the workers read the rows, each its share.
         y : ignored
         sample_weight : array-like of shape (n_samples,), default=None
             A row of weight w counts w times in centers, inertia and the draws of `init`; None: 1.
+        columns : list of str or int, default=None
+            Of files: which columns are read, by name, or by position where they have no names.
+        format : {"npy", "parquet", "csv", "libsvm", "npz"}, default=None
+            Of files; None: by the ending of their names.
 
         Returns
         -------
@@ -231,8 +250,14 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         harpy.errors.HarpyError
             The cluster, the file system or a worker failed: see harpy.errors.
         """
-        X, absmax = self._validate_training_rows(X)
-        weights = self._validate_weights(sample_weight, X, absmax)
+        if names_files(X):
+            X, absmax = describe_training_files(self, X, columns, format), None
+            weights = check_file_weights(sample_weight, X)
+            self._warn_of_one_cluster()
+        else:
+            refuse_choice(columns, format)
+            X, absmax = self._validate_training_rows(X)
+            weights = self._validate_weights(sample_weight, X, absmax)
         random_state = check_random_state(self.random_state)
         init = self._prepare_init(X, random_state)
         params = {
@@ -300,13 +325,16 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         if X.shape[0] < self.n_clusters:
             raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}.")
         refuse_overflow(absmax, X.dtype, "X", getattr(self, "feature_names_in_", None))
+        self._warn_of_one_cluster()
+        return X, absmax
+
+    def _warn_of_one_cluster(self) -> None:
         if self.algorithm == "elkan" and self.n_clusters == 1:
             warnings.warn(
                 "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
                 RuntimeWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
-        return X, absmax
 
     def _validate_weights(
         self, sample_weight: Any, X: Any, absmax: np.ndarray
@@ -402,7 +430,7 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
                 stacklevel=3,
             )
         self.cluster_centers_ = result.value["cluster_centers"]
-        self._n_features_out = self.cluster_centers_.shape[0]
+        self._n_features_out, self.n_features_in_ = self.cluster_centers_.shape
         self.labels_ = result.load("labels")
         self.inertia_ = result.value["inertia"]
         self.n_iter_ = result.value["n_iter"]

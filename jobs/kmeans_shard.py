@@ -108,7 +108,7 @@ def load_shard(
     if absmax is None:
         absmax, bad = kernels_for(X).column_ranges(X, n_thread)
         if bad is not None:
-            refuse_not_finite(X, bad, "X", start)
+            refuse_not_finite(X, bad, "X", data.place(start + bad[0]))
         absmax = ctx.comm.allreduce(absmax, op="max")
         refuse_overflow(absmax, X.dtype, "X")
     if init is not None:
@@ -141,7 +141,7 @@ def load_weights(ctx: Any, X: Any, start: int) -> np.ndarray | None:
             f"{WEIGHTS} must be of shape {expected} and dtype {X.dtype}, like X, got {data.shape} "
             f"and {data.dtype}"
         )
-    weights = np.ascontiguousarray(data.load()[:, 0])
+    weights = np.ascontiguousarray(data.load(ctx.data["X"].rows)[:, 0])
     (bad,) = np.nonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(bad):
         raise DataError(
@@ -181,12 +181,14 @@ def dense_rows(X: Any, rows: Sequence[int] | np.ndarray) -> np.ndarray:
     return X.dense_rows(rows) if isinstance(X, sparse.CsrMatrix) else X[rows]
 
 
-def refuse_not_finite(rows: Any, bad: tuple[int, int], what: str, start: int = 0) -> NoReturn:
-    """DataError naming the value at `bad` of `rows`, of which the first is row `start`."""
+def refuse_not_finite(
+    rows: Any, bad: tuple[int, int], what: str, place: str | None = None
+) -> NoReturn:
+    """DataError naming the value at `bad` of `rows`; `place` says where that row stands."""
     row, column = bad
     value = dense_rows(rows, [row])[0, column]
     raise DataError(
-        f"{what} has {value} at row {start + row}, column {column} (counted from 0): k-means "
+        f"{what} has {value} at {place or f'row {row}'}, column {column} (counted from 0): k-means "
         "needs finite values. Drop such rows or fill them, e.g. with sklearn.impute.SimpleImputer."
     )
 

@@ -66,7 +66,11 @@ class Rows:
     def dtype(self) -> np.dtype:
         return self.array.dtype
 
-    def load(self) -> np.ndarray | CsrRows:
+    def place(self, row: int) -> str:
+        return f"row {row}"
+
+    def load(self, rows: range | None = None) -> np.ndarray | CsrRows:
+        assert rows in (None, self.rows)
         if isinstance(self.array, CsrRows):
             return self.array.read_rows(self.rows.start, self.rows.stop)
         return np.ascontiguousarray(self.array[self.rows.start : self.rows.stop])

@@ -66,8 +66,13 @@ class ShardedArray:
     def rows(self) -> range:
         return self._source.share(self._rank, self._size)
 
-    def load(self) -> Rows:
+    def load(self, rows: range | None = None) -> Rows:
         """This rank's rows, read-only; waits for the staging.
+
+        Parameters
+        ----------
+        rows : range, optional
+            Others of an array than mine: those of another input, whose rows belong to them.
 
         Returns
         -------
@@ -75,7 +80,8 @@ class ShardedArray:
         """
         from harpy.storage import arrays_of
 
-        loaded = self._source.read_rows(self.rows.start, self.rows.stop)
+        wanted = self.rows if rows is None else rows
+        loaded = self._source.read_rows(wanted.start, wanted.stop)
         for array in arrays_of(loaded):
             array.flags.writeable = False  # it may be the caller's own, or kept for the next run
         return loaded

@@ -1,0 +1,176 @@
+"""The bits of k-means do not depend on where the rows come from: memory, or files of any form."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hostile_data import DTYPES, hostile_data
+from scipy.sparse import issparse, save_npz
+from sparse_data import hostile_sparse
+
+import harpy
+from harpy import DAALKMeans, Session
+from harpy.errors import DataError
+
+N_FILES = 3
+Write = Callable[[Path, np.ndarray], None]
+
+
+def write_npy(path: Path, rows: np.ndarray) -> None:
+    np.save(path.with_suffix(".npy"), rows)
+
+
+def write_fortran_npy(path: Path, rows: np.ndarray) -> None:
+    np.save(path.with_suffix(".npy"), np.asfortranarray(rows))
+
+
+def write_parquet(path: Path, rows: np.ndarray) -> None:
+    table = pa.table({f"c{i}": column for i, column in enumerate(rows.T)})
+    pq.write_table(table, path.with_suffix(".parquet"), row_group_size=37)
+
+
+def csv_text(rows: np.ndarray) -> bytes:
+    names = ",".join(f"c{i}" for i in range(rows.shape[1]))
+    lines = (",".join(map(str, row)) for row in rows)  # NumPy's shortest text that comes back
+    return "\n".join([names, *lines]).encode()
+
+
+def write_csv(path: Path, rows: np.ndarray) -> None:
+    path.with_suffix(".csv").write_bytes(csv_text(rows))
+
+
+def write_csv_gz(path: Path, rows: np.ndarray) -> None:
+    path.with_suffix(".csv.gz").write_bytes(gzip.compress(csv_text(rows)))
+
+
+def write_npz(path: Path, rows: Any) -> None:
+    save_npz(path.with_suffix(".npz"), rows)
+
+
+def write_libsvm(path: Path, rows: Any) -> None:
+    lines = []
+    for start, stop in pairwise(rows.indptr):
+        pairs = zip(rows.indices[start:stop], rows.data[start:stop], strict=True)
+        lines.append(" ".join(["0", *(f"{column}:{value}" for column, value in pairs)]))
+    path.with_suffix(".svm").write_text("\n".join(lines))
+
+
+DENSE: dict[str, Write] = {
+    "npy": write_npy,
+    "npy in Fortran's order": write_fortran_npy,
+    "parquet": write_parquet,
+    "csv": write_csv,
+    "csv, gzip": write_csv_gz,
+}
+SPARSE: dict[str, Write] = {"npz": write_npz, "libsvm": write_libsvm}
+
+
+def bits(model: DAALKMeans) -> tuple[bytes, bytes, str, int]:
+    return (
+        model.cluster_centers_.tobytes(),
+        model.labels_.tobytes(),
+        float(model.inertia_).hex(),
+        model.n_iter_,
+    )
+
+
+def write_files(folder: Path, X: Any, write: Write) -> Path:
+    folder.mkdir()
+    borders = [X.shape[0] * number // N_FILES for number in range(N_FILES + 1)]
+    for number, (start, stop) in enumerate(pairwise(borders)):
+        write(folder / f"part-{number}", X[start:stop])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[np.ndarray, dict[str, Path]]]:
+    """Arrays, and folders that hold the same numbers, by form."""
+    made = []
+    for dtype in DTYPES:
+        for name in ("offset 1e4", "columns over 12 decades", "duplicates"):
+            X = np.ascontiguousarray(hostile_data(dtype)[name])
+            base = tmp_path_factory.mktemp("table")
+            made.append((X, {form: write_files(base / form, X, DENSE[form]) for form in DENSE}))
+    return made
+
+
+@pytest.fixture(scope="module")
+def sparse_tables(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, dict[str, Path]]]:
+    """The same for sparse rows."""
+    made = []
+    for dtype in DTYPES:
+        for name in ("columns over 12 decades", "duplicates"):
+            X = hostile_sparse(dtype)[name]
+            base = tmp_path_factory.mktemp("sparse")
+            made.append((X, {form: write_files(base / form, X, SPARSE[form]) for form in SPARSE}))
+    return made
+
+
+def check_all_forms(tables: Any, **gang: Any) -> None:
+    for X, folders in tables:
+        stray = X[:8].toarray() if issparse(X) else np.array(X[:8])
+        stray[3] = 1e3 * abs(X).max()  # stays empty, so that a row is relocated
+        for init in ("random", "k-means++", stray):
+            model = DAALKMeans(n_clusters=8, init=init, random_state=0, launcher="local")
+            alone = bits(model.fit(X))
+            for form, folder in folders.items():
+                text = form in ("csv", "csv, gzip", "libsvm")  # which does not know its dtype
+                given = harpy.dataset(folder, dtype=X.dtype) if text else folder
+                assert bits(model.set_params(**gang).fit(given)) == alone, form
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+@pytest.mark.parametrize("n_thread", [1, 3])
+def test_files_give_the_bits_of_memory_in_this_process(
+    tables: Any, sparse_tables: Any, n_thread: int
+) -> None:
+    check_all_forms(tables + sparse_tables, n_thread=n_thread)
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+@pytest.mark.parametrize(("n_node", "n_thread"), [(2, 2), (3, 1)])
+def test_worker_processes_give_the_bits_of_one(
+    tables: Any, sparse_tables: Any, n_node: int, n_thread: int, tmp_path: Path
+) -> None:
+    with Session(
+        n_node, n_thread, 512, launcher="local", workdir=str(tmp_path), progress=False
+    ) as session:
+        check_all_forms(tables + sparse_tables, session=session, launcher="auto")
+    assert not list(tmp_path.iterdir()), "the session leaves nothing behind"
+
+
+@pytest.mark.parametrize("n_node", [1, 3])
+def test_weights_belong_to_the_rows_of_files(
+    tables: Any, sparse_tables: Any, n_node: int, tmp_path: Path
+) -> None:
+    model = DAALKMeans(n_clusters=4, init="k-means++", random_state=1, launcher="local")
+    gang = Session(n_node, launcher="local", workdir=str(tmp_path), progress=False)
+    with gang as session:
+        for X, folders in (tables[1], sparse_tables[0]):
+            weights = np.random.default_rng(3).random(X.shape[0])
+            alone = bits(model.set_params(launcher="local", session=None).fit(X, None, weights))
+            model.set_params(launcher="auto", session=session)
+            for form, folder in folders.items():
+                named = harpy.dataset(folder, dtype=X.dtype)
+                assert bits(model.fit(named, sample_weight=weights)) == alone, form
+                with pytest.raises(ValueError, match="sample_weight"):
+                    model.fit(named, sample_weight=weights[:-1])
+
+
+@pytest.mark.parametrize("n_node", [1, 2])
+@pytest.mark.parametrize("form", ["npy", "parquet", "csv"])
+def test_a_bad_value_is_named_by_file_and_row(form: str, n_node: int, tmp_path: Path) -> None:
+    X = np.random.default_rng(0).random((100, 3))
+    X[69, 1] = np.nan
+    folder = write_files(tmp_path / "data", X, DENSE[form])
+    model = DAALKMeans(n_clusters=2, n_node=n_node, launcher="local")
+    with pytest.raises(DataError, match=rf"X has nan at row 3 of .*part-2\.{form}, column 1 "):
+        model.fit(folder)
