@@ -290,6 +290,7 @@ def run_in_process(
         params=params,
         data=data,
         n_thread=n_thread,
+        memory=None if "n_mem" in options.wishes else options.n_mem << 20,
         on_progress=progress.iteration if progress.enabled else None,
     )
     try:

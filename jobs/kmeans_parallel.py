@@ -143,8 +143,8 @@ class _Alone:
 
 
 def take_rows(X: Any, rows: np.ndarray) -> Any:
-    """The given rows of X, in X's form."""
-    return X.take(rows) if isinstance(X, CsrMatrix) else X[rows]
+    """The given rows of X: sparse ones stay so."""
+    return X.take(rows) if isinstance(X, CsrMatrix) else dense_rows(X, rows)
 
 
 def gather_rows(shard: Shard, mine: np.ndarray) -> list[Any]:

@@ -11,8 +11,12 @@ import numpy as np
 from harpy.errors import DataError
 from harpy.jobs.kmeans_sums import ClusterSums, sums_of
 from harpy.kernels import kmeans as kernels
-from harpy.kernels.kmeans import sparse
+from harpy.kernels.kmeans import blocked, sparse
 
+# What a fit keeps of a row besides its values: labels, bounds, potentials.
+_STATE_BYTES = 48
+# The interpreter with its libraries, buffers, centers of ordinary size.
+_PROCESS_BYTES = 200 << 20
 WEIGHTS = "sample_weight"  # the input that holds rows' weights
 
 
@@ -22,7 +26,8 @@ class Shard:
 
     Attributes
     ----------
-    X : ndarray of shape (my rows, n_columns), C-contiguous, or sparse.CsrMatrix; float32 or float64
+    X : ndarray of shape (my rows, n_columns), C-contiguous, sparse.CsrMatrix or SpilledRows
+        Of float32 or float64.
     n_thread : int
         Threads worth using: fewer than the worker has where there is little to do.
     exponents : ndarray of shape (n_columns,), int32
@@ -101,7 +106,7 @@ def load_shard(
         weight of mine is negative, or not finite.
     """
     data = ctx.data["X"]
-    X = native_rows(data.load())
+    X = load_rows(ctx, data)
     start = data.rows.start
     n_rows, n_columns = data.shape
     n_thread = kernels.worthwhile_threads(ctx.n_thread, X.size, 1, n_clusters)
@@ -122,6 +127,24 @@ def load_shard(
         refuse_weights(absmax, largest[-1])
         sum_exponents = kernels.column_exponents(largest)
     return Shard(ctx, X, start, n_rows, n_thread, exponents, weights, sum_exponents)
+
+
+def load_rows(ctx: Any, data: Any) -> Any:
+    """My rows as the kernels read them: in memory where this worker has enough, else in a file of
+    its own, which every pass reads again."""
+    if ctx.memory is None or not data.dense:
+        return native_rows(data.load())
+    n_mine, n_columns = len(data.rows), data.shape[1]
+    needed = n_mine * (n_columns * data.dtype.itemsize + _STATE_BYTES) + _PROCESS_BYTES
+    if needed <= ctx.memory:
+        return native_rows(data.load())
+    size = f"{n_mine * n_columns * data.dtype.itemsize / 2**30:.1f} GB"
+    ctx.log(
+        f"{n_mine} x {n_columns} {data.dtype} rows, {size}, exceed this worker's "
+        f"{ctx.memory >> 20} MB: kept on its local disk and read in every pass"
+    )
+    ctx.progress(None, spilling=size)
+    return data.spill()
 
 
 def load_weights(ctx: Any, X: Any, start: int) -> np.ndarray | None:
@@ -173,12 +196,14 @@ def native_rows(rows: Any) -> Any:
 
 def kernels_for(X: Any) -> Any:
     """The kernels that read such rows, under the same names."""
-    return sparse if isinstance(X, sparse.CsrMatrix) else kernels
+    if isinstance(X, np.ndarray):
+        return kernels
+    return sparse if isinstance(X, sparse.CsrMatrix) else blocked
 
 
 def dense_rows(X: Any, rows: Sequence[int] | np.ndarray) -> np.ndarray:
     """The given rows of X with all their values: ndarray (len(rows), n_columns)."""
-    return X.dense_rows(rows) if isinstance(X, sparse.CsrMatrix) else X[rows]
+    return X[rows] if isinstance(X, np.ndarray) else X.dense_rows(rows)
 
 
 def refuse_not_finite(

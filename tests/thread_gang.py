@@ -85,6 +85,7 @@ class ThreadContext:
     data: Mapping[str, Rows]
     comm: ThreadComm
     watched: bool = True
+    memory: int | None = None
     saved: dict[str, np.ndarray] = field(default_factory=dict)
     reported: list[tuple[float | None, dict[str, Any]]] = field(default_factory=list)
 

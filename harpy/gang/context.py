@@ -4,6 +4,7 @@ behind the few functions it is made with.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from harpy.gang.communicator import Communicator
-    from harpy.storage import FileRows, Rows
+    from harpy.storage import FileRows, Rows, SpilledRows
     from harpy.storage.row_source import Gather
 
 
@@ -42,11 +43,12 @@ class ShardedArray:
         rank: int,
         size: int,
         gather: Gather,
+        scratch: str,
     ) -> None:
         self._name = name
         self._open_source = open_source
         self._rank, self._size = rank, size
-        self._gather = gather
+        self._gather, self._scratch = gather, scratch
 
     @cached_property
     def _source(self) -> RowSource:
@@ -85,6 +87,19 @@ class ShardedArray:
         for array in arrays_of(loaded):
             array.flags.writeable = False  # it may be the caller's own, or kept for the next run
         return loaded
+
+    @property
+    def dense(self) -> bool:
+        """Whether `load` reads an array of all values, and `spill` is an alternative."""
+        return self._source.dense
+
+    def spill(self) -> SpilledRows:
+        """This rank's rows in a file on a local disk, to be read block by block: for what does not
+        fit `Context.memory`."""
+        from harpy.storage.cached_rows import CachedRows
+
+        assert isinstance(self._source, CachedRows) and self.dense
+        return self._source.spill(self.rows.start, self.rows.stop, self._scratch)
 
     def place(self, row: int) -> str:
         """Where the row of this global number stands, for messages: "row 7", "row 7 of <file>"."""
@@ -125,6 +140,8 @@ class Context:
         This worker's number and the number of workers.
     n_thread : int
         Threads this worker may use.
+    memory : int or None
+        Bytes this worker's process may use in all; None where nobody counts.
     params : dict
         The run's parameters, the same on all workers.
     data : mapping of str to ShardedArray
@@ -143,6 +160,8 @@ class Context:
         size: int,
         *,
         n_thread: int = 1,
+        memory: int | None = None,
+        scratch: str = "/tmp",
         params: Mapping[str, Any] | None = None,
         data: Mapping[str, Callable[[], RowSource]] | None = None,
         form_communicator: Callable[[], Communicator],
@@ -153,10 +172,13 @@ class Context:
         self.rank = rank
         self.size = size
         self.n_thread = n_thread
+        self.memory = memory
         self.params = dict(params or {})
         self.data = Inputs(
             {
-                name: ShardedArray(name, make, rank, size, lambda mine: self.comm.allgather(mine))
+                name: ShardedArray(
+                    name, make, rank, size, lambda mine: self.comm.allgather(mine), scratch
+                )
                 for name, make in (data or {}).items()
             }
         )
@@ -209,9 +231,10 @@ class Context:
         data: Mapping[str, Rows | FileRows] | None = None,
         n_thread: int = 1,
         on_progress: Callable[[float | None, dict[str, Any]], None] | None = None,
+        memory: int | None = None,
     ) -> InProcessContext:
         """The only worker, inside the calling process: no file, no socket, no thread."""
-        return InProcessContext(params, data or {}, n_thread, on_progress)
+        return InProcessContext(params, data or {}, n_thread, on_progress, memory)
 
 
 class InProcessContext(Context):
@@ -223,6 +246,7 @@ class InProcessContext(Context):
         data: Mapping[str, Rows | FileRows],
         n_thread: int,
         on_progress: Callable[[float | None, dict[str, Any]], None] | None,
+        memory: int | None,
     ) -> None:
         self.saved: dict[str, np.ndarray] = {}
         self.watched = on_progress is not None
@@ -230,6 +254,8 @@ class InProcessContext(Context):
             0,
             1,
             n_thread=n_thread,
+            memory=memory,
+            scratch=tempfile.gettempdir(),
             params=params,
             data={name: _opener(rows, n_thread) for name, rows in data.items()},
             form_communicator=_alone,
@@ -253,12 +279,13 @@ class ArrayRows(EvenShares):
 
 def _opener(rows: Rows | FileRows, n_thread: int) -> Callable[[], RowSource]:
     from harpy.storage import CsrRows, FileRows, FileSystems
+    from harpy.storage.cached_rows import CachedRows
 
     def open_source() -> RowSource:
         if isinstance(rows, FileRows):
             from harpy.storage.loading import open_files
 
-            return open_files(rows, FileSystems(), n_thread)
+            return CachedRows(open_files(rows, FileSystems(), n_thread))
         # Sparse rows are a RowSource themselves.
         return rows if isinstance(rows, CsrRows) else ArrayRows(rows)
 

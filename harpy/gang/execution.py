@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ class Surroundings:
     rank: int
     n_node: int
     n_thread: int
+    memory: int | None  # bytes
     host: str
     attempt: int
     directory: JobDirectory
@@ -141,6 +143,9 @@ class Execution:
             around.rank,
             around.n_node,
             n_thread=around.n_thread,
+            memory=around.memory,
+            # The container's, which YARN removes; of a local worker its job directory.
+            scratch=str(Path.cwd()),
             params=params,
             data={name: self._opener(digest) for name, digest in spec.data.items()},
             form_communicator=self._form_communicator,

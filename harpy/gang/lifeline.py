@@ -46,6 +46,7 @@ class Hello:
     bind: str
     port_range: tuple[int, int]
     hadoop_conf_dir: str | None
+    memory_mb: int | None = None  # for this process; None: nobody counts
 
     def __repr__(self) -> str:
         return f"Hello(rank={self.rank}, attempt={self.attempt}, job_url={self.job_url!r})"
@@ -67,6 +68,7 @@ class Hello:
                 bind=str(said["bind"]),
                 port_range=(int(first), int(last)),
                 hadoop_conf_dir=said.get("hadoop_conf_dir") or None,
+                memory_mb=int(said.get("memory_mb") or 0) or None,
             )
         except (ValueError, KeyError, TypeError) as exc:
             # Never the line itself: it holds the secret.

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from harpy.storage import FileRows, FileSystems, JobDirectory, Rows, RowSource, open_staged
+from harpy.storage import FileRows, FileSystems, JobDirectory, RowSource, open_staged
+from harpy.storage.cached_rows import CachedRows
 from harpy.storage.loading import open_files
-
-if TYPE_CHECKING:
-    from harpy.storage.row_source import Gather
 
 
 class ShardCache:
@@ -52,36 +47,3 @@ class ShardCache:
                 source = staged
             self._sources[digest] = CachedRows(source)
         return self._sources[digest]
-
-
-class CachedRows:
-    """RowSource over another that remembers the rows read last."""
-
-    def __init__(self, source: RowSource) -> None:
-        self.source = source
-        self._which: tuple[int, int] | None = None
-        self._rows: Rows | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.source.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.source.dtype
-
-    def settle(self, rank: int, size: int, gather: Gather) -> None:
-        self.source.settle(rank, size, gather)
-
-    def share(self, rank: int, size: int) -> range:
-        return self.source.share(rank, size)
-
-    def place(self, row: int) -> str:
-        return self.source.place(row)
-
-    def read_rows(self, start: int, stop: int) -> Rows:
-        if self._rows is None or self._which != (start, stop):
-            self._rows, self._which = None, None  # never two shards at once
-            self._rows = self.source.read_rows(start, stop)
-            self._which = (start, stop)
-        return self._rows

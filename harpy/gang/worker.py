@@ -159,6 +159,7 @@ class Worker:
             rank=hello.rank,
             n_node=hello.n_node,
             n_thread=hello.n_thread,
+            memory=None if hello.memory_mb is None else hello.memory_mb << 20,
             host=self._host,
             attempt=hello.attempt,
             directory=directory,

@@ -44,6 +44,7 @@ class Grant:
     n_mem: int
     queue: str | None = None
     vcores: int = 1  # asked of YARN per container: min(n_thread, the largest allowed)
+    python_mb: int | None = None  # of n_mem, for the worker's process; None: nobody counts
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

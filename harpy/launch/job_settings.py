@@ -51,6 +51,7 @@ def _gang(spec: GangSpec, deadlines: Deadlines) -> dict[str, str]:
         "harpy.python": spec.python,
         "harpy.n-node": str(spec.grant.n_node),
         "harpy.n-thread": str(spec.grant.n_thread),
+        "harpy.memory-mb": str(spec.grant.python_mb or 0),
         "harpy.job-url": spec.job_url,
         "harpy.silence-ms": str(round(deadlines.silence_s * 1000)),
         "harpy.hello-ms": str(round(deadlines.rendezvous_s * 1000)),

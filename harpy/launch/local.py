@@ -80,6 +80,7 @@ class LocalLauncher(Launcher):
             n_thread,
             demand.n_mem,
             vcores=n_thread,
+            python_mb=None if "n_mem" in demand.wishes else demand.n_mem,
             notes=tuple(notes),
             warnings=tuple(warnings),
         )
@@ -231,6 +232,7 @@ def _start(rank: int, spec: GangSpec) -> LocalChild:
         "n_node": spec.grant.n_node,
         "attempt": 0,
         "n_thread": spec.grant.n_thread,
+        "memory_mb": spec.grant.python_mb,
         "job_url": spec.job_url,
         "secret": spec.secret.hex(),
         "bind": BIND,

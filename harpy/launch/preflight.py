@@ -61,6 +61,7 @@ def settle(demand: Demand, limits: Limits, default_queue: str = DEFAULT_QUEUE) -
         n_mem=chosen.n_mem,
         queue=demand.queue,
         vcores=container.vcores,
+        python_mb=chosen.n_mem - JVM_SHARE_MB,
         notes=tuple(notes),
         warnings=tuple(_warnings(chosen.n_node, container, limits, queue)),
     )

@@ -8,6 +8,7 @@ from harpy.storage.file_rows import FileRows
 from harpy.storage.filesystem import Entry, FileSystem, FileSystems, Writer, filesystem, join
 from harpy.storage.job_directory import JobDirectory, Rank0Address, RunDirectory
 from harpy.storage.row_source import RowSource
+from harpy.storage.spill import SpilledRows
 from harpy.storage.staging import (
     StagedArray,
     StagedCsr,
@@ -35,6 +36,7 @@ __all__ = [
     "RowSource",
     "Rows",
     "RunDirectory",
+    "SpilledRows",
     "StagedArray",
     "StagedCsr",
     "Writer",

@@ -175,6 +175,15 @@ class FileRows:
             if end >= stop:
                 break
 
+    def chunks(self, start: int, stop: int, n_rows: int) -> Iterator[tuple[int, int]]:
+        """Rows `start` to `stop` in parts of at most `n_rows` that end, where they can, with a row
+        group or a block."""
+        while start < stop:
+            last = self._candidates[bisect_right(self._candidates, start + n_rows) - 1]
+            end = min(stop, last if last > start else start + n_rows)
+            yield start, end
+            start = end
+
     def place(self, row: int) -> str:
         """Where a row stands, for people; of files whose rows are known or `counted`."""
         number = self._file_at(row)

@@ -51,6 +51,13 @@ class FileSource(EvenShares):
     def place(self, row: int) -> str:
         return self._described.place(row)
 
+    def chunks(self, start: int, stop: int, n_rows: int) -> Iterator[tuple[int, int]]:
+        return self._described.chunks(start, stop, n_rows)
+
+    @property
+    def dense(self) -> bool:
+        return isinstance(format_named(self._described.format), DenseFormat)
+
     def read_rows(self, start: int, stop: int) -> Rows:
         """Rows `start` to `stop` (exclusive), streamed into one array.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -38,6 +38,13 @@ class RowSource(HasShape, Protocol):
     def place(self, row: int) -> str:
         """Where a row stands, for people."""
 
+    def chunks(self, start: int, stop: int, n_rows: int) -> Iterator[tuple[int, int]]:
+        """Rows `start` to `stop` in parts of at most `n_rows` that are best read at once."""
+
+    @property
+    def dense(self) -> bool:
+        """Whether read_rows makes an array of all values."""
+
 
 class EvenShares:
     """The RowSource's manners of rows whose number is known and that any rank can read."""
@@ -50,6 +57,14 @@ class EvenShares:
 
     def place(self, row: int) -> str:
         return f"row {row}"
+
+    def chunks(self, start: int, stop: int, n_rows: int) -> Iterator[tuple[int, int]]:
+        for first in range(start, stop, n_rows):
+            yield first, min(first + n_rows, stop)
+
+    @property
+    def dense(self) -> bool:
+        return False
 
 
 def shard_of(n_rows: int, rank: int, size: int) -> range:

@@ -270,6 +270,8 @@ class Staged(EvenShares):
 class StagedArray(Staged):
     """Rows with all their values."""
 
+    dense = True
+
     def read_rows(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
         """Rows `start` to `stop` (exclusive), streamed straight into the result.
 

@@ -29,6 +29,7 @@ from harpy.storage.readers.lines import (
     rows_before,
     unpacked_blocks,
 )
+from harpy.storage.row_source import EvenShares
 
 if TYPE_CHECKING:
     from harpy.storage.row_source import Gather
@@ -38,7 +39,7 @@ _TASK_BYTES = 4 * BLOCK_BYTES
 _NO_COLUMN = np.iinfo(np.int64).max
 
 
-class TextSource:
+class TextSource(EvenShares):
     """RowSource over text files. `settle` reads this rank's share and makes the rest known.
 
     Attributes

@@ -3,6 +3,7 @@ distances."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_left
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from harpy.kernels.kmeans.exact import int_to_limbs, limbs_to_int
 
 _HALF_BITS = 32
+_BLOCK = 1 << 16  # rows whose sum is looked at before their own
 
 
 class RunningSums:
@@ -44,15 +46,25 @@ class RunningSums:
     def find(self, targets: NDArray[np.int64]) -> NDArray[np.int64]:
         """For each target (limbs) the first row whose running sum is not below it; the number of
         rows where there is none."""
-        high = np.cumsum(self.units >> _HALF_BITS)
-        low = np.cumsum(self.units & ((1 << _HALF_BITS) - 1))
-        rows = range(len(self.units))
+        blocks = [self.units[i : i + _BLOCK] for i in range(0, len(self.units), _BLOCK)]
+        ends = list(itertools.accumulate(map(exact_total, blocks)))
+        found = []
+        for target in map(limbs_to_int, targets):
+            number = bisect_left(ends, target)
+            if number == len(blocks):
+                found.append(len(self.units))
+                continue
+            before = ends[number - 1] if number > 0 else 0
+            found.append(number * _BLOCK + _first_reaching(blocks[number], target - before))
+        return np.array(found, np.int64)
 
-        def running(row: int) -> int:
-            return (int(high[row]) << _HALF_BITS) + int(low[row])
 
-        wanted = [limbs_to_int(limbs) for limbs in targets]
-        return np.array([bisect_left(rows, target, key=running) for target in wanted], np.int64)
+def _first_reaching(units: NDArray[np.int64], target: int) -> int:
+    """The first position whose running sum is not below the target; there is one."""
+    high = np.cumsum(units >> _HALF_BITS)
+    low = np.cumsum(units & ((1 << _HALF_BITS) - 1))
+    rows = range(len(units))
+    return bisect_left(rows, target, key=lambda i: (int(high[i]) << _HALF_BITS) + int(low[i]))
 
 
 def to_units(values: NDArray[np.float64], exponent: int) -> NDArray[np.int64]:

@@ -7,6 +7,8 @@ final class Keys {
   static final String PYTHON = "harpy.python";
   static final String N_NODE = "harpy.n-node";
   static final String N_THREAD = "harpy.n-thread";
+  /** What the worker's process may use; 0 where nobody counts. */
+  static final String MEMORY_MB = "harpy.memory-mb";
   static final String JOB_URL = "harpy.job-url";
   /** "low-high", both 0 for any port. */
   static final String PORT_RANGE = "harpy.port-range";

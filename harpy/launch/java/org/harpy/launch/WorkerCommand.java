@@ -68,6 +68,7 @@ final class WorkerCommand {
         .put("n_node", split.worldSize())
         .put("attempt", attempt.getTaskAttemptID().getId())
         .put("n_thread", conf.getInt(Keys.N_THREAD, 1))
+        .put("memory_mb", conf.getInt(Keys.MEMORY_MB, 0))
         .put("job_url", conf.get(Keys.JOB_URL))
         .put("secret", hex)
         .put("bind", localAddress(nodeName()))

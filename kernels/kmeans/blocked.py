@@ -1,0 +1,261 @@
+"""The kernels for dense rows that come block by block, under the names of the others.
+
+X is anything with `shape`, `dtype`, `size` and `blocks()`: harpy.storage's SpilledRows. All numbers
+are those of the kernels for rows in memory, bit for bit: a label is its row's own affair, and sums
+are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harpy.kernels.kmeans import _kmeans
+from harpy.kernels.kmeans._kmeans import SCALAR_LIMBS, SUM_LIMBS, center_offset
+from harpy.kernels.kmeans.exact import SUM_LIMB_BITS, int_to_limbs
+from harpy.kernels.kmeans.running_sums import RunningSums, exact_total, to_units
+
+__all__ = [
+    "Lloyd",
+    "Potentials",
+    "accumulate",
+    "assign",
+    "center_offset",
+    "column_ranges",
+    "squared_distance_sum",
+    "squared_distances",
+    "weighted_ranges",
+]
+
+
+class Blocked(Protocol):
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    size: int
+
+    def __len__(self) -> int: ...
+    def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]: ...
+
+
+def column_ranges(
+    X: Blocked, n_thread: int = 1
+) -> tuple[NDArray[np.float64], tuple[int, int] | None]:
+    absmax, first_bad = np.zeros(X.shape[1]), None
+    for start, block in X.blocks():
+        largest, bad = _kmeans.column_ranges(block, n_thread)
+        np.maximum(absmax, largest, out=absmax)
+        if bad is not None and first_bad is None:
+            first_bad = (start + bad[0], bad[1])
+    return absmax, first_bad
+
+
+def weighted_ranges(X: Blocked, weights: NDArray[Any], n_thread: int = 1) -> NDArray[np.float64]:
+    absmax = np.zeros(X.shape[1] + 1)
+    for start, block in X.blocks():
+        mine = weights[start : start + len(block)]
+        np.maximum(absmax, _kmeans.weighted_ranges(block, mine, n_thread), out=absmax)
+    return absmax
+
+
+def assign(
+    X: Blocked,
+    centers: NDArray[Any],
+    offset: NDArray[Any],
+    labels: NDArray[np.int32],
+    n_thread: int = 1,
+) -> int:
+    return sum(
+        _kmeans.assign(block, centers, offset, labels[start : start + len(block)], n_thread)
+        for start, block in X.blocks()
+    )
+
+
+def accumulate(
+    X: Blocked,
+    labels: NDArray[np.int32] | None,
+    n_clusters: int,
+    exponents: NDArray[np.int32],
+    n_thread: int = 1,
+    weights: NDArray[Any] | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    sums = _Sums(n_clusters, exponents, n_thread)
+    for start, block in X.blocks():
+        mine = slice(start, start + len(block))
+        to = np.zeros(len(block), np.int32) if labels is None else labels[mine]
+        sums.add(block, to, None if weights is None else weights[mine])
+    return sums.limbs, sums.counts
+
+
+def squared_distances(
+    X: Blocked, centers: NDArray[Any], labels: NDArray[np.int32] | None, n_thread: int = 1
+) -> NDArray[np.float64]:
+    distances = np.empty(len(X))
+    for start, block in X.blocks():
+        mine = slice(start, start + len(block))
+        own = None if labels is None else labels[mine]
+        distances[mine] = _kmeans.squared_distances(block, centers, own, n_thread)
+    return distances
+
+
+def squared_distance_sum(
+    X: Blocked,
+    centers: NDArray[Any],
+    labels: NDArray[np.int32] | None,
+    weights: NDArray[Any] | None = None,
+    n_thread: int = 1,
+) -> NDArray[np.int64]:
+    total = np.zeros(SCALAR_LIMBS, np.int64)
+    for start, block in X.blocks():
+        mine = slice(start, start + len(block))
+        total += _kmeans.squared_distance_sum(
+            block,
+            centers,
+            None if labels is None else labels[mine],
+            None if weights is None else weights[mine],
+            n_thread,
+        )
+    return total
+
+
+class _Sums:
+    """Exact sums that blocks of rows are added to and taken out of."""
+
+    def __init__(self, n_clusters: int, exponents: NDArray[np.int32], n_thread: int) -> None:
+        self._exponents, self._n_thread = exponents, n_thread
+        self.limbs = np.zeros((n_clusters, len(exponents), SUM_LIMBS), np.int64)
+        self.counts = np.zeros(n_clusters, np.int64)
+
+    def add(
+        self,
+        rows: NDArray[Any],
+        labels: NDArray[np.int32],
+        weights: NDArray[Any] | None,
+        sign: int = 1,
+    ) -> None:
+        """Add the rows to the sums of their labels; with sign = -1 take them out."""
+        limbs, counts = _kmeans.accumulate(
+            rows, labels, len(self.counts), self._exponents, self._n_thread, weights
+        )
+        self.limbs += sign * limbs
+        self.counts += sign * counts
+        # Digits of 48 bits again, the sign in the last: any number of blocks may follow.
+        for digit in range(SUM_LIMBS - 1):
+            carry = self.limbs[..., digit] >> SUM_LIMB_BITS
+            self.limbs[..., digit] -= carry << SUM_LIMB_BITS
+            self.limbs[..., digit + 1] += carry
+
+
+class Lloyd:
+    """What one run of Lloyd's iteration keeps of its rows between two steps: labels and sums.
+
+    Attributes
+    ----------
+    labels : ndarray (n_rows,), int32
+        Of the last step; the same array all the time.
+    """
+
+    def __init__(
+        self,
+        X: Blocked,
+        n_clusters: int,
+        exponents: NDArray[np.int32],
+        n_thread: int = 1,
+        weights: NDArray[Any] | None = None,
+    ) -> None:
+        self._X, self._weights, self._n_thread = X, weights, n_thread
+        self._sums = _Sums(n_clusters, exponents, n_thread)
+        self.labels = np.full(len(X), -1, np.int32)
+
+    def step(self, centers: NDArray[Any]) -> NDArray[np.int64]:
+        """As kernels.Lloyd.step."""
+        offset = center_offset(centers, self._n_thread)
+        n_changed = 0
+        for start, block in self._X.blocks():
+            mine = slice(start, start + len(block))
+            before = self.labels[mine].copy()
+            n_changed += _kmeans.assign(block, centers, offset, self.labels[mine], self._n_thread)
+            self._move(block, before, mine)
+        sums = self._sums
+        return np.concatenate([[n_changed], sums.counts, sums.limbs.ravel()])
+
+    def _move(self, block: NDArray[Any], before: NDArray[np.int32], mine: slice) -> None:
+        """Let the sums follow the rows of a block whose label changed."""
+        (changed,) = np.nonzero(before != self.labels[mine])
+        if len(changed) == 0:
+            return
+        rows = block if len(changed) == len(block) else block[changed]
+        weights = None if self._weights is None else self._weights[mine][changed]
+        self._sums.add(rows, self.labels[mine][changed], weights)
+        if before[0] >= 0:  # not the first step
+            self._sums.add(rows, before[changed], weights, sign=-1)
+
+    def label(self, centers: NDArray[Any]) -> int:
+        """Only assign: after the last step. Returns how many labels changed."""
+        offset = center_offset(centers, self._n_thread)
+        return assign(self._X, centers, offset, self.labels, self._n_thread)
+
+
+class Potentials:
+    """Greedy k-means++ over one worker's rows, with the numbers of kernels.Potentials.
+
+    24 bytes a row; two passes over the rows for each center.
+    """
+
+    def __init__(
+        self,
+        X: Blocked,
+        centers: NDArray[Any],
+        weights: NDArray[np.float64] | None = None,
+        n_thread: int = 1,
+    ) -> None:
+        self._X, self._centers, self._n_centers = X, centers, 1
+        self._weights, self._n_thread = weights, n_thread
+        self._distances = squared_distances(X, centers[:1], None, n_thread)
+        self._exponent = 0
+        self._running = RunningSums(self._weighted(self._distances, slice(None)))
+
+    def _weighted(self, distances: NDArray[np.float64], rows: slice) -> NDArray[np.float64]:
+        return distances if self._weights is None else self._weights[rows] * distances
+
+    @property
+    def summary(self) -> NDArray[np.int64]:
+        return self._running.summary
+
+    def largest(self) -> float:
+        return self._running.largest()
+
+    def quantise(self, exponent: int) -> None:
+        self._exponent = exponent
+        self._running.quantise(exponent)
+
+    def find(self, targets: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self._running.find(targets)
+
+    def gains(self, candidates: NDArray[Any]) -> NDArray[np.int64]:
+        gains = [0] * len(candidates)
+        for start, block in self._X.blocks():
+            mine = slice(start, start + len(block))
+            for c in range(len(candidates)):
+                closest = self._closest(block, candidates[c : c + 1], mine)
+                left = to_units(self._weighted(closest, mine), self._exponent)
+                gains[c] += exact_total(self._running.units[mine] - left)
+        return int_to_limbs(gains)
+
+    def _closest(
+        self, block: NDArray[Any], center: NDArray[Any], mine: slice
+    ) -> NDArray[np.float64]:
+        distances = _kmeans.squared_distances(block, center, None, self._n_thread)
+        return np.minimum(distances, self._distances[mine], out=distances)
+
+    def keep(self, candidates: NDArray[Any], index: int) -> None:
+        center = self._centers[self._n_centers : self._n_centers + 1]
+        center[0] = candidates[index]
+        self._n_centers += 1
+        for start, block in self._X.blocks():
+            mine = slice(start, start + len(block))
+            self._distances[mine] = self._closest(block, center, mine)
+        self._running = RunningSums(self._weighted(self._distances, slice(None)))
+        self._running.quantise(self._exponent)
