@@ -39,6 +39,7 @@ from harpy.jobs.kmeans_shard import (
 )
 from harpy.kernels import kmeans as kernels
 from harpy.kmeans_files import check_file_weights, describe_training_files, refuse_choice
+from harpy.kmeans_verbose import course_lines
 from harpy.session import RunResult, Session
 from harpy.session_options import IN_PROCESS
 from harpy.storage.csr import as_rows
@@ -90,7 +91,9 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     random_state : int, RandomState instance or None, default=None
         Of the draws of `init`. "random" and "k-means++" draw the rows that scikit-learn draws.
     verbose : int, default=0
-        Above 0 progress is shown even where stderr is no terminal.
+        Above 0 progress is shown on stderr even where that is no terminal, and when the fit is
+        done each run is told on stdout in scikit-learn's words, which takes the workers another
+        pass over their rows in each iteration.
     algorithm : {"lloyd", "elkan"}, default="lloyd"
         Both find the same clusters; here both are computed by Lloyd's iteration.
     copy_x : bool, default=True
@@ -258,6 +261,7 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             refuse_choice(columns, format)
             X, absmax = self._validate_training_rows(X)
             weights = self._validate_weights(sample_weight, X, absmax)
+        self._n_init = self._number_of_runs()
         random_state = check_random_state(self.random_state)
         init = self._prepare_init(X, random_state)
         params = {
@@ -265,16 +269,14 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             "max_iter": int(self.max_iter),
             "tol": float(self.tol),
             "init": init,
-            "n_init": len(init),
+            "n_init": self._n_init,
             "absmax": absmax,
+            "verbose": bool(self.verbose),
         }
         if not isinstance(init, str):
             return self._take(self._run(X, weights, params))
-        drawing = {
-            "n_init": self._number_of_runs(),
-            "random_state": random_state.get_state(legacy=False),
-        }
-        result = self._run(X, weights, {**params, **drawing})
+        state = random_state.get_state(legacy=False)
+        result = self._run(X, weights, {**params, "random_state": state})
         random_state.set_state(result.value["random_state"])
         return self._take(result)
 
@@ -356,16 +358,17 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
                     self._checked_centers(
                         self.init(X, self.n_clusters, random_state=random_state), X
                     )
-                    for _ in range(self._number_of_runs())
+                    for _ in range(self._n_init)
                 ]
             )
-        if self._number_of_runs() != 1:
+        if self._n_init != 1:
             warnings.warn(
                 "Explicit initial center position passed: performing only one init in "
-                f"{type(self).__name__} instead of n_init={self.n_init}.",
+                f"{type(self).__name__} instead of n_init={self._n_init}.",
                 RuntimeWarning,
                 stacklevel=3,
             )
+            self._n_init = 1
         return self._checked_centers(self.init, X)[np.newaxis]
 
     def _number_of_runs(self) -> int:
@@ -421,6 +424,8 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         return replace(result, job=session.job)  # as it ended
 
     def _take(self, result: RunResult) -> DAALKMeans:
+        for line in course_lines(result.value["courses"]):
+            print(line)
         n_distinct = result.value["n_distinct"]
         if n_distinct < self.n_clusters:
             warnings.warn(
@@ -441,7 +446,7 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
 
     def _untouched(self) -> frozenset[str]:
         """Names of the parameters that still equal their defaults."""
-        parameters = signature(type(self).__init__).parameters
+        parameters = _SIGNATURE.parameters
         return frozenset(
             name
             for name in (
@@ -542,7 +547,8 @@ class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
 
 
 # Taken apart once: scikit-learn and `_untouched` ask for it in every call.
-DAALKMeans.__init__.__signature__ = signature(DAALKMeans.__init__)  # type: ignore[attr-defined]
+_SIGNATURE = signature(DAALKMeans.__init__)
+DAALKMeans.__init__.__signature__ = _SIGNATURE  # type: ignore[attr-defined]
 
 
 def _is_plain(array: Any, dtypes: Sequence[DTypeLike]) -> bool:

@@ -7,7 +7,7 @@ bits. Arithmetic is left to harpy.kernels.kmeans, initial centers to kmeans_seed
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from harpy.errors import ConfigError, DataError
 from harpy.jobs.kmeans_parallel import scalable_plus_plus
 from harpy.jobs.kmeans_seeding import SEEDINGS, seed_centers, shared_random_state
-from harpy.jobs.kmeans_shard import Shard, exact_total, load_shard
+from harpy.jobs.kmeans_shard import Shard, load_shard
 from harpy.jobs.kmeans_sums import ClusterSums, sums_of
 from harpy.kernels import kmeans as kernels
 
@@ -32,6 +32,9 @@ class Parameters:
     absmax : ndarray of shape (n_columns,), float64, or None
         Largest magnitude of each column over all rows, where the driver has measured and accepted
         it: workers then need no pass for it.
+    verbose : bool
+        Whether the result tells the course of every run, which takes a pass over the rows in each
+        iteration.
     """
 
     n_clusters: int
@@ -41,6 +44,7 @@ class Parameters:
     n_init: int = 1
     random_state: Any = None
     absmax: np.ndarray | None = None
+    verbose: bool = False
 
     @classmethod
     def from_mapping(cls, params: Mapping[str, Any]) -> Parameters:
@@ -62,6 +66,26 @@ class Parameters:
             raise ConfigError(f"init must be {', '.join(SEEDINGS)} or an array, got {self.init!r}")
 
 
+@dataclass
+class Course:
+    """What scikit-learn's `verbose` says of a run.
+
+    Attributes
+    ----------
+    inertias : list of float
+        Of each iteration's assignment, about the centers it started from; empty unless asked for.
+    shift, tolerance : float
+        The centers' squared shift in the last iteration, and up to which they count as at rest.
+    settled : bool
+        Whether the last iteration changed no label.
+    """
+
+    inertias: list[float] = field(default_factory=list)
+    shift: float = 0.0
+    tolerance: float = 0.0
+    settled: bool = False
+
+
 @dataclass(frozen=True)
 class Clustering:
     """One run's result: what all workers agree on, and the labels of this worker's rows."""
@@ -70,6 +94,7 @@ class Clustering:
     labels: np.ndarray
     inertia: float
     n_iter: int
+    course: Course
 
 
 def main(ctx: Any) -> dict[str, Any]:
@@ -89,7 +114,7 @@ def main(ctx: Any) -> dict[str, Any]:
     dict
         cluster_centers: ndarray (n_clusters, n_columns) of X's dtype; inertia: float; n_iter: int;
         n_distinct: int, clusters that have rows; random_state: the generator's state afterwards,
-        or as given where nothing was drawn.
+        or as given where nothing was drawn; courses: with `verbose` a dict of each run's `Course`.
 
     Raises
     ------
@@ -108,9 +133,11 @@ def main(ctx: Any) -> dict[str, Any]:
     if shard.n_rows < params.n_clusters:
         raise DataError(f"n_samples={shard.n_rows} should be >= n_clusters={params.n_clusters}.")
     best: Clustering | None = None
+    courses = []
     for run in range(params.n_init):
         centers = initial_centers(shard, params, run, random)
         found = lloyd(shard, centers, params, run)
+        courses.append(asdict(found.course))
         if best is None or (
             found.inertia < best.inertia
             and not same_clustering(shard, found.labels, best.labels, params.n_clusters)
@@ -125,6 +152,7 @@ def main(ctx: Any) -> dict[str, Any]:
         "n_iter": best.n_iter,
         "n_distinct": int(np.count_nonzero(sizes)),
         "random_state": random.get_state(legacy=False) if random else params.random_state,
+        "courses": courses if params.verbose else [],
     }
 
 
@@ -150,16 +178,20 @@ def lloyd(shard: Shard, centers: np.ndarray, params: Parameters, run: int) -> Cl
     state = shard.kernels.Lloyd(
         shard.X, len(centers), shard.sum_exponents, shard.n_thread, shard.weights
     )
-    labels = state.labels
+    labels, course = state.labels, Course()
     for n_iter in range(1, params.max_iter + 1):
         n_changed, sums = assign_and_sum(shard, state, centers)
+        if params.verbose:
+            course.inertias.append(shard.inertia(centers, labels))
         if not sums.weights.all():
             sums = relocate_empty(shard, centers, labels, sums)
         if params.tol > 0 or watched:
             shard.measure_scatter(sums)
         previous = centers
         centers = sums.centers(shard.X.dtype, shard.n_thread)
-        shift = kernels.center_shift(previous, centers)
+        course.shift = kernels.center_shift(previous, centers)
+        course.tolerance = params.tol * shard.mean_variance
+        course.settled = n_changed == 0
         if watched:
             shard.ctx.progress(
                 (run + n_iter / params.max_iter) / params.n_init,
@@ -167,15 +199,12 @@ def lloyd(shard: Shard, centers: np.ndarray, params: Parameters, run: int) -> Cl
                 inertia=shard.estimate_inertia(centers, sums.weights),
                 changed=n_changed,
             )
-        if n_changed == 0 or shift <= params.tol * shard.mean_variance:
+        if course.settled or course.shift <= course.tolerance:
             break
-    if n_changed or not np.array_equal(previous, centers):
+    if not course.settled or not np.array_equal(previous, centers):
         # The centers moved after the last assignment: labels_ must be what predict says.
         state.label(centers)
-    inertia = shard.kernels.squared_distance_sum(
-        shard.X, centers, labels, shard.weights, shard.n_thread
-    )
-    return Clustering(centers, labels, exact_total(shard.ctx, inertia), n_iter)
+    return Clustering(centers, labels, shard.inertia(centers, labels), n_iter, course)
 
 
 def assign_and_sum(

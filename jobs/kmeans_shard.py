@@ -86,6 +86,14 @@ class Shard:
         limbs = self.kernels.squared_distance_sum(self.X, about, None, weights, self.n_thread)
         return exact_total(self.ctx, limbs)
 
+    def inertia(self, centers: np.ndarray, labels: np.ndarray) -> float:
+        """Weighted sum of the squared distances of all rows to the centers of their labels (those
+        of my rows), rounded once."""
+        limbs = self.kernels.squared_distance_sum(
+            self.X, centers, labels, self.weights, self.n_thread
+        )
+        return exact_total(self.ctx, limbs)
+
     def estimate_inertia(self, centers: np.ndarray, weights: np.ndarray) -> float:
         """Inertia about the means of clusters of such weights, for progress: no pass over the rows,
         but rounded. After `measure_scatter`."""

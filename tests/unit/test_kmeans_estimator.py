@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 from typing import Any
 
@@ -59,6 +60,7 @@ class RecordingSession:
             "n_iter": 2,
             "n_distinct": 5,
             "random_state": np.random.RandomState(1).get_state(legacy=False),
+            "courses": [],
         }
         labels = np.zeros(len(data["X"]), np.int32)
         return RunResult(value, {"labels": labels}, 0.1, self.job)
@@ -244,6 +246,25 @@ def test_too_few_distinct_rows_warn_as_in_scikit_learn() -> None:
     message = r"Number of distinct clusters \(3\) found smaller than n_clusters \(5\)"
     with pytest.warns(ConvergenceWarning, match=message):
         model().fit(rows)
+
+
+@pytest.mark.parametrize("data", [X, csr_matrix(X)], ids=["dense", "sparse"])
+@pytest.mark.parametrize(
+    "settings", [{"tol": 0.0}, {"tol": 0.1}, {"max_iter": 2}, {"init": "k-means++", "n_init": 3}]
+)
+def test_verbose_says_what_scikit_learn_says(
+    data: Any, settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"max_iter": 300, "init": "random", "n_init": 1, "verbose": 1, **settings}
+    model(**settings).fit(data)
+    ours = capsys.readouterr().out
+    KMeans(5, random_state=0, **settings).fit(data)
+    theirs = capsys.readouterr().out
+    number = r"\d+\.\d+(?:e-?\d+)?"
+    assert re.sub(number, "x", ours) == re.sub(number, "x", theirs)
+    assert "Iteration 1, inertia " in ours
+    found = [np.array(re.findall(number, text), float) for text in (ours, theirs)]
+    np.testing.assert_allclose(*found, rtol=1e-9)
 
 
 def test_elkan_is_lloyds_result() -> None:
