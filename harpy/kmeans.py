@@ -40,6 +40,7 @@ from harpy.jobs.kmeans_shard import (
 from harpy.kernels import kmeans as kernels
 from harpy.kmeans_files import check_file_weights, describe_training_files, refuse_choice
 from harpy.kmeans_verbose import course_lines
+from harpy.model_files import ModelFiles
 from harpy.session import RunResult, Session
 from harpy.session_options import IN_PROCESS
 from harpy.storage.csr import as_rows
@@ -52,7 +53,9 @@ _DTYPES = [np.float64, np.float32]
 _AT_LEAST_ONE = Interval(Integral, 1, None, closed="left")
 
 
-class DAALKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+class DAALKMeans(
+    ModelFiles, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
+):
     """K-means clustering on Hadoop workers, to be swapped in for `sklearn.cluster.KMeans`.
 
     The result is bitwise the same for every `n_node`, `n_thread` and instruction set.
