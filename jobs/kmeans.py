@@ -236,7 +236,7 @@ def relocate_empty(
     rule.
 
     Distances are those of all workers' rows to the centers they were assigned to, whatever the rows
-    weigh; of equal ones the lower global row comes first. Returns the sums after that, the same on
+    weigh; of equal ones the higher global row comes first. Returns the sums after that, the same on
     every worker.
     """
     empty = np.flatnonzero(sums.weights == 0)
@@ -264,12 +264,13 @@ def relocate_empty(
 
 
 def farthest(distances: np.ndarray, rows: np.ndarray, n_wanted: int) -> np.ndarray:
-    """Positions of the n_wanted largest distances in descending order, ties by lower row."""
+    """Positions of the n_wanted largest distances in descending order, of equal ones the higher
+    row first."""
     candidates = np.arange(len(distances))
     if len(distances) > n_wanted:
         least = np.partition(distances, -n_wanted)[-n_wanted]
         candidates = np.flatnonzero(distances >= least)
-    order = np.lexsort((rows[candidates], -distances[candidates]))
+    order = np.lexsort((-rows[candidates], -distances[candidates]))
     return candidates[order[:n_wanted]]
 
 

@@ -128,14 +128,14 @@ def test_empty_clusters_get_the_rows_farthest_from_their_centers(n_empty: int) -
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)
 
 
-def test_among_equally_far_rows_the_lower_global_row_moves() -> None:
+def test_among_equally_far_rows_the_higher_global_row_moves() -> None:
     # Rows 1, 3 and 4 are all at distance 1 from center 0; clusters 1 and 2 are empty.
     X = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
     init = np.array([[0.0, 0.0], [90.0, 90.0], [80.0, 80.0]])
     params = {"n_clusters": 3, "max_iter": 1, "init": init}
     for splits in ((), (1,), (2, 4), (0, 1, 3)):
         centers = run_gang(main, X, params, splits=splits).value["cluster_centers"]
-        assert centers[1:].tolist() == [[1.0, 0.0], [0.0, 1.0]], splits
+        assert centers[1:].tolist() == [[-1.0, 0.0], [0.0, 1.0]], splits
 
 
 def test_more_clusters_than_distinct_rows_end_with_empty_ones() -> None:
