@@ -20,6 +20,8 @@ _PUBLIC = {
     "Session": "harpy.session",
     "dataset": "harpy.storage.dataset",
     "errors": "harpy.errors",
+    "kmeans_path": "harpy.several_k",
+    "put": "harpy.session",
 }
 
 __all__ = ["__version__", *_PUBLIC]

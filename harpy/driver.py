@@ -45,6 +45,7 @@ from harpy.storage import (
     FileRows,
     FileSystem,
     JobDirectory,
+    PutRows,
     Rows,
     check_rows,
     check_value,
@@ -166,7 +167,7 @@ class GangDriver:
         self,
         source: ProgramSource,
         params: Mapping[str, Any],
-        data: Mapping[str, Rows | FileRows],
+        data: Mapping[str, Rows | PutRows | FileRows],
         timeout_s: float | None,
     ) -> tuple[Any, dict[str, np.ndarray]]:
         """One run from its description to its results."""
@@ -201,7 +202,10 @@ class GangDriver:
         return results
 
     def stage(
-        self, array: Rows | FileRows, digest: str | None = None, deadline: float | None = None
+        self,
+        array: Rows | PutRows | FileRows,
+        digest: str | None = None,
+        deadline: float | None = None,
     ) -> None:
         """Bring rows to where workers read them, once per content (whose hash is `digest`)."""
 
@@ -473,7 +477,7 @@ class GangDriver:
         self._timings[stage] = time.monotonic() - self._started
 
 
-def _described(rows: Rows | FileRows) -> str:
+def _described(rows: Rows | PutRows | FileRows) -> str:
     if isinstance(rows, FileRows):
         return f"nothing: {len(rows.files)} {rows.format} files are read where they lie"
     return f"{rows.shape[0]} x {rows.shape[1]} {rows.dtype}"

@@ -45,6 +45,7 @@ from harpy.session import RunResult, Session
 from harpy.session_options import IN_PROCESS
 from harpy.storage.csr import as_rows
 from harpy.storage.dataset import names_files
+from harpy.storage.put_rows import PutRows
 
 PROGRAM = "harpy.jobs.kmeans:main"
 # What an untouched `workdir` becomes, below the user's home: nobody may write at HDFS's root.
@@ -230,7 +231,7 @@ class DAALKMeans(
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features); or path, URL or list of \
-                them, or `harpy.dataset`
+                them, or `harpy.dataset`; or `harpy.put` of rows that are used several times
             float32 stays so; anything else becomes float64. Sparse rows stay sparse, in CSR format,
             on the workers, too.
 
@@ -256,6 +257,7 @@ class DAALKMeans(
         harpy.errors.HarpyError
             The cluster, the file system or a worker failed: see harpy.errors.
         """
+        given = X
         if names_files(X):
             X, absmax = describe_training_files(self, X, columns, format), None
             weights = check_file_weights(sample_weight, X)
@@ -276,6 +278,8 @@ class DAALKMeans(
             "absmax": absmax,
             "verbose": bool(self.verbose),
         }
+        if isinstance(given, PutRows) and given.holds(X):
+            X = given  # the session need not learn again what it holds
         if not isinstance(init, str):
             return self._take(self._run(X, weights, params))
         state = random_state.get_state(legacy=False)
@@ -407,8 +411,14 @@ class DAALKMeans(
         if self.session is not None:
             self._refuse_contradictions(self.session)
             return self.session.run(PROGRAM, params, data=data)
+        with self._new_session(single_run=True) as session:
+            result = session.run(PROGRAM, params, data=data)
+        return replace(result, job=session.job)  # as it ended
+
+    def _new_session(self, single_run: bool) -> Session:
+        """A session with what the parameters ask for."""
         untouched = self._untouched()
-        with Session(
+        return Session(
             int(self.n_node),
             int(self.n_thread),
             int(self.n_mem),
@@ -419,12 +429,10 @@ class DAALKMeans(
             hadoop_conf=self.hadoop_conf,
             name="kmeans",
             keep=self.keep,
-            single_run=True,
+            single_run=single_run,
             progress=True if self.progress is None and self.verbose else self.progress,
             wishes=untouched & {"n_thread", "n_mem"},
-        ) as session:
-            result = session.run(PROGRAM, params, data=data)
-        return replace(result, job=session.job)  # as it ended
+        )
 
     def _take(self, result: RunResult) -> DAALKMeans:
         for line in course_lines(result.value["courses"]):
@@ -515,6 +523,8 @@ class DAALKMeans(
 
     def _as_rows(self, X: Any, reset: bool) -> Any:
         """X as ndarray, or as scipy's CSR with ascending columns, each once."""
+        if isinstance(X, PutRows):
+            X = X.given
         rows = validate_data(
             self,
             X,

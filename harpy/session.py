@@ -24,6 +24,7 @@ from harpy.progress import Progress
 from harpy.session_options import IN_PROCESS, JobInfo, SessionOptions
 from harpy.storage.csr import as_rows
 from harpy.storage.dataset import Dataset
+from harpy.storage.put_rows import PutRows
 
 if TYPE_CHECKING:
     from harpy.driver import GangDriver
@@ -186,7 +187,7 @@ class Session:
         params : mapping
             Nested JSON values and ndarrays, the same on all workers.
         data : mapping of ndarray of shape (n_rows, n_columns), or of scipy's sparse matrices in \
-                CSR, or of `harpy.dataset`
+                CSR, or of `harpy.put` or `harpy.dataset`
             Split over the workers by rows. What was staged once in this session is not sent again;
             files of a dataset are read by the workers themselves.
         timeout_s : float, optional
@@ -224,18 +225,19 @@ class Session:
                 raise
         return RunResult(value, arrays, time.monotonic() - started, self.job)
 
-    def put(self, array: Any) -> None:
-        """Stage rows now, so that later runs over the same array find them on the workers' side."""
-        rows = self._rows(array)
+    def put(self, X: Any) -> PutRows:
+        """Upload rows now, and make them known: see `harpy.put`."""
+        rows = put(X)
         self.open()
         if self._driver is not None:
             self._driver.stage(rows)
+        return rows
 
-    def _rows(self, given: Any) -> Rows | FileRows:
+    def _rows(self, given: Any) -> Rows | PutRows | FileRows:
         """What travels to the workers in the place of what was given."""
         if isinstance(given, Dataset):
             return given.describe(self.options.hadoop_conf)
-        return as_rows(given)
+        return given if isinstance(given, PutRows) else as_rows(given)
 
     def close(self) -> None:
         """End the workers, remove what the session left on the cluster; may be repeated."""
@@ -269,10 +271,41 @@ class Session:
             self.close()
 
 
+def put(X: Any, session: Session | None = None) -> PutRows:
+    """Make rows known that will be used several times.
+
+    What a session does with rows in memory before every run, reading all of them to learn whether
+    it has staged the same already, is then done once.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_columns), or scipy.sparse matrix in CSR format
+        Must not change as long as the result is used.
+    session : Session, optional
+        Upload them to its workers' side now. Without one, sessions do it when they first run over
+        them.
+
+    Raises
+    ------
+    DataError
+        X is neither a real 2-d array nor sparse rows of real numbers.
+
+    Examples
+    --------
+    >>> with harpy.Session(n_node=4) as session:   # doctest: +SKIP
+    ...     points = harpy.put(X, session)
+    ...     few = harpy.DAALKMeans(n_clusters=5, session=session).fit(points)
+    ...     many = harpy.DAALKMeans(n_clusters=50, session=session).fit(points)
+    """
+    if session is not None:
+        return session.put(X)
+    return X if isinstance(X, PutRows) else PutRows(X)
+
+
 def run_in_process(
     source: ProgramSource,
     params: Mapping[str, Any],
-    data: Mapping[str, Rows | FileRows],
+    data: Mapping[str, Rows | PutRows | FileRows],
     options: SessionOptions,
     progress: Progress,
 ) -> tuple[Any, dict[str, np.ndarray]]:
@@ -288,7 +321,7 @@ def run_in_process(
         n_thread = min(n_thread, available_cpus())
     context = Context.in_process(
         params=params,
-        data=data,
+        data={name: r.rows if isinstance(r, PutRows) else r for name, r in data.items()},
         n_thread=n_thread,
         memory=None if "n_mem" in options.wishes else options.n_mem << 20,
         on_progress=progress.iteration if progress.enabled else None,

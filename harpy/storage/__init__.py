@@ -7,6 +7,7 @@ from harpy.storage.csr import CsrRows, Rows, arrays_of, as_rows
 from harpy.storage.file_rows import FileRows
 from harpy.storage.filesystem import Entry, FileSystem, FileSystems, Writer, filesystem, join
 from harpy.storage.job_directory import JobDirectory, Rank0Address, RunDirectory
+from harpy.storage.put_rows import PutRows
 from harpy.storage.row_source import RowSource
 from harpy.storage.spill import SpilledRows
 from harpy.storage.staging import (
@@ -32,6 +33,7 @@ __all__ = [
     "FileSystem",
     "FileSystems",
     "JobDirectory",
+    "PutRows",
     "Rank0Address",
     "RowSource",
     "Rows",

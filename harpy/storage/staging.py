@@ -27,6 +27,7 @@ from harpy.storage.arrays import little_endian, row_blocks
 from harpy.storage.csr import CsrRows, Rows, arrays_of
 from harpy.storage.file_rows import FileRows
 from harpy.storage.filesystem import FileSystem, join
+from harpy.storage.put_rows import PutRows
 from harpy.storage.row_source import EvenShares
 
 MANIFEST = "manifest.json"
@@ -36,13 +37,13 @@ _WRITERS = 4  # one HDFS stream writes about 200 MB/s; more than a few only queu
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.02, 0.5
 
 
-def content_hash(X: Rows | FileRows) -> str:
+def content_hash(X: Rows | PutRows | FileRows) -> str:
     """A name for the content of rows: dtype, shape and values, in 40 hex digits.
 
     SHA-256 over the digests of fixed blocks of rows, so that cores can share the work; of sparse
     rows over the blocks of all three arrays; of files over their description.
     """
-    if isinstance(X, FileRows):
+    if isinstance(X, PutRows | FileRows):
         return X.digest
     kind = "csr " if isinstance(X, CsrRows) else ""
     total = hashlib.sha256(f"{kind}{little_endian(X.dtype).str} {X.shape}".encode())
@@ -75,7 +76,7 @@ def _map_in_order(
 def stage_array(
     fs: FileSystem,
     directory: str,
-    X: Rows | FileRows,
+    X: Rows | PutRows | FileRows,
     n_parts: int = 1,
     progress: Callable[[float], None] | None = None,
 ) -> None:
@@ -86,7 +87,7 @@ def stage_array(
     fs : FileSystem
     directory : str
         Made when needed. When staging fails, what was written is removed.
-    X : ndarray of shape (n_rows, n_columns) or CsrRows, real; or FileRows
+    X : ndarray of shape (n_rows, n_columns) or CsrRows, real; or PutRows, or FileRows
         Any strides; only blocks of it are copied. Of files only the description is written.
     n_parts : int
         Number of shards, written in parallel. Readers are not bound to their borders.
@@ -99,6 +100,8 @@ def stage_array(
         X is neither a real 2-d array nor sparse rows of real numbers.
     StorageError
     """
+    if isinstance(X, PutRows):
+        X = X.rows
     check_rows(X)
     if fs.exists(join(directory, MANIFEST)):
         return
@@ -142,9 +145,9 @@ def _write_parts(
     }
 
 
-def check_rows(X: Rows | FileRows) -> None:
+def check_rows(X: Rows | PutRows | FileRows) -> None:
     """Refuse what cannot be staged: DataError unless rows of ordinary real numbers."""
-    if isinstance(X, FileRows):
+    if isinstance(X, PutRows | FileRows):
         return
     if not isinstance(X, CsrRows) and (not isinstance(X, np.ndarray) or X.ndim != 2):
         raise DataError(

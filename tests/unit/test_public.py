@@ -21,6 +21,8 @@ def test_public_names_are_pinned():
         "Session",
         "dataset",
         "errors",
+        "kmeans_path",
+        "put",
     ]
     for name in harpy.__all__:
         assert getattr(harpy, name) is not None
