@@ -68,54 +68,63 @@ class DAALKMeans(
     Parameters
     ----------
     n_clusters : int, default=10
-        Number of clusters and of centers.
+        Number of clusters and of centers. Every worker holds all centers, and in each iteration
+        their sums travel once between the workers.
     max_iter : int, default=10
         Largest number of iterations of one run.
     init : {"random", "k-means++", "k-means||"}, callable or array-like of shape \
             (n_clusters, n_features), default="random"
-        Distinct rows at random; greedy k-means++, which passes over the rows once for each center;
-        k-means||, which passes over them six times and so is faster for many clusters, with centers
-        as good; given centers; or a callable
-        ``init(X, n_clusters, random_state)`` that returns centers, called here in the driver with
-        the validated `X` (not centered, as scikit-learn's would be).
+        Distinct rows at random, drawn by global row number, which costs nothing; greedy k-means++,
+        for which the workers pass over their rows and talk once for each center; k-means||, for
+        which they do so six times in all, with centers as good; given centers, which travel with
+        the job; or a callable ``init(X, n_clusters, random_state)`` that returns centers, called
+        here in the driver with the validated `X` (not centered, as scikit-learn's would be).
     n_init : "auto" or int, default=1
         Number of runs from different initial centers; the one of least inertia is kept. "auto" is 1
-        for k-means++, k-means|| and arrays, else 10.
+        for k-means++, k-means|| and arrays, else 10. All runs are one job: the rows are uploaded
+        and loaded once.
     n_node : int, default=1
-        Number of workers.
+        Number of workers, each a container of its own with an equal share of the rows; the
+        scheduler chooses their machines.
     n_thread : int, default=8
-        Threads of each worker, and of `predict`, `transform` and `score` here.
+        Threads of each worker, asked for as its container's vcores, and of `predict`, `transform`
+        and `score` here. Untouched, it is lowered to what the cluster grants a container.
     n_mem : int, default=10240
-        Memory of one worker's container in MB.
+        Memory of one worker's whole container in MB; rows that do not fit there go to its local
+        disk. Untouched, it is lowered to the queue's largest container.
     workdir : str, default="/kmeans-work"
-        Directory on the cluster's file system below which the job keeps its files while it runs.
+        Directory on the cluster's file system (or a URL) below which the job keeps its files while
+        it runs, uploaded rows among them. Untouched, it is `<home>/kmeans-work`.
     tol : float, default=1e-4
-        Relative to the mean variance of the columns: a run ends when the centers' squared shift is
-        not larger, or when no label changed.
+        Relative to the mean variance of the columns over all rows: a run ends when the centers'
+        squared shift is not larger, or when no label of any worker changed.
     random_state : int, RandomState instance or None, default=None
-        Of the draws of `init`. "random" and "k-means++" draw the rows that scikit-learn draws.
+        Of the draws of `init`; all workers draw the same. "random" and "k-means++" draw the rows
+        that scikit-learn draws, and an instance is left where scikit-learn would leave it.
     verbose : int, default=0
         Above 0 progress is shown on stderr even where that is no terminal, and when the fit is
         done each run is told on stdout in scikit-learn's words, which takes the workers another
         pass over their rows in each iteration.
     algorithm : {"lloyd", "elkan"}, default="lloyd"
-        Both find the same clusters; here both are computed by Lloyd's iteration.
+        Both find the same clusters; here both are computed by Lloyd's iteration, which skips what
+        bounds prove needless.
     copy_x : bool, default=True
-        `X` is never modified, whatever is given.
+        No effect: `X` is never modified, whatever is given.
     launcher : {"auto", "local", "yarn"}, default="auto"
         "auto" is "yarn" where HADOOP_CONF_DIR or HARPY_LAUNCHER says so, else "local": processes on
         this machine, and with one worker this very process.
     queue : str, default=None
-        YARN queue.
+        YARN queue; None: the one the cluster gives this user.
     hadoop_conf : dict of str to str, default=None
-        Hadoop settings on top of the configuration files.
+        Hadoop settings on top of the configuration files, for the job and for HDFS:
+        ``{"dfs.replication": "1"}`` uploads one replica of the rows.
     session : harpy.Session, default=None
-        Run on the workers of this session, which stays open. `n_node` and what else belongs to the
-        session is then the session's.
+        Run on the workers of this session, which stays open and keeps the rows. `n_node` and what
+        else belongs to the session is then the session's.
     keep : bool, default=False
-        Leave the job's files in `workdir`.
+        Leave the job's files in `workdir`, for `harpy fetch` and `harpy logs`.
     progress : bool, default=None
-        Show progress on stderr; None: when it is a terminal.
+        Show stages, iterations and the job's URL on stderr; None: when it is a terminal.
 
     Attributes
     ----------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,16 @@ from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import check_estimator
+from sklearn.utils.estimator_checks import (
+    check_estimator,
+    check_global_output_transform_pandas,
+    check_global_set_output_transform_polars,
+    check_inplace_ensure_writeable,
+    check_param_validation,
+    check_set_output_transform_pandas,
+    check_set_output_transform_polars,
+    check_transformer_get_feature_names_out_pandas,
+)
 
 import harpy.kmeans
 from harpy import DAALKMeans, Session
@@ -90,6 +100,23 @@ def test_scikit_learns_own_checks_pass() -> None:
     failed = {r["check_name"]: r["exception"] for r in results if r["status"] == "failed"}
     assert not failed
     assert sum(r["status"] == "passed" for r in results) > 40
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        check_param_validation,
+        check_set_output_transform_pandas,
+        check_set_output_transform_polars,
+        check_global_output_transform_pandas,
+        check_global_set_output_transform_polars,
+        check_inplace_ensure_writeable,
+        check_transformer_get_feature_names_out_pandas,
+    ],
+)
+@pytest.mark.filterwarnings("ignore:X (has|does not have)")
+def test_scikit_learns_checks_of_its_own_estimators_pass(check: Callable[..., None]) -> None:
+    check("DAALKMeans", DAALKMeans(n_clusters=2, launcher="local"))
 
 
 def test_fit_sets_scikit_learns_attributes() -> None:
