@@ -225,12 +225,12 @@ class Session:
                 raise
         return RunResult(value, arrays, time.monotonic() - started, self.job)
 
-    def put(self, X: Any) -> PutRows:
+    def put(self, X: Any) -> PutRows | Dataset:
         """Upload rows now, and make them known: see `harpy.put`."""
         rows = put(X)
         self.open()
         if self._driver is not None:
-            self._driver.stage(rows)
+            self._driver.stage(self._rows(rows))
         return rows
 
     def _rows(self, given: Any) -> Rows | PutRows | FileRows:
@@ -271,7 +271,7 @@ class Session:
             self.close()
 
 
-def put(X: Any, session: Session | None = None) -> PutRows:
+def put(X: Any, session: Session | None = None) -> PutRows | Dataset:
     """Make rows known that will be used several times.
 
     What a session does with rows in memory before every run, reading all of them to learn whether
@@ -280,7 +280,8 @@ def put(X: Any, session: Session | None = None) -> PutRows:
     Parameters
     ----------
     X : ndarray of shape (n_rows, n_columns), or scipy.sparse matrix in CSR format
-        Must not change as long as the result is used.
+        Must not change as long as the result is used. A `harpy.dataset` is handed back as it is:
+        its rows are where they are needed already.
     session : Session, optional
         Upload them to its workers' side now. Without one, sessions do it when they first run over
         them.
@@ -299,7 +300,7 @@ def put(X: Any, session: Session | None = None) -> PutRows:
     """
     if session is not None:
         return session.put(X)
-    return X if isinstance(X, PutRows) else PutRows(X)
+    return X if isinstance(X, PutRows | Dataset) else PutRows(X)
 
 
 def run_in_process(

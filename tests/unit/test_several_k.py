@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -168,6 +169,18 @@ def test_a_session_hashes_and_uploads_put_rows_once(monkeypatch: pytest.MonkeyPa
                 DAALKMeans(k, session=session, random_state=0).fit(points)
             session.run("harpy.jobs.kmeans:main", {"n_clusters": 2}, data={"X": points})
         assert (work.hashed, work.uploaded) == (1, expected)
+
+
+def test_a_dataset_needs_no_putting(tmp_path: Path) -> None:
+    np.save(tmp_path / "points.npy", X)
+    points = harpy.dataset(tmp_path / "points.npy")
+    with Session(n_node=2, launcher="local") as session:
+        assert harpy.put(points, session) is points
+        model = DAALKMeans(3, session=session, random_state=0, max_iter=50).fit(points)
+    expected = DAALKMeans(3, **LOCAL, random_state=0).fit(X)
+    assert model.cluster_centers_.tobytes() == expected.cluster_centers_.tobytes()
+    (again,) = harpy.kmeans_path(points, [3], **LOCAL, random_state=0)
+    assert again.inertia_ == expected.inertia_
 
 
 @pytest.mark.parametrize("wrong", [X[0], X.tolist(), np.array([["a"]]), SPARSE.tocsc(), None])
