@@ -37,7 +37,7 @@ from harpy.first_cause import first_cause, make_error
 from harpy.gang.control import ControlChannel, Progressed, RunDone, RunFailed, SessionEnded
 from harpy.gang.frames import array_bytes
 from harpy.gang.run_spec import RunSpec
-from harpy.launch.base import Demand, GangSpec, Grant, JobState, Launcher
+from harpy.launch.base import Demand, FileRange, GangSpec, Grant, JobState, Launcher
 from harpy.program import ProgramSource
 from harpy.progress import Progress
 from harpy.session_options import JobInfo, SessionOptions
@@ -57,6 +57,7 @@ from harpy.storage import (
 logger = logging.getLogger("harpy")
 
 INLINE_BYTES = 4 << 20  # parameters up to this size travel with the run, not in a file
+MOST_RANGES = 16  # of a rank's files, by which it is placed: the NameNode is asked for each
 POLL_S = 0.05  # how often the driver looks for rank 0, an event or the job's state
 
 
@@ -116,8 +117,11 @@ class GangDriver:
             raise
         self._mark("job_directory")
 
-    def submit(self, first_run: RunSpec | None) -> None:
-        """Check the demand and start the workers; they come up while the driver goes on."""
+    def submit(
+        self, first_run: RunSpec | None, shares: tuple[tuple[FileRange, ...], ...] = ()
+    ) -> None:
+        """Check the demand and start the workers, near the files they read if these are known; they
+        come up while the driver goes on."""
         assert self._directory and self._record
         options = self.options
         self._write(
@@ -152,6 +156,7 @@ class GangDriver:
                 python=options.python,
                 name=self._job_id,
                 hadoop_conf=options.hadoop_conf,
+                shares=shares,
             )
         )
         self._record = registry.update(self._record, application_id=application_id)
@@ -186,7 +191,7 @@ class GangDriver:
             digests = {name: content_hash(array) for name, array in data.items()}
             spec = self._describe_run(source, params, digests)
             if with_the_job:
-                self.submit(spec)
+                self.submit(spec, _shares(data, self.options.n_node))
             for name, array in data.items():
                 self.stage(array, digests[name], deadline)
             self._finish_writing()
@@ -475,6 +480,21 @@ class GangDriver:
 
     def _mark(self, stage: str) -> None:
         self._timings[stage] = time.monotonic() - self._started
+
+
+def _shares(
+    data: Mapping[str, Rows | PutRows | FileRows], n_node: int
+) -> tuple[tuple[FileRange, ...], ...]:
+    """What each rank reads of the files on HDFS, its largest pieces: they decide where it runs."""
+    on_hdfs = [rows for rows in data.values() if isinstance(rows, FileRows) and rows.on_hdfs]
+    if not on_hdfs:
+        return ()
+    shares = []
+    for rank in range(n_node):
+        ranges = [range_ for rows in on_hdfs for range_ in rows.byte_ranges(rank, n_node)]
+        largest = sorted(ranges, key=lambda found: -found[2])[:MOST_RANGES]
+        shares.append(tuple(FileRange(*found) for found in largest))
+    return tuple(shares)
 
 
 def _described(rows: Rows | PutRows | FileRows) -> str:

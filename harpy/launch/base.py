@@ -50,6 +50,15 @@ class Grant:
 
 
 @dataclass(frozen=True)
+class FileRange:
+    """Bytes of a file on the cluster that a rank is going to read."""
+
+    path: str  # full URL
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
 class GangSpec:
     """Everything a launcher needs to start the workers of one session."""
 
@@ -62,6 +71,8 @@ class GangSpec:
     max_attempts: int = 1
     hadoop_conf: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
+    # What each rank reads, where it is known: a rank is placed near its bytes if that can be.
+    shares: tuple[tuple[FileRange, ...], ...] = ()
 
 
 @dataclass(frozen=True)

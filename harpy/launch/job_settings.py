@@ -60,12 +60,21 @@ def _gang(spec: GangSpec, deadlines: Deadlines) -> dict[str, str]:
     }
     if spec.grant.queue:
         settings["mapreduce.job.queuename"] = spec.grant.queue
-    place = urlsplit(spec.job_url)
-    if place.scheme not in ("", "file"):
+    read = (file.path for share in spec.shares for file in share)
+    servers = dict.fromkeys(filter(None, map(_server, (spec.job_url, *read))))
+    if servers:
         # Without it only fs.defaultFS gets a delegation token: there is no output path to tell.
-        settings["mapreduce.job.hdfs-servers"] = f"{place.scheme}://{place.netloc}"
+        settings["mapreduce.job.hdfs-servers"] = ",".join(servers)
+    for rank, share in enumerate(spec.shares):
+        ranges = (f"{file.offset} {file.length} {file.path}" for file in share)
+        settings[f"harpy.share.{rank}"] = "\n".join(ranges)
     settings.update({f"harpy.env.{name}": value for name, value in spec.env.items()})
     return settings
+
+
+def _server(url: str) -> str:
+    place = urlsplit(url)
+    return "" if place.scheme in ("", "file") else f"{place.scheme}://{place.netloc}"
 
 
 def _containers(spec: GangSpec) -> dict[str, str]:

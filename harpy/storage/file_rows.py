@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from harpy.storage.filesystem import HDFS_SCHEMES, split_url
+
 # A border may move by this part of a share, to where a row group or a block begins.
 _SLACK = 1 / 16
 
@@ -183,6 +185,20 @@ class FileRows:
             end = min(stop, last if last > start else start + n_rows)
             yield start, end
             start = end
+
+    @property
+    def on_hdfs(self) -> bool:
+        return split_url(self.files[0].path)[0] in HDFS_SCHEMES
+
+    def byte_ranges(self, rank: int, size: int) -> Iterator[tuple[str, int, int]]:
+        """Path, offset and length of what one rank reads: exact for text, else as if all rows of a
+        file were of one length."""
+        share = self.share(rank, size)
+        for piece in self.pieces(share.start, share.stop):
+            file = piece.file
+            total = max(1, file.length if file.n_rows is None else file.n_rows)
+            first, last = (file.length * at // total for at in (piece.start, piece.stop))
+            yield file.path, first, last - first
 
     def place(self, row: int) -> str:
         """Where a row stands, for people; of files whose rows are known or `counted`."""

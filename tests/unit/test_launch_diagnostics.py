@@ -10,7 +10,7 @@ import pytest
 
 from harpy.config import Deadlines, HadoopConf
 from harpy.errors import ClusterUnreachable, JavaNotFound, LaunchError, SubmissionRefused
-from harpy.launch.base import GangSpec, Grant
+from harpy.launch.base import FileRange, GangSpec, Grant
 from harpy.launch.diagnostics import attempt_failure
 from harpy.launch.job_settings import job_settings
 from harpy.launch.launch_errors import jvm_died, launch_error
@@ -138,6 +138,17 @@ def test_job_settings_carry_the_grant_and_the_work_directorys_file_system() -> N
     assert settings["mapreduce.job.queuename"] == "q"
     assert settings["mapreduce.job.hdfs-servers"] == "hdfs://nn:8020"
     assert settings["mapreduce.map.maxattempts"] == "1"
+
+
+def test_job_settings_say_what_each_rank_reads_and_ask_for_tokens_there() -> None:
+    shares = (
+        (FileRange("hdfs://nn:8020/a b", 0, 10), FileRange("hdfs://other/c", 5, 1)),
+        (FileRange("hdfs://other/c", 6, 4),),
+    )
+    settings = job_settings(spec(shares=shares), Deadlines())
+    assert settings["harpy.share.0"] == "0 10 hdfs://nn:8020/a b\n5 1 hdfs://other/c"
+    assert settings["harpy.share.1"] == "6 4 hdfs://other/c"
+    assert settings["mapreduce.job.hdfs-servers"] == "hdfs://nn:8020,hdfs://other"
 
 
 def test_job_settings_of_the_user_win_and_never_hold_the_secret() -> None:

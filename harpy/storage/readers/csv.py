@@ -11,7 +11,7 @@ import numpy as np
 from harpy.errors import DataError
 from harpy.storage.file_rows import DataFile, FileRows
 from harpy.storage.filesystem import Entry, FileSystem
-from harpy.storage.readers.base import FoundColumns, LineError, TextFormat
+from harpy.storage.readers.base import FoundColumns, LineError, TextFormat, check_distinct
 from harpy.storage.readers.lines import first_bytes, is_gzip
 
 _FIRST_LINE_BYTES = 1 << 20
@@ -47,8 +47,7 @@ class CsvFormat(TextFormat):
             detail={"skip": skip, "splittable": not packed},
         )
         names = None if numbers else tuple(fields)
-        if names is not None and len(set(names)) != len(names):
-            raise DataError(f"{entry.path} has several columns of one name: {', '.join(names)}")
+        check_distinct(entry.path, names or ())
         return file, FoundColumns(len(fields), (_STORED,), names)
 
     def parse(self, block: memoryview, rows: FileRows) -> np.ndarray:

@@ -18,6 +18,11 @@ final class Keys {
   static final String HELLO_MS = "harpy.hello-ms";
   /** Comma-separated node names the ranks should run on, in rank order; empty for anywhere. */
   static final String HOSTS = "harpy.hosts";
+  /**
+   * Prefix of what a rank reads, followed by its number: lines of offset, length and path. The rank
+   * should run where these bytes are.
+   */
+  static final String SHARE = "harpy.share.";
   /** Prefix of environment variables for the worker. */
   static final String ENV = "harpy.env.";
   /** The secret's name in the job's credentials. It is in no configuration. */
