@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,7 +39,14 @@ from harpy.jobs.kmeans_shard import (
     refuse_weights,
 )
 from harpy.kernels import kmeans as kernels
-from harpy.kmeans_files import check_file_weights, describe_training_files, refuse_choice
+from harpy.kmeans_files import (
+    check_file_weights,
+    describe_rows,
+    describe_training_files,
+    fetch_labels,
+    labels_directory,
+    refuse_choice,
+)
 from harpy.kmeans_verbose import course_lines
 from harpy.model_files import ModelFiles
 from harpy.session import RunResult, Session
@@ -48,6 +56,7 @@ from harpy.storage.dataset import names_files
 from harpy.storage.put_rows import PutRows
 
 PROGRAM = "harpy.jobs.kmeans:main"
+PREDICT_PROGRAM = "harpy.jobs.kmeans_predict:main"
 # What an untouched `workdir` becomes, below the user's home: nobody may write at HDFS's root.
 DEFAULT_WORKDIR = "kmeans-work"
 _DTYPES = [np.float64, np.float32]
@@ -130,7 +139,9 @@ class DAALKMeans(
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
     labels_ : ndarray of shape (n_samples,), int32
-        Equal to ``predict(X)``.
+        Equal to ``predict(X)``. Not where `fit` left them in `output`.
+    labels_path_ : str
+        Where `fit` left the labels: `.npy` parts that follow the input's files, manifest.json.
     inertia_ : float
         Sum of the squared distances of the rows to their centers, rounded once.
     n_iter_ : int
@@ -234,6 +245,7 @@ class DAALKMeans(
         *,
         columns: Any = None,
         format: str | None = None,
+        output: str | PathLike[str] | None = None,
     ) -> DAALKMeans:
         """Find the centers of the rows of `X`.
 
@@ -254,6 +266,9 @@ class DAALKMeans(
             Of files: which columns are read, by name, or by position where they have no names.
         format : {"npy", "parquet", "csv", "libsvm", "npz"}, default=None
             Of files; None: by the ending of their names.
+        output : str or path, default=None
+            Of files: a directory that does not exist yet, where the workers leave the labels
+            (`labels_path_`, `fetch_labels`). None: they are brought here (`labels_`).
 
         Returns
         -------
@@ -272,7 +287,7 @@ class DAALKMeans(
             weights = check_file_weights(sample_weight, X)
             self._warn_of_one_cluster()
         else:
-            refuse_choice(columns, format)
+            refuse_choice(columns=columns, format=format, output=output)
             X, absmax = self._validate_training_rows(X)
             weights = self._validate_weights(sample_weight, X, absmax)
         self._n_init = self._number_of_runs()
@@ -289,12 +304,14 @@ class DAALKMeans(
         }
         if isinstance(given, PutRows) and given.holds(X):
             X = given  # the session need not learn again what it holds
-        if not isinstance(init, str):
-            return self._take(self._run(X, weights, params))
-        state = random_state.get_state(legacy=False)
-        result = self._run(X, weights, {**params, "random_state": state})
-        random_state.set_state(result.value["random_state"])
-        return self._take(result)
+        draws = isinstance(init, str)
+        if draws:
+            params["random_state"] = random_state.get_state(legacy=False)
+        with labels_directory(self, output) as params["output"]:
+            result = self._run(PROGRAM, X, weights, params)
+        if draws:
+            random_state.set_state(result.value["random_state"])
+        return self._take(result, params["output"])
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
         """`labels_` of `fit`."""
@@ -304,9 +321,32 @@ class DAALKMeans(
         """`transform(X)` after `fit`."""
         return self.fit(X, sample_weight=sample_weight).transform(X)
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Index of the nearest center of each row of `X`: ndarray (n_samples,) of int32."""
+    def predict(
+        self,
+        X: Any,
+        *,
+        columns: Any = None,
+        format: str | None = None,
+        output: str | PathLike[str] | None = None,
+    ) -> Any:
+        """Index of the nearest center of each row of `X`: ndarray (n_samples,) of int32.
+
+        Rows in files, which `fit` describes, are labelled by workers; with `output` these leave the
+        labels in that directory, and its full URL is returned (`fetch_labels` reads it). Columns
+        that have names are by default those of the fit.
+        """
+        if names_files(X):
+            return self._predict_files(X, columns, format, output)
+        refuse_choice(columns=columns, format=format, output=output)
         return self._labels_and_ranges(*self._rows_and_centers(X))[0]
+
+    def fetch_labels(self, path: str | PathLike[str] | None = None) -> np.ndarray:
+        """The labels (n_samples,) of the fit, wherever they are; or those that `predict` left in
+        the directory `path`."""
+        check_is_fitted(self, "cluster_centers_")
+        if path is None and hasattr(self, "labels_"):
+            return self.labels_
+        return fetch_labels(self, self.labels_path_ if path is None else path)
 
     def transform(self, X: Any) -> np.ndarray:
         """Euclidean distance of each row to each center: ndarray (n_samples, n_clusters)."""
@@ -412,16 +452,18 @@ class DAALKMeans(
         refuse_overflow(absmax, X.dtype, "init")
         return centers
 
-    def _run(self, X: Any, weights: np.ndarray | None, params: dict[str, Any]) -> RunResult:
-        """Run the program on the given session, or on one of our own for this one run."""
+    def _run(
+        self, program: str, X: Any, weights: np.ndarray | None, params: dict[str, Any]
+    ) -> RunResult:
+        """Run a program on the given session, or on one of our own for this one run."""
         data = {"X": X}
         if weights is not None:
             data[WEIGHTS] = weights[:, np.newaxis]
         if self.session is not None:
             self._refuse_contradictions(self.session)
-            return self.session.run(PROGRAM, params, data=data)
+            return self.session.run(program, params, data=data)
         with self._new_session(single_run=True) as session:
-            result = session.run(PROGRAM, params, data=data)
+            result = session.run(program, params, data=data)
         return replace(result, job=session.job)  # as it ended
 
     def _new_session(self, single_run: bool) -> Session:
@@ -443,7 +485,7 @@ class DAALKMeans(
             wishes=untouched & {"n_thread", "n_mem"},
         )
 
-    def _take(self, result: RunResult) -> DAALKMeans:
+    def _take(self, result: RunResult, labels_path: str | None) -> DAALKMeans:
         for line in course_lines(result.value["courses"]):
             print(line)
         n_distinct = result.value["n_distinct"]
@@ -456,7 +498,12 @@ class DAALKMeans(
             )
         self.cluster_centers_ = result.value["cluster_centers"]
         self._n_features_out, self.n_features_in_ = self.cluster_centers_.shape
-        self.labels_ = result.load("labels")
+        for name in ("labels_", "labels_path_"):
+            self.__dict__.pop(name, None)  # of a fit before
+        if labels_path is None:
+            self.labels_ = result.load("labels")
+        else:
+            self.labels_path_ = labels_path
         self.inertia_ = result.value["inertia"]
         self.n_iter_ = result.value["n_iter"]
         self.job_ = None if result.job.id == IN_PROCESS else result.job
@@ -506,6 +553,15 @@ class DAALKMeans(
         return n_thread
 
     # Steps of predict, transform and score
+
+    def _predict_files(self, X: Any, columns: Any, format: Any, output: Any) -> Any:
+        check_is_fitted(self, "cluster_centers_")
+        rows = describe_rows(self, X, columns, format)
+        centers = np.ascontiguousarray(self.cluster_centers_, dtype=rows.dtype)
+        with labels_directory(self, output) as url:
+            params = {"centers": centers, "output": url}
+            result = self._run(PREDICT_PROGRAM, rows, None, params)
+        return result.load("labels") if url is None else url
 
     def _rows_and_centers(self, X: Any) -> tuple[Any, np.ndarray]:
         """Validated rows, as kernels read them, and the centers, both of the wider of their dtypes

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils import check_array
 
-from harpy.storage.dataset import dataset
+from harpy.storage import FileSystems
+from harpy.storage.dataset import absolute, dataset
+from harpy.storage.row_parts import fresh_directory, read_parts
 
 if TYPE_CHECKING:
     from harpy.kmeans import DAALKMeans
@@ -65,11 +70,49 @@ def check_file_weights(sample_weight: Any, rows: FileRows) -> np.ndarray | None:
     return np.ascontiguousarray(weights)
 
 
-def refuse_choice(columns: Any, format: Any) -> None:
-    """ValueError where columns or format were given with rows in memory."""
-    if columns is not None or format is not None:
+def describe_rows(model: DAALKMeans, X: Any, columns: Any, format: Any) -> FileRows:
+    """Files whose rows a fitted model is to label; read in the wider dtype of rows and centers.
+
+    Raises
+    ------
+    ValueError
+        They have other columns than the model was fitted on.
+    """
+    n_features, names = model.n_features_in_, getattr(model, "feature_names_in_", None)
+    usual = None if names is None else tuple(names)
+    rows = dataset(X, columns, format).describe(_hadoop_conf(model), usual)
+    if rows.n_columns is None:
+        rows = replace(rows, n_columns=n_features)
+    if rows.n_columns != n_features:
         raise ValueError(
-            "columns and format choose from files; X holds the rows themselves: pass X[:, columns]"
+            f"{rows.files[0].path} has {rows.n_columns} features, but {type(model).__name__} is "
+            f"expecting {n_features} features as input"
+        )
+    return replace(rows, dtype=np.promote_types(rows.dtype, model.cluster_centers_.dtype))
+
+
+@contextmanager
+def labels_directory(model: DAALKMeans, output: Any) -> Iterator[str | None]:
+    """Make the directory for labels, if one is asked for; yield its full URL."""
+    if output is None:
+        yield None
+        return
+    systems = FileSystems(_hadoop_conf(model))
+    with fresh_directory(*systems.locate(absolute(os.fspath(output)))) as url:
+        yield url
+
+
+def fetch_labels(model: DAALKMeans, path: Any) -> np.ndarray:
+    """The labels in a directory that workers have written."""
+    return read_parts(*FileSystems(_hadoop_conf(model)).locate(absolute(os.fspath(path))))
+
+
+def refuse_choice(**given: Any) -> None:
+    """ValueError where something was given that is only about files, with rows in memory."""
+    named = [name for name, value in given.items() if value is not None]
+    if named:
+        raise ValueError(
+            f"{', '.join(named)}: only for rows in files, and X holds the rows themselves"
         )
 
 

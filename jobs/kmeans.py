@@ -15,7 +15,7 @@ import numpy as np
 from harpy.errors import ConfigError, DataError
 from harpy.jobs.kmeans_parallel import scalable_plus_plus
 from harpy.jobs.kmeans_seeding import SEEDINGS, seed_centers, shared_random_state
-from harpy.jobs.kmeans_shard import Shard, load_shard
+from harpy.jobs.kmeans_shard import Shard, load_shard, save_labels
 from harpy.jobs.kmeans_sums import ClusterSums, sums_of
 from harpy.kernels import kmeans as kernels
 
@@ -35,6 +35,8 @@ class Parameters:
     verbose : bool
         Whether the result tells the course of every run, which takes a pass over the rows in each
         iteration.
+    output : str or None
+        URL of a directory for the labels of rows in files; None: the output "labels".
     """
 
     n_clusters: int
@@ -45,6 +47,7 @@ class Parameters:
     random_state: Any = None
     absmax: np.ndarray | None = None
     verbose: bool = False
+    output: str | None = None
 
     @classmethod
     def from_mapping(cls, params: Mapping[str, Any]) -> Parameters:
@@ -144,7 +147,7 @@ def main(ctx: Any) -> dict[str, Any]:
         ):
             best = found
     assert best is not None
-    ctx.save("labels", best.labels)
+    save_labels(ctx, best.labels, params.output)
     sizes = ctx.comm.allreduce(np.bincount(best.labels, minlength=params.n_clusters))
     return {
         "cluster_centers": best.centers,

@@ -195,6 +195,14 @@ def refuse_weights(absmax: np.ndarray, heaviest: float) -> None:
         )
 
 
+def save_labels(ctx: Any, labels: np.ndarray, output: str | None) -> None:
+    """Give the labels of my rows to the driver, or leave them in the directory `output`."""
+    if output is None:
+        ctx.save("labels", labels)
+    else:
+        ctx.data["X"].save(output, labels)
+
+
 def native_rows(rows: Any) -> Any:
     """Rows as the kernels read them: an ndarray as it is, sparse ones checked."""
     if isinstance(rows, np.ndarray):

@@ -101,6 +101,26 @@ class ShardedArray:
         assert isinstance(self._source, CachedRows) and self.dense
         return self._source.spill(self.rows.start, self.rows.stop, self._scratch)
 
+    def save(self, url: str, values: Any) -> None:
+        """Leave values of this rank's rows, which lie in files, in the directory `url`: `.npy`
+        parts that never span two files, a manifest, and `_SUCCESS` last. All ranks must call it.
+
+        Parameters
+        ----------
+        values : ndarray of shape (len(rows), …)
+        """
+        import json
+
+        import numpy as np
+
+        if len(values) != len(self.rows):
+            raise DataError(f"{url}: expected values of {len(self.rows)} rows, got {len(values)}")
+        mine = self._source.write_parts(url, self.rows.start, np.asarray(values))
+        told = self._gather(np.frombuffer(json.dumps(mine).encode(), np.uint8))
+        if self._rank == 0:
+            parts = [part for each in told for part in json.loads(each.tobytes())]
+            self._source.finish_parts(url, parts)
+
     def place(self, row: int) -> str:
         """Where the row of this global number stands, for messages: "row 7", "row 7 of <file>"."""
         return self._source.place(row)

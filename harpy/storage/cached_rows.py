@@ -40,6 +40,12 @@ class CachedRows:
     def place(self, row: int) -> str:
         return self.source.place(row)
 
+    def write_parts(self, url: str, start: int, values: np.ndarray) -> list[dict[str, Any]]:
+        return self.source.write_parts(url, start, values)
+
+    def finish_parts(self, url: str, parts: list[dict[str, Any]]) -> None:
+        self.source.finish_parts(url, parts)
+
     def chunks(self, start: int, stop: int, n_rows: int) -> Iterator[tuple[int, int]]:
         return self.source.chunks(start, stop, n_rows)
 

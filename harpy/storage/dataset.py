@@ -19,7 +19,7 @@ import numpy as np
 
 from harpy.errors import ConfigError, DataError, PathNotFound
 from harpy.storage.file_rows import DataFile, FileRows
-from harpy.storage.filesystem import Entry, FileSystem, FileSystems, join, split_url
+from harpy.storage.filesystem import Entry, FileSystem, FileSystems, join
 from harpy.storage.readers import Format, FoundColumns, format_named, format_of
 
 _DESCRIBERS = 16  # a header costs a few answers of the NameNode: waiting, not work
@@ -54,8 +54,17 @@ class Dataset:
     dtype: np.dtype[Any] | None = None
     n_columns: int | None = None
 
-    def describe(self, hadoop_conf: Mapping[str, str] | None = None) -> FileRows:
+    def describe(
+        self, hadoop_conf: Mapping[str, str] | None = None, usual: tuple[str, ...] | None = None
+    ) -> FileRows:
         """Find the files and read their headers, footers and sizes.
+
+        Parameters
+        ----------
+        hadoop_conf : mapping, optional
+            Hadoop settings on top of the configuration files.
+        usual : tuple of str, optional
+            Columns to read where none were chosen and the files name theirs.
 
         Raises
         ------
@@ -67,7 +76,7 @@ class Dataset:
             The format is unknown, or the columns asked for are not there.
         """
         systems = FileSystems(hadoop_conf)
-        entries = [found for url in self.urls for found in _files_of(systems.holding(url), url)]
+        entries = [found for url in self.urls for found in _files_of(*systems.locate(url))]
         form = format_named(self.format) if self.format else _common_format(entries)
 
         def describe(entry: Entry) -> tuple[DataFile, FoundColumns]:
@@ -75,23 +84,31 @@ class Dataset:
 
         with ThreadPoolExecutor(_DESCRIBERS, "harpy-describe") as pool:
             described = list(pool.map(describe, entries))
-        return self._agree(form, [file for file, _ in described], [found for _, found in described])
+        files, columns = zip(*described, strict=True)
+        return self._agree(form, files, columns, usual)
 
-    def _agree(self, form: Format, files: list[DataFile], found: list[FoundColumns]) -> FileRows:
+    def _agree(
+        self,
+        form: Format,
+        files: tuple[DataFile, ...],
+        found: tuple[FoundColumns, ...],
+        usual: tuple[str, ...] | None,
+    ) -> FileRows:
         """One description of all files, which must have the first one's columns."""
         first = found[0]
-        positions = _positions(self.columns, first, form, files[0].path)
+        columns = usual if self.columns is None and first.names is not None else self.columns
+        positions = _positions(columns, first, form, files[0].path)
         names = first.names
         if names is not None and positions is not None:
             names = tuple(names[p] for p in positions)
         dtypes = set()
-        for file, columns in zip(files, found, strict=True):
-            _check_columns(file.path, columns, files[0].path, first, names)
-            dtypes |= _numeric_dtypes(file.path, columns, names)
+        for file, its in zip(files, found, strict=True):
+            _check_columns(file.path, its, files[0].path, first, names)
+            dtypes |= _numeric_dtypes(file.path, its, names)
         chosen = first.n_columns if positions is None else len(positions)
         return FileRows(
             format=form.name,
-            files=tuple(files),
+            files=files,
             dtype=self.dtype or (_DTYPES[0] if dtypes == {_DTYPES[0]} else _DTYPES[1]),
             n_columns=self.n_columns if chosen is None else chosen,
             names=names,
@@ -135,7 +152,7 @@ def dataset(
     if format is not None:
         format_named(format)
     return Dataset(
-        tuple(_absolute(os.fspath(url)) for url in listed),
+        tuple(absolute(os.fspath(url)) for url in listed),
         None if columns is None else tuple(columns),
         format,
         wanted,
@@ -150,7 +167,7 @@ def names_files(given: Any) -> bool:
     return isinstance(given, Dataset | str | os.PathLike)
 
 
-def _absolute(url: str) -> str:
+def absolute(url: str) -> str:
     """URLs as they are; relative paths below the working directory of this process."""
     if not url:
         raise ConfigError("expected a path or URL, got an empty string")
@@ -164,7 +181,6 @@ def _absolute(url: str) -> str:
 
 def _files_of(fs: FileSystem, url: str) -> list[Entry]:
     """The files that `url` stands for, in order of path."""
-    url = fs.url + split_url(url)[2]  # hdfs:///path becomes hdfs://host:port/path
     literal = _WILDCARD.search(fs.path_of(url)) is None or fs.exists(url)
     matches = [fs.stat(url)] if literal else sorted(_matching(fs, url), key=lambda e: e.path)
     files = [file for match in matches for file in _files_below(fs, match)]

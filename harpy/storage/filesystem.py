@@ -289,6 +289,11 @@ class FileSystems:
                 self._open[scheme, authority] = self._connect(scheme, url)
             return self._open[scheme, authority]
 
+    def locate(self, url: str) -> tuple[FileSystem, str]:
+        """The file system that holds `url`, and the full URL: hdfs:///x becomes hdfs://host/x."""
+        fs = self.holding(url)
+        return fs, fs.url + split_url(url)[2]
+
     def _connect(self, scheme: str, url: str) -> FileSystem:
         if scheme in ("file", *HDFS_SCHEMES):
             return filesystem(url, self._hadoop_conf, self._conf_dir)

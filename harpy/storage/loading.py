@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from harpy.errors import DataError
+from harpy.storage import row_parts
 from harpy.storage.csr import CsrRows, Rows
 from harpy.storage.file_rows import FileRows, Piece
 from harpy.storage.filesystem import FileSystem, FileSystems
@@ -27,7 +28,25 @@ _SPARSE_BYTES = 16 << 20  # of one sparse file being read: windows and blocks
 _CHECKED_ROWS = 1 << 16
 
 
-class FileSource(EvenShares):
+class FileParts:
+    """The RowSource's manners of rows in files, as soon as their numbers are known."""
+
+    _described: FileRows
+    _systems: FileSystems
+
+    def place(self, row: int) -> str:
+        return self._described.place(row)
+
+    def write_parts(self, url: str, start: int, values: np.ndarray) -> list[dict[str, Any]]:
+        return row_parts.write_parts(
+            self._systems.holding(url), url, self._described, start, values
+        )
+
+    def finish_parts(self, url: str, parts: list[dict[str, Any]]) -> None:
+        row_parts.finish_parts(self._systems.holding(url), url, parts)
+
+
+class FileSource(FileParts, EvenShares):
     """RowSource over files that say how many rows they hold.
 
     Attributes
@@ -47,9 +66,6 @@ class FileSource(EvenShares):
         """The rows of one rank: nearly equal shares that begin, where they can, with a row group
         or a block."""
         return self._described.share(rank, size)
-
-    def place(self, row: int) -> str:
-        return self._described.place(row)
 
     def chunks(self, start: int, stop: int, n_rows: int) -> Iterator[tuple[int, int]]:
         return self._described.chunks(start, stop, n_rows)

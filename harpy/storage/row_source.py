@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
+from harpy.errors import DataError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -45,6 +47,12 @@ class RowSource(HasShape, Protocol):
     def dense(self) -> bool:
         """Whether read_rows makes an array of all values."""
 
+    def write_parts(self, url: str, start: int, values: np.ndarray) -> list[dict[str, Any]]:
+        """Leave the values of rows from `start` on below `url`; the manifest's entries."""
+
+    def finish_parts(self, url: str, parts: list[dict[str, Any]]) -> None:
+        """Say below `url` that the parts of all ranks are there."""
+
 
 class EvenShares:
     """The RowSource's manners of rows whose number is known and that any rank can read."""
@@ -65,6 +73,12 @@ class EvenShares:
     @property
     def dense(self) -> bool:
         return False
+
+    def write_parts(self, url: str, start: int, values: np.ndarray) -> list[dict[str, Any]]:
+        raise DataError(f"{url}: only values of rows in files are left in parts; use ctx.save")
+
+    def finish_parts(self, url: str, parts: list[dict[str, Any]]) -> None:
+        raise DataError(f"{url}: only values of rows in files are left in parts; use ctx.save")
 
 
 def shard_of(n_rows: int, rank: int, size: int) -> range:

@@ -17,7 +17,7 @@ from harpy.errors import DataError
 from harpy.storage.csr import CsrRows, Rows
 from harpy.storage.file_rows import FileRows, Piece
 from harpy.storage.filesystem import FileSystem, FileSystems
-from harpy.storage.loading import run
+from harpy.storage.loading import FileParts, run
 from harpy.storage.readers import format_named
 from harpy.storage.readers.base import LineError, Task, TextFormat, check_unchanged
 from harpy.storage.readers.lines import (
@@ -39,7 +39,7 @@ _TASK_BYTES = 4 * BLOCK_BYTES
 _NO_COLUMN = np.iinfo(np.int64).max
 
 
-class TextSource(EvenShares):
+class TextSource(FileParts, EvenShares):
     """RowSource over text files. `settle` reads this rank's share and makes the rest known.
 
     Attributes
@@ -67,9 +67,6 @@ class TextSource(EvenShares):
     def share(self, rank: int, size: int) -> range:
         assert self._starts is not None and len(self._starts) == size + 1
         return range(int(self._starts[rank]), int(self._starts[rank + 1]))
-
-    def place(self, row: int) -> str:
-        return self._described.place(row)
 
     def read_rows(self, start: int, stop: int) -> Rows:
         """The rows of this rank's share, which are there already."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +19,7 @@ from sparse_data import hostile_sparse
 
 import harpy
 from harpy import DAALKMeans, Session
-from harpy.errors import DataError
+from harpy.errors import DataError, PathExists
 
 N_FILES = 3
 Write = Callable[[Path, np.ndarray], None]
@@ -174,3 +175,98 @@ def test_a_bad_value_is_named_by_file_and_row(form: str, n_node: int, tmp_path: 
     model = DAALKMeans(n_clusters=2, n_node=n_node, launcher="local")
     with pytest.raises(DataError, match=rf"X has nan at row 3 of .*part-2\.{form}, column 1 "):
         model.fit(folder)
+
+
+# Labels that stay where the files are
+
+
+@pytest.mark.parametrize("n_node", [1, 3])
+def test_labels_stay_in_parts_that_follow_the_files(
+    tables: Any, sparse_tables: Any, n_node: int, tmp_path: Path
+) -> None:
+    with Session(n_node, launcher="local", workdir=f"{tmp_path}/work", progress=False) as session:
+        for number, (X, folders) in enumerate((tables[0], sparse_tables[0])):
+            local = DAALKMeans(n_clusters=5, random_state=0, launcher="local").fit(X)
+            for form, folder in folders.items():
+                named = harpy.dataset(folder, dtype=X.dtype)
+                output = tmp_path / f"{number} {form}"
+                model = DAALKMeans(n_clusters=5, random_state=0, session=session)
+                model.fit(named, output=f"{output} fit")
+                assert model.labels_path_ == f"file://{output} fit"
+                assert not hasattr(model, "labels_")
+                assert model.cluster_centers_.tobytes() == local.cluster_centers_.tobytes()
+                np.testing.assert_array_equal(model.fetch_labels(), local.labels_)
+                check_parts(output.with_name(f"{output.name} fit"), folder, local.labels_)
+                np.testing.assert_array_equal(model.predict(named), local.labels_)
+                assert model.predict(named, output=output) == f"file://{output}"
+                np.testing.assert_array_equal(model.fetch_labels(output), local.labels_)
+
+
+def check_parts(labels: Path, folder: Path, expected: np.ndarray) -> None:
+    """The manifest says of every input file which labels are whose, in order."""
+    manifest = json.loads((labels / "manifest.json").read_text())
+    assert manifest["n_rows"] == len(expected)
+    names = [part["name"] for part in manifest["parts"]]
+    written = {path.name for path in labels.iterdir()}
+    assert written == {"_SUCCESS", "manifest.json", *names}
+    assert names == sorted(names)
+    row = 0
+    for file in sorted(folder.iterdir()):
+        of_file = [part for part in manifest["parts"] if part["file"] == f"file://{file}"]
+        first = 0
+        for part in of_file:
+            assert part["first_row"] == first
+            found = np.load(labels / part["name"])
+            np.testing.assert_array_equal(found, expected[row : row + part["n_rows"]])
+            first += part["n_rows"]
+            row += part["n_rows"]
+    assert row == len(expected)
+
+
+def test_predict_reads_the_columns_of_the_fit(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).random((50, 3))
+    pq.write_table(pa.table({"a": X[:, 0], "b": X[:, 1]}), tmp_path / "fit.parquet")
+    more = pa.table({"name": ["?"] * 50, "b": X[:, 1], "a": X[:, 0]})
+    pq.write_table(more, tmp_path / "new.parquet")
+    model = DAALKMeans(n_clusters=3, random_state=0, launcher="local")
+    model.fit(tmp_path / "fit.parquet")
+    np.testing.assert_array_equal(model.predict(tmp_path / "new.parquet"), model.labels_)
+    np.save(tmp_path / "x.npy", X)
+    with pytest.raises(ValueError, match=r"x\.npy has 3 features, but DAALKMeans is expecting 2"):
+        model.predict(tmp_path / "x.npy")
+    np.testing.assert_array_equal(model.predict(tmp_path / "x.npy", columns=[0, 1]), model.labels_)
+
+
+@pytest.mark.parametrize("n_node", [1, 2])
+def test_nothing_half_written_stays_when_a_run_fails(n_node: int, tmp_path: Path) -> None:
+    X = np.random.default_rng(0).random((50, 3))
+    np.save(tmp_path / "good.npy", X)
+    X[30, 1] = np.inf
+    np.save(tmp_path / "bad.npy", X)
+    model = DAALKMeans(n_clusters=3, n_node=n_node, launcher="local")
+    with pytest.raises(DataError, match=r"row 30 of .*bad\.npy"):
+        model.fit(tmp_path / "bad.npy", output=tmp_path / "labels")
+    model.fit(tmp_path / "good.npy")
+    with pytest.raises(DataError, match=r"row 30 of .*bad\.npy"):
+        model.predict(tmp_path / "bad.npy", output=tmp_path / "labels")
+    assert not (tmp_path / "labels").exists()
+    model.fit(tmp_path / "good.npy", output=tmp_path / "labels")
+    with pytest.raises(PathExists, match="labels exists already"):
+        model.predict(tmp_path / "good.npy", output=tmp_path / "labels")
+    (tmp_path / "labels" / "_SUCCESS").unlink()
+    with pytest.raises(DataError, match="labels is not complete: there is no _SUCCESS"):
+        model.fetch_labels()
+
+
+def test_what_is_about_files_is_refused_with_rows_in_memory(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).random((50, 3))
+    model = DAALKMeans(n_clusters=3, launcher="local")
+    with pytest.raises(ValueError, match=r"^columns, output: only for rows in files"):
+        model.fit(X, columns=[0], output=tmp_path / "labels")
+    with pytest.raises(ValueError, match=r"^output: only for rows in files"):
+        model.fit(X).predict(X, output=tmp_path / "labels")
+    with pytest.raises(ValueError, match="init is a callable"):
+        np.save(tmp_path / "x.npy", X)
+        model.set_params(init=lambda X, n_clusters, random_state: X[:3]).fit(tmp_path / "x.npy")
+    with pytest.raises(ValueError, match="n_samples=50 should be >= n_clusters=60"):
+        model.set_params(init="random", n_clusters=60).fit(tmp_path / "x.npy")
