@@ -119,7 +119,7 @@ def check_all_forms(tables: Any, **gang: Any) -> None:
     for X, folders in tables:
         stray = X[:8].toarray() if issparse(X) else np.array(X[:8])
         stray[3] = 1e3 * abs(X).max()  # stays empty, so that a row is relocated
-        for init in ("random", "k-means++", stray):
+        for init in ("random", "k-means++", "k-means||", stray):
             model = DAALKMeans(n_clusters=8, init=init, random_state=0, launcher="local")
             alone = bits(model.fit(X))
             for form, folder in folders.items():
