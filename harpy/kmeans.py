@@ -29,7 +29,6 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from harpy.cpus import available_cpus
-from harpy.errors import ConfigError
 from harpy.jobs.kmeans_shard import (
     WEIGHTS,
     kernels_for,
@@ -47,6 +46,7 @@ from harpy.kmeans_files import (
     labels_directory,
     refuse_choice,
 )
+from harpy.kmeans_session import new_session, refuse_contradictions, untouched
 from harpy.kmeans_verbose import course_lines
 from harpy.model_files import ModelFiles
 from harpy.session import RunResult, Session
@@ -57,8 +57,6 @@ from harpy.storage.put_rows import PutRows
 
 PROGRAM = "harpy.jobs.kmeans:main"
 PREDICT_PROGRAM = "harpy.jobs.kmeans_predict:main"
-# What an untouched `workdir` becomes, below the user's home: nobody may write at HDFS's root.
-DEFAULT_WORKDIR = "kmeans-work"
 _DTYPES = [np.float64, np.float32]
 _AT_LEAST_ONE = Interval(Integral, 1, None, closed="left")
 
@@ -182,6 +180,8 @@ class DAALKMeans(
         "keep": ["boolean"],
         "progress": ["boolean", None],
     }
+
+    _defaults: ClassVar[dict[str, Any]]
 
     def __init__(
         self,
@@ -460,30 +460,11 @@ class DAALKMeans(
         if weights is not None:
             data[WEIGHTS] = weights[:, np.newaxis]
         if self.session is not None:
-            self._refuse_contradictions(self.session)
+            refuse_contradictions(self, self.session)
             return self.session.run(program, params, data=data)
-        with self._new_session(single_run=True) as session:
+        with new_session(self, single_run=True) as session:
             result = session.run(program, params, data=data)
         return replace(result, job=session.job)  # as it ended
-
-    def _new_session(self, single_run: bool) -> Session:
-        """A session with what the parameters ask for."""
-        untouched = self._untouched()
-        return Session(
-            int(self.n_node),
-            int(self.n_thread),
-            int(self.n_mem),
-            launcher=self.launcher,
-            workdir=None if "workdir" in untouched else self.workdir,
-            default_workdir=DEFAULT_WORKDIR,
-            queue=self.queue,
-            hadoop_conf=self.hadoop_conf,
-            name="kmeans",
-            keep=self.keep,
-            single_run=single_run,
-            progress=True if self.progress is None and self.verbose else self.progress,
-            wishes=untouched & {"n_thread", "n_mem"},
-        )
 
     def _take(self, result: RunResult, labels_path: str | None) -> DAALKMeans:
         for line in course_lines(result.value["courses"]):
@@ -509,46 +490,10 @@ class DAALKMeans(
         self.job_ = None if result.job.id == IN_PROCESS else result.job
         return self
 
-    # Wishes and demands
-
-    def _untouched(self) -> frozenset[str]:
-        """Names of the parameters that still equal their defaults."""
-        parameters = _SIGNATURE.parameters
-        return frozenset(
-            name
-            for name in (
-                "n_node",
-                "n_thread",
-                "n_mem",
-                "workdir",
-                "launcher",
-                "queue",
-                "hadoop_conf",
-            )
-            if getattr(self, name) == parameters[name].default
-        )
-
-    def _refuse_contradictions(self, session: Session) -> None:
-        """A value the user gave is a demand, which an open session may not meet."""
-        untouched = self._untouched()
-        for name in ("n_node", "n_thread", "n_mem"):
-            asked, granted = getattr(self, name), getattr(session.options, name)
-            if name not in untouched and asked != granted:
-                raise ConfigError(
-                    f"{name}={asked} contradicts the given session, which has {name}={granted}: "
-                    f"leave {name} at its default, or open a session with it"
-                )
-        given = [n for n in ("workdir", "launcher", "queue", "hadoop_conf") if n not in untouched]
-        if given:
-            raise ConfigError(
-                f"{', '.join(given)} cannot be chosen for a session that is open already: give it "
-                "to harpy.Session"
-            )
-
     def _threads_for(self, X: Any) -> int:
         """Threads of this process worth using for the rows of X."""
         n_thread = kernels.worthwhile_threads(int(self.n_thread), X.size, 1, int(self.n_clusters))
-        if n_thread > 1 and "n_thread" in self._untouched():
+        if n_thread > 1 and "n_thread" in untouched(self):
             return min(n_thread, available_cpus())
         return n_thread
 
@@ -624,9 +569,10 @@ class DAALKMeans(
         refuse_overflow(absmax, rows.dtype, "X", getattr(self, "feature_names_in_", None))
 
 
-# Taken apart once: scikit-learn and `_untouched` ask for it in every call.
+# Taken apart once: scikit-learn and `untouched` ask for it in every call.
 _SIGNATURE = signature(DAALKMeans.__init__)
 DAALKMeans.__init__.__signature__ = _SIGNATURE  # type: ignore[attr-defined]
+DAALKMeans._defaults = {name: given.default for name, given in _SIGNATURE.parameters.items()}
 
 
 def _is_plain(array: Any, dtypes: Sequence[DTypeLike]) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 
 import harpy
 from harpy.errors import ConfigError, DataError, PathExists, PathNotFound, StorageError
-from harpy.storage import FileSystem, filesystem, join
+from harpy.storage import FileSystem, FileSystems, join
 from harpy.storage.arrays import NpyFile, row_blocks, write_npy
 from harpy.storage.filesystem import temporary_path
 
@@ -33,8 +33,8 @@ VERSION = 1
 MODEL, CENTERS, LABELS = "model.json", "cluster_centers", "labels"
 # What belongs to the place where a model was fitted, or may hold what is nobody's business.
 _NOT_SAVED = ("session", "hadoop_conf")
-# Of a fit; a model of known centers has none of them.
-_NUMBERS = {"n_iter": int, "inertia": float}
+# What else a fit left; a model of known centers has none of it, and others not all.
+_FOUND = {"n_iter": int, "inertia": float, "labels_path": str}
 
 
 class ModelFiles:
@@ -101,7 +101,7 @@ class ModelFiles:
         Parameters
         ----------
         path : str or path
-            `hdfs://…`, `file://…` or a path of this machine.
+            `hdfs://…`, `file://…`, a path of this machine, or a URL that fsspec opens.
         hadoop_conf : mapping of str to str, optional
             Hadoop settings on top of the configuration files; also the model's parameter.
         **parameters
@@ -158,8 +158,7 @@ def _place(
         raise ConfigError(f"path must be that of a directory, or its URL, got {path!r}")
     if "://" not in given and not given.startswith("file:/"):
         given = str(Path(given).expanduser().absolute())
-    fs = filesystem(given, hadoop_conf)
-    return fs, fs.qualify(given)
+    return FileSystems(hadoop_conf).locate(given)
 
 
 def _refuse_other(fs: FileSystem, url: str, overwrite: bool) -> None:
@@ -203,7 +202,7 @@ def _describe(model: DAALKMeans, arrays: Mapping[str, np.ndarray]) -> dict[str, 
         "parameters": {k: v for k, v in given.items() if v is not _NO_JSON},
         "n_features_in": int(model.n_features_in_),
         "feature_names_in": None if names is None else [str(name) for name in names],
-        **{name: _number(getattr(model, f"{name}_", None)) for name in _NUMBERS},
+        **{name: _to_json(getattr(model, f"{name}_", None)) for name in _FOUND},
         "arrays": {
             name: {
                 "dtype": array.dtype.name,
@@ -219,18 +218,14 @@ _NO_JSON = object()
 
 
 def _to_json(value: Any) -> Any:
-    """A parameter's value in JSON's types, or _NO_JSON: arrays, callables, generators."""
-    if isinstance(value, str):
-        return str(value)
-    if value is None or isinstance(value, bool | np.bool_):
-        return value if value is None else bool(value)
-    return _number(value) if isinstance(value, Real) else _NO_JSON
-
-
-def _number(value: Any) -> int | float | None:
-    if value is None:
-        return None
-    return int(value) if isinstance(value, Integral) else float(value)
+    """A value in JSON's types, or _NO_JSON: arrays, callables, generators."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else _NO_JSON
 
 
 def _digest(array: np.ndarray) -> str:
@@ -248,7 +243,7 @@ class _SavedModel:
     url: str
     parameters: dict[str, Any]
     feature_names: list[str] | None
-    numbers: dict[str, Any]
+    found: dict[str, Any]
     arrays: dict[str, np.ndarray]
 
     @classmethod
@@ -280,7 +275,7 @@ class _SavedModel:
                 described["feature_names_in"],
                 {
                     name: kind(described[name])
-                    for name, kind in _NUMBERS.items()
+                    for name, kind in _FOUND.items()
                     if described[name] is not None
                 },
                 arrays,
@@ -322,7 +317,7 @@ class _SavedModel:
         except ValueError as exc:
             raise DataError(f"{self.url} holds no usable model: {exc}") from exc
         model.set_params(**parameters)
-        for name, value in self.numbers.items():
+        for name, value in self.found.items():
             setattr(model, f"{name}_", value)
         if self.feature_names is not None:
             model.feature_names_in_ = np.array(self.feature_names, dtype=object)

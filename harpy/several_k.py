@@ -8,6 +8,7 @@ from typing import Any
 
 from harpy.errors import DataError
 from harpy.kmeans import DAALKMeans
+from harpy.kmeans_session import new_session
 from harpy.session import put
 from harpy.storage.dataset import names_files
 
@@ -69,7 +70,7 @@ def kmeans_path(
         own = parameters
         if parameters.get("session") is None:
             first = DAALKMeans(n_clusters=counts[0], **parameters)
-            session = stack.enter_context(first._new_session(single_run=False))
+            session = stack.enter_context(new_session(first, single_run=False))
             own = {name: v for name, v in parameters.items() if name not in _OF_THE_SESSION}
             own["session"] = session
         models = [

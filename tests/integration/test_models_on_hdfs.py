@@ -64,12 +64,16 @@ def test_damage_is_named(folder: str) -> None:
         DAALKMeans.load(path)
 
 
-def test_where_one_may_not_write_nothing_is_left(on_cluster: RunningCluster) -> None:
-    root = filesystem(on_cluster.namenode)
-    before = [entry.name for entry in root.list("/")]
-    with pytest.raises(StoragePermissionError):
-        fitted().save(f"{on_cluster.namenode}/model")
-    assert [entry.name for entry in root.list("/")] == before
+def test_where_one_may_not_write_nothing_is_left(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs = filesystem(folder)
+    fs.mkdirs(folder, 0o755)
+    with monkeypatch.context() as other:
+        other.setenv("HADOOP_USER_NAME", "mallory")
+        with pytest.raises(StoragePermissionError, match="mallory"):
+            fitted().save(f"{folder}/model")
+    assert fs.list(folder) == []
 
 
 def test_a_path_on_yarn_gives_the_models_of_this_process(on_cluster: RunningCluster) -> None:

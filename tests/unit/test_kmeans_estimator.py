@@ -29,7 +29,7 @@ from sklearn.utils.estimator_checks import (
     check_transformer_get_feature_names_out_pandas,
 )
 
-import harpy.kmeans
+import harpy.kmeans_session
 from harpy import DAALKMeans, Session
 from harpy.errors import ConfigError, DataError
 from harpy.session import JobInfo, RunResult, SessionOptions
@@ -79,7 +79,7 @@ class RecordingSession:
 @pytest.fixture
 def sessions(monkeypatch: pytest.MonkeyPatch) -> list[RecordingSession]:
     RecordingSession.made = []
-    monkeypatch.setattr(harpy.kmeans, "Session", RecordingSession)
+    monkeypatch.setattr(harpy.kmeans_session, "Session", RecordingSession)
     return RecordingSession.made
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-import harpy.kmeans
+import harpy.kmeans_session
 from harpy import DAALKMeans
 from harpy.errors import DataError
 
@@ -22,7 +22,7 @@ def nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any, **options: Any) -> None:
         pytest.fail("a session was made before the input was validated")
 
-    monkeypatch.setattr(harpy.kmeans, "Session", refuse)
+    monkeypatch.setattr(harpy.kmeans_session, "Session", refuse)
 
 
 def fit_error(kind: type[Exception], parameters: dict[str, Any], data: Any = X) -> str:

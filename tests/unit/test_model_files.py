@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
@@ -22,6 +23,7 @@ from harpy.errors import (
     HarpyError,
     PathExists,
     PathNotFound,
+    StorageError,
     StoragePermissionError,
 )
 from harpy.storage.local import LocalFileSystem
@@ -97,6 +99,15 @@ def test_labels_are_saved_when_asked_for(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFittedError, match="this DAALKMeans has no labels_ to save"):
         small.save(tmp_path / "other", labels=True)
     assert not (tmp_path / "other").exists()
+
+
+def test_labels_that_lie_in_files_stay_there(tmp_path: Path) -> None:
+    np.save(tmp_path / "points.npy", X)
+    model = fitted(str(tmp_path / "points.npy"))
+    model.save(tmp_path / "model")
+    again = DAALKMeans.load(tmp_path / "model")
+    assert again.labels_path_ == model.labels_path_
+    assert np.array_equal(again.fetch_labels(), model.predict(X))
 
 
 def test_column_names_are_kept(tmp_path: Path) -> None:
@@ -214,9 +225,15 @@ def test_paths_are_checked(path: Any) -> None:
         DAALKMeans.load(path)
 
 
-def test_other_schemes_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"s3://bucket/model: expected one of hdfs://"):
-        fitted().save("s3://bucket/model")
+def test_what_fsspec_opens_is_read_and_not_written(saved: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.put(str(saved), "/models/iris", recursive=True)
+    again = DAALKMeans.load("memory://models/iris")
+    assert again.predict(X).tobytes() == fitted().labels_.tobytes()
+    with pytest.raises(StorageError, match=r"can only be read; use hdfs:// or file://$"):
+        fitted().save("memory://models/other")
+    with pytest.raises(ConfigError, match=r"^nowhere://model: expected hdfs://"):
+        fitted().save("nowhere://model")
 
 
 def damaged_centers(path: Path) -> None:

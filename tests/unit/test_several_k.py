@@ -13,8 +13,6 @@ from sklearn.datasets import load_iris
 
 import harpy
 import harpy.driver
-import harpy.kmeans
-import harpy.storage.put_rows
 from harpy import DAALKMeans, Session
 from harpy.errors import ConfigError, DataError
 from harpy.storage import staging
@@ -43,7 +41,7 @@ class Work:
             (staging, "content_hash", "hashed"),
         ):
             monkeypatch.setattr(module, name, self.counted(getattr(module, name), counter))
-        monkeypatch.setattr(harpy.kmeans.Session, "open", self.counted(Session.open, "opened"))
+        monkeypatch.setattr(Session, "open", self.counted(Session.open, "opened"))
 
     def counted(self, function: Any, counter: str) -> Any:
         def count(*arguments: Any, **options: Any) -> Any:
