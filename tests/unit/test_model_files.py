@@ -103,7 +103,8 @@ def test_labels_are_saved_when_asked_for(saved: Path, tmp_path: Path) -> None:
 
 def test_labels_that_lie_in_files_stay_there(tmp_path: Path) -> None:
     np.save(tmp_path / "points.npy", X)
-    model = fitted(str(tmp_path / "points.npy"))
+    model = DAALKMeans(4, random_state=0, launcher="local")
+    model.fit(tmp_path / "points.npy", output=str(tmp_path / "labels"))
     model.save(tmp_path / "model")
     again = DAALKMeans.load(tmp_path / "model")
     assert again.labels_path_ == model.labels_path_
