@@ -34,8 +34,8 @@ from harpy.storage.row_source import EvenShares
 if TYPE_CHECKING:
     from harpy.storage.row_source import Gather
 
-# Of a block: its text twice, and its rows, which take about as much.
-_TASK_BYTES = 4 * BLOCK_BYTES
+# Of a block: its text, what it is split into, and its rows.
+_TASK_BYTES = 8 * BLOCK_BYTES
 _NO_COLUMN = np.iinfo(np.int64).max
 
 

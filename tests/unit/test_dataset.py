@@ -16,6 +16,7 @@ import harpy
 from harpy.errors import ConfigError, DataError, PathNotFound
 from harpy.storage import FileRows, FileSystems, filesystem, open_staged, stage_array
 from harpy.storage.loading import open_files
+from harpy.storage.readers import parquet
 
 X = np.arange(60, dtype=np.float32).reshape(20, 3)
 NAMES = ("a", "b", "c")
@@ -208,6 +209,28 @@ def test_large_files_come_back_equal(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "x.parquet", compression="none")
     chosen = ["c7", "c19", "c0"]
     np.testing.assert_array_equal(load(tmp_path / "x.parquet", columns=chosen), rows[:, [7, 19, 0]])
+
+
+def test_row_groups_too_large_to_be_held_come_in_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.random.default_rng(0).random((40_000, 3))
+    table = pa.table({name: rows[:, i] for i, name in enumerate(NAMES)})
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=25_000)
+    monkeypatch.setattr(parquet, "_FETCH_BYTES", 0)
+    monkeypatch.setattr(parquet, "_PAGE_WINDOW", 1000)
+    np.testing.assert_array_equal(load(tmp_path), rows)
+    np.testing.assert_array_equal(load(tmp_path, columns=["c", "a"]), rows[:, [2, 0]])
+
+
+def test_columns_that_lie_apart_are_fetched_without_what_is_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.random.default_rng(0).random((1000, 3))
+    table = pa.table({name: rows[:, i] for i, name in enumerate(NAMES)})
+    pq.write_table(table, tmp_path / "x.parquet")
+    monkeypatch.setattr(parquet, "_GAP_BYTES", 0)
+    np.testing.assert_array_equal(load(tmp_path, columns=["c", "a"]), rows[:, [2, 0]])
 
 
 # Shares

@@ -7,6 +7,7 @@ from 1, as scikit-learn's load_svmlight_files has it.
 from __future__ import annotations
 
 import re
+from typing import NoReturn
 
 import numpy as np
 
@@ -51,16 +52,16 @@ class LibsvmFormat(TextFormat):
         numbers = _numbers(text)
         if numbers is None or len(numbers) != len(counts) + 2 * counts.sum():
             _raise_first_bad_line(text)
-        assert numbers is not None
         labels = np.arange(len(counts)) + 2 * (np.cumsum(counts) - counts)
         pairs = np.delete(numbers, labels).reshape(-1, 2)
+        if not ((pairs[:, 0] >= 0) & (pairs[:, 0] < MOST_COLUMNS)).all():
+            _raise_first_bad_line(text)
         indices = pairs[:, 0].astype(np.int32)
         indptr = np.concatenate([[0], np.cumsum(counts)])
         rising = np.ones(len(pairs), bool)
         rising[1:] = indices[1:] > indices[:-1]
         rising[indptr[:-1][counts > 0]] = True  # a row's first
-        in_range = (pairs[:, 0] >= 0) & (pairs[:, 0] < MOST_COLUMNS) & (indices == pairs[:, 0])
-        if not (rising & in_range).all():
+        if not (rising & (indices == pairs[:, 0])).all():
             _raise_first_bad_line(text)
         data = np.ascontiguousarray(pairs[:, 1], dtype=rows.dtype)
         return CsrRows(data, indices, indptr, MOST_COLUMNS)
@@ -68,13 +69,13 @@ class LibsvmFormat(TextFormat):
 
 def _values_per_line(text: np.ndarray) -> np.ndarray:
     """How many `column:value` each line has that is not blank."""
-    ends = np.flatnonzero(text == ord("\n"))
-    if not len(ends) or ends[-1] != len(text) - 1:
-        ends = np.append(ends, len(text))
-    number_of = lambda where: np.diff(np.searchsorted(where, ends), prepend=0)  # noqa: E731
-    colons = number_of(np.flatnonzero(text == ord(":")))
-    words = number_of(np.flatnonzero(text > ord(" ")))
-    return colons[words > 0]
+    if not len(text):
+        return np.empty(0, np.int64)
+    starts = np.flatnonzero(text[:-1] == ord("\n")) + 1
+    starts = np.concatenate([np.zeros(1, np.int64), starts])
+    colons = np.add.reduceat(text == ord(":"), starts, dtype=np.int64)
+    filled = np.logical_or.reduceat(text > ord(" "), starts)
+    return colons[filled]
 
 
 def _numbers(text: bytes) -> np.ndarray | None:
@@ -100,7 +101,7 @@ def _numbers(text: bytes) -> np.ndarray | None:
     return table.column(0).to_numpy()
 
 
-def _raise_first_bad_line(text: bytes) -> None:
+def _raise_first_bad_line(text: bytes) -> NoReturn:
     """Find what the quick way has met, a line at a time."""
     lines = [line for line in text.split(b"\n") if line.strip()]
     for number, line in enumerate(lines):

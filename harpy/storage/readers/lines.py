@@ -17,7 +17,7 @@ from harpy.storage.file_rows import DataFile, Piece
 from harpy.storage.filesystem import FileSystem
 from harpy.storage.readers.base import FileBytes
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 2 << 20
 _AHEAD_BYTES = 64 << 10  # read past a block's end, where its last line ends as a rule
 _LONGEST_LINE = 64 << 20
 _LINE = re.compile(rb"[^\r\n]+")
