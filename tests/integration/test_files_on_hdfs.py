@@ -19,7 +19,7 @@ from scipy.sparse import csr_array, save_npz
 from sklearn.datasets import load_digits
 
 import harpy
-from harpy.errors import DataError, PathNotFound
+from harpy.errors import DataError, PathExists, PathNotFound
 from harpy.storage import FileSystem, filesystem
 
 X = load_digits().data
@@ -119,6 +119,25 @@ def counters_of(cluster: RunningCluster, job: str) -> dict[str, int]:
             named = (c for found in lists for c in (found if isinstance(found, list) else [found]))
             return {counter["name"]: counter["totalCounterValue"] for counter in named}
     raise AssertionError(f"the history server does not know {job}")
+
+
+def test_labels_stay_on_hdfs(on_cluster: RunningCluster, fs: FileSystem, points: str) -> None:
+    inner = f"{fs.path_of(points)}/labels"
+    expected = harpy.DAALKMeans(**PARAMETERS, launcher="local").fit(X).labels_
+    try:
+        with harpy.Session(n_node=2, n_mem=1024, launcher="yarn") as session:
+            model = harpy.DAALKMeans(**PARAMETERS, session=session)
+            model.fit(f"{points}/parquet", output=f"hdfs://{inner}")
+            assert model.labels_path_ == f"{on_cluster.namenode}{inner}"
+            np.testing.assert_array_equal(model.fetch_labels(), expected)
+            found = model.predict(f"{points}/csv.gz", output=f"hdfs://{inner}-2")
+            np.testing.assert_array_equal(model.fetch_labels(found), expected)
+            assert "_SUCCESS" in [entry.name for entry in fs.list(found)]
+            with pytest.raises(PathExists, match="labels-2 exists already"):
+                model.predict(f"{points}/npy", output=f"hdfs://{inner}-2")
+    finally:
+        fs.delete(inner, recursive=True)
+        fs.delete(f"{inner}-2", recursive=True)
 
 
 def test_hdfs_tells_where_blocks_begin(fs: FileSystem, points: str) -> None:
