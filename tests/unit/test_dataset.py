@@ -223,6 +223,19 @@ def test_row_groups_too_large_to_be_held_come_in_windows(
     np.testing.assert_array_equal(load(tmp_path, columns=["c", "a"]), rows[:, [2, 0]])
 
 
+def test_large_row_groups_come_in_runs_of_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.random.default_rng(0).random((3000, 7))
+    table = pa.table({f"c{i}": rows[:, i] for i in range(7)})
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=2000)
+    monkeypatch.setattr(parquet, "_FETCH_BYTES", 70_000)  # of two or three columns
+    np.testing.assert_array_equal(load(tmp_path), rows)
+    chosen = [6, 0, 3, 2, 5]
+    found = load(tmp_path, columns=[f"c{i}" for i in chosen])
+    np.testing.assert_array_equal(found, rows[:, chosen])
+
+
 def test_columns_that_lie_apart_are_fetched_without_what_is_between(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

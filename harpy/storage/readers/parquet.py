@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 _FOOTER_WINDOW = 64 << 10
-# Up to this size the chosen column chunks of a row group are fetched in one go, before decoding.
-_FETCH_BYTES = 64 << 20
+# Column chunks of a row group are fetched together up to this size, before they are decoded.
+_FETCH_BYTES = 24 << 20
 _GAP_BYTES = 1 << 20  # between chosen columns: reading on is cheaper than beginning again
-_PAGE_WINDOW = 1 << 20  # of each column, where a row group is larger
+_PAGE_WINDOW = 1 << 20  # of a column chunk that is larger
 _BATCH_BYTES = 8 << 20  # of rows decoded at once: fewer have pyarrow begin too often
 _TILE_BYTES = 256 << 10  # of rows put together from their columns at once: they fit a cache
 
@@ -54,16 +54,20 @@ class ParquetFormat(DenseFormat):
         metadata = _footer(fs, piece.file.path, piece.file.length)
         for group, (begin, end) in enumerate(pairwise(_group_borders(metadata))):
             first, last = max(piece.start, begin), min(piece.stop, end)
-            if first < last:
-                yield _GroupRows(
-                    fs, piece.file, metadata, group, begin, first, rows.names,
-                    out[first - piece.start : last - piece.start],
-                ).task()  # fmt: skip
+            if first >= last:
+                continue
+            part = out[first - piece.start : last - piece.start]
+            for chosen in _column_runs(metadata.row_group(group), rows.names):
+                names = rows.names[chosen]
+                yield _GroupColumns(
+                    fs, piece.file, metadata, group, begin, first, names, part[:, chosen]
+                ).task()
 
 
 @dataclass(frozen=True)
-class _GroupRows:
-    """Rows of one row group: those from row `first` of the file on, as many as fit `out`."""
+class _GroupColumns:
+    """Some columns of one row group: the rows from row `first` of the file on, as many as fit
+    `out` (n_rows, len(names))."""
 
     fs: FileSystem
     file: DataFile
@@ -79,9 +83,8 @@ class _GroupRows:
         nbytes = sum(map(len, ranges))
         if nbytes <= _FETCH_BYTES:
             return Task(lambda: self._fetched(ranges), self._decode, nbytes + 2 * _BATCH_BYTES)
-        # Too large to be held: each column comes through a window of its own while it is decoded.
-        windows = 2 * _PAGE_WINDOW * len(self.names)
-        return Task(self._windowed, self._decode, windows + 2 * _BATCH_BYTES)
+        # A chunk that is too large to be held comes through a window while it is decoded.
+        return Task(self._windowed, self._decode, 2 * (_PAGE_WINDOW + _BATCH_BYTES))
 
     def _byte_ranges(self) -> list[range]:
         """Where the chosen columns lie in the file, ascending, small gaps included."""
@@ -179,6 +182,19 @@ class FetchedRanges(io.RawIOBase):
                 self._position += len(view)
                 return view
         raise DataError(f"{self._path}: its footer points at byte {start}, outside of its columns")
+
+
+def _column_runs(chunks: pq.RowGroupMetaData, names: tuple[str, ...]) -> Iterator[slice]:
+    """Runs of columns whose chunks together are of at most _FETCH_BYTES; one is always taken."""
+    every = (chunks.column(number) for number in range(chunks.num_columns))
+    sizes = {chunk.path_in_schema: chunk.total_compressed_size for chunk in every}
+    start, held = 0, 0
+    for number, name in enumerate(names):
+        if held and held + sizes[name] > _FETCH_BYTES:
+            yield slice(start, number)
+            start, held = number, 0
+        held += sizes[name]
+    yield slice(start, len(names))
 
 
 def _footer(fs: FileSystem, path: str, length: int) -> pq.FileMetaData:
