@@ -124,7 +124,8 @@ class ModelFiles:
 
     def to_sklearn(self) -> KMeans:
         """A fitted `sklearn.cluster.KMeans` with this model's parameters and copies of its fitted
-        attributes."""
+        attributes. Its `init` is "k-means++" where this model's is "k-means||", which scikit-learn
+        does not have."""
         from sklearn.cluster import KMeans
         from sklearn.utils.validation import check_is_fitted
 
@@ -134,6 +135,8 @@ class ModelFiles:
         # A fit of next to nothing, so that scikit-learn itself sets what its methods rely on.
         theirs = KMeans(n_clusters=1, init=centers[:1], n_init=1, max_iter=1).fit(centers[:1])
         own = model.get_params(deep=False)
+        if isinstance(model.init, str) and model.init == "k-means||":
+            own["init"] = "k-means++"
         theirs.set_params(**{name: own[name] for name in theirs.get_params(deep=False)})
         for name in ("labels_", "inertia_", "n_iter_", "feature_names_in_"):
             if hasattr(theirs, name):
@@ -146,7 +149,10 @@ class ModelFiles:
         return theirs
 
 
-_NO_LABELS = "this %(name)s has no labels_ to save: it was loaded or made without; labels=False"
+_NO_LABELS = (
+    "this %(name)s has no labels_ to save: they lie in files, or it was loaded or made without "
+    "any; pass labels=False"
+)
 
 
 def _place(

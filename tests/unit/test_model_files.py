@@ -328,6 +328,12 @@ def test_scikit_learns_model_predicts_the_same(data: Any) -> None:
     theirs.fit(data)
 
 
+def test_scikit_learns_model_can_be_fitted_where_it_lacks_the_seeding() -> None:
+    theirs = fitted(init="k-means||").to_sklearn()
+    assert theirs.init == "k-means++"
+    assert len(theirs.fit(X).cluster_centers_) == 4
+
+
 def test_scikit_learns_model_of_known_centers() -> None:
     theirs = DAALKMeans.from_centers([[0.0], [4.0]]).to_sklearn()
     assert theirs.predict([[1.0], [3.0]]).tolist() == [0, 1]
