@@ -23,6 +23,7 @@ from typing import Any
 from peers import data, report
 from peers.data import Shape
 from peers.machine import describe
+from read_rates import upload, write
 from rich.table import Table
 
 from harpy.config import load_hadoop_conf
@@ -30,8 +31,6 @@ from harpy.storage import FileSystem, filesystem
 
 CHILDREN = Path(__file__).parent / "beside_spark"
 DEADLINE_S = 1800.0
-UPLOAD_BYTES = 8 << 20
-N_GROUPS = 8  # of the Parquet file's rows
 WORKER_MB = 3072
 VECTOR_MODULE = "--add-modules=jdk.incubator.vector"
 # What computes MLlib's blocks. With native BLAS the vector module still does what is too little
@@ -76,18 +75,12 @@ def parse_options() -> argparse.Namespace:
 
 def stage(options: argparse.Namespace, fs: FileSystem, url: str) -> list[str]:
     """Write the Parquet file to HDFS, float32 columns; return their names."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     X = data.draw(options.shape, options.data, "float32", seed=7).X
-    columns = {f"x{j}": X[:, j] for j in range(X.shape[1])}
     with tempfile.TemporaryDirectory(prefix="beside-spark-") as folder:
         local = Path(folder) / "rows.parquet"
-        pq.write_table(pa.table(columns), local, row_group_size=-(-len(X) // N_GROUPS))
-        with local.open("rb") as source, fs.create(url) as target:
-            while chunk := source.read(UPLOAD_BYTES):
-                target.write(chunk)
-    return list(columns)
+        write("parquet", local, X)
+        upload(fs, local, url)
+    return [f"c{j}" for j in range(X.shape[1])]
 
 
 def spark_settings(options: argparse.Namespace, math: str) -> dict[str, str]:
