@@ -106,6 +106,19 @@ class GangResult:
     saved: dict[str, np.ndarray]  # parts of all ranks, one below the other
     contexts: list[ThreadContext]
 
+    @property
+    def bits(self) -> tuple[Any, ...]:
+        """Of what k-means finds: all of it that must not differ."""
+        value = self.value
+        return (
+            value["cluster_centers"].tobytes(),
+            self.saved["labels"].tobytes(),
+            float(value["inertia"]).hex(),
+            value["n_iter"],
+            value["n_distinct"],
+            str(value["random_state"]),
+        )
+
 
 def run_gang(
     program: Callable[[Any], Any],

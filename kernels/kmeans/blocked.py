@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from harpy.kernels.kmeans import _kmeans
 from harpy.kernels.kmeans._kmeans import SCALAR_LIMBS, SUM_LIMBS, center_offset
 from harpy.kernels.kmeans.exact import SUM_LIMB_BITS, int_to_limbs
-from harpy.kernels.kmeans.running_sums import RunningSums, exact_total, to_units
+from harpy.kernels.kmeans.row_potentials import RowPotentials
+from harpy.kernels.kmeans.running_sums import exact_total
 
 __all__ = [
     "Lloyd",
@@ -198,7 +199,7 @@ class Lloyd:
         return assign(self._X, centers, offset, self.labels, self._n_thread)
 
 
-class Potentials:
+class Potentials(RowPotentials):
     """Greedy k-means++ over one worker's rows, with the numbers of kernels.Potentials.
 
     24 bytes a row; two passes over the rows for each center.
@@ -211,51 +212,28 @@ class Potentials:
         weights: NDArray[np.float64] | None = None,
         n_thread: int = 1,
     ) -> None:
-        self._X, self._centers, self._n_centers = X, centers, 1
-        self._weights, self._n_thread = weights, n_thread
-        self._distances = squared_distances(X, centers[:1], None, n_thread)
-        self._exponent = 0
-        self._running = RunningSums(self._weighted(self._distances, slice(None)))
-
-    def _weighted(self, distances: NDArray[np.float64], rows: slice) -> NDArray[np.float64]:
-        return distances if self._weights is None else self._weights[rows] * distances
-
-    @property
-    def summary(self) -> NDArray[np.int64]:
-        return self._running.summary
-
-    def largest(self) -> float:
-        return self._running.largest()
-
-    def quantise(self, exponent: int) -> None:
-        self._exponent = exponent
-        self._running.quantise(exponent)
-
-    def find(self, targets: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self._running.find(targets)
+        distances = squared_distances(X, centers[:1], None, n_thread)
+        super().__init__(X, centers, weights, distances, n_thread)
 
     def gains(self, candidates: NDArray[Any]) -> NDArray[np.int64]:
         gains = [0] * len(candidates)
         for start, block in self._X.blocks():
             mine = slice(start, start + len(block))
             for c in range(len(candidates)):
-                closest = self._closest(block, candidates[c : c + 1], mine)
-                left = to_units(self._weighted(closest, mine), self._exponent)
-                gains[c] += exact_total(self._running.units[mine] - left)
+                gains[c] += exact_total(
+                    self._fallen(self._closest(block, candidates[c], mine), mine)
+                )
         return int_to_limbs(gains)
 
     def _closest(
-        self, block: NDArray[Any], center: NDArray[Any], mine: slice
+        self, block: NDArray[Any], candidate: NDArray[Any], mine: slice
     ) -> NDArray[np.float64]:
+        center = candidate[np.newaxis]
         distances = _kmeans.squared_distances(block, center, None, self._n_thread)
         return np.minimum(distances, self._distances[mine], out=distances)
 
-    def keep(self, candidates: NDArray[Any], index: int) -> None:
-        center = self._centers[self._n_centers : self._n_centers + 1]
-        center[0] = candidates[index]
-        self._n_centers += 1
+    def _distances_with(self, candidates: NDArray[Any], index: int) -> NDArray[np.float64]:
         for start, block in self._X.blocks():
             mine = slice(start, start + len(block))
-            self._distances[mine] = self._closest(block, center, mine)
-        self._running = RunningSums(self._weighted(self._distances, slice(None)))
-        self._running.quantise(self._exponent)
+            self._distances[mine] = self._closest(block, candidates[index], mine)
+        return self._distances

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from harpy.kernels.kmeans import _kmeans
 from harpy.kernels.kmeans._kmeans import SUM_LIMBS, CsrPattern
 from harpy.kernels.kmeans.exact import int_to_limbs
-from harpy.kernels.kmeans.running_sums import RunningSums, exact_total, to_units
+from harpy.kernels.kmeans.row_potentials import RowPotentials
+from harpy.kernels.kmeans.running_sums import exact_total
 
 
 class CsrMatrix:
@@ -168,7 +169,7 @@ def transform(X: CsrMatrix, centers: NDArray[Any], n_thread: int = 1) -> NDArray
     return _kmeans.sparse_transform(X.data, X.pattern, centers, n_thread)
 
 
-class Potentials:
+class Potentials(RowPotentials):
     """Greedy k-means++ over one worker's rows, with the numbers of kernels.Potentials.
 
     The distances to all candidates are kept until one is chosen: 8 bytes a row for each.
@@ -181,41 +182,16 @@ class Potentials:
         weights: NDArray[np.float64] | None = None,
         n_thread: int = 1,
     ) -> None:
-        self._X, self._centers, self._n_centers = X, centers, 1
-        self._weights, self._n_thread = weights, n_thread
-        self._distances = closest_distances(X, centers[:1], None, n_thread)[0]
-        self._trials = self._distances[np.newaxis]
-        self._exponent = 0
-        self._running = RunningSums(self._weighted(self._distances))
-
-    def _weighted(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
-        return distances if self._weights is None else self._weights * distances
-
-    @property
-    def summary(self) -> NDArray[np.int64]:
-        return self._running.summary
-
-    def largest(self) -> float:
-        return self._running.largest()
-
-    def quantise(self, exponent: int) -> None:
-        self._exponent = exponent
-        self._running.quantise(exponent)
-
-    def find(self, targets: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self._running.find(targets)
+        distances = closest_distances(X, centers[:1], None, n_thread)[0]
+        super().__init__(X, centers, weights, distances, n_thread)
+        self._trials = distances[np.newaxis]
 
     def gains(self, candidates: NDArray[Any]) -> NDArray[np.int64]:
         self._trials = closest_distances(self._X, candidates, self._distances, self._n_thread)
-        left = (to_units(self._weighted(trial), self._exponent) for trial in self._trials)
-        return int_to_limbs([exact_total(self._running.units - units) for units in left])
+        return int_to_limbs([exact_total(self._fallen(trial)) for trial in self._trials])
 
-    def keep(self, candidates: NDArray[Any], index: int) -> None:
-        self._centers[self._n_centers] = candidates[index]
-        self._n_centers += 1
-        self._distances = self._trials[index].copy()
-        self._running = RunningSums(self._weighted(self._distances))
-        self._running.quantise(self._exponent)
+    def _distances_with(self, candidates: NDArray[Any], index: int) -> NDArray[np.float64]:
+        return self._trials[index].copy()
 
 
 class Lloyd:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hostile_data import DTYPES, hostile_data
-from thread_gang import GangResult, run_gang
+from thread_gang import run_gang
 
 from harpy.jobs.kmeans import main
 from harpy.kernels import kmeans as kernels
@@ -31,18 +31,6 @@ def every_thread_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harpy.kernels.kmeans.exact.WORK_PER_THREAD", 1)
 
 
-def bits(result: GangResult) -> tuple[Any, ...]:
-    value = result.value
-    return (
-        value["cluster_centers"].tobytes(),
-        result.saved["labels"].tobytes(),
-        float(value["inertia"]).hex(),
-        value["n_iter"],
-        value["n_distinct"],
-        str(value["random_state"]),
-    )
-
-
 def params_for(X: np.ndarray, init: str) -> dict[str, Any]:
     params = {"n_clusters": N_CLUSTERS, "max_iter": 25, "tol": 1e-6, "n_init": 2}
     params["random_state"] = 42
@@ -63,7 +51,7 @@ def test_same_bits_for_every_gang(name: str, dtype: type, init: str) -> None:
     alone = run_gang(main, X, params)
     for splits, n_thread in GANGS:
         gang = run_gang(main, X, params, splits=splits, n_thread=n_thread)
-        assert bits(gang) == bits(alone), (splits, n_thread)
+        assert gang.bits == alone.bits, (splits, n_thread)
         for value in gang.values:  # every rank returns what rank 0 does
             assert value["cluster_centers"].tobytes() == alone.value["cluster_centers"].tobytes()
             assert value["inertia"] == alone.value["inertia"]
@@ -76,7 +64,7 @@ def test_same_bits_for_every_instruction_set(dtype: type, monkeypatch: pytest.Mo
         for isa in kernels.instruction_sets():
             monkeypatch.setenv("HARPY_ISA", isa)
             runs = [params_for(X, init) for init in ("k-means++", "k-means||")]
-            seen.add(tuple(bits(run_gang(main, X, params, splits=(300,))) for params in runs))
+            seen.add(tuple(run_gang(main, X, params, splits=(300,)).bits for params in runs))
         assert len(seen) == 1, name
 
 

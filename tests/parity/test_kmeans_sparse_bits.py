@@ -47,16 +47,6 @@ def run(X: csr_matrix, params: dict[str, Any], **gang: Any) -> GangResult:
     return run_gang(main, CsrRows.of(X), params, **gang)
 
 
-def bits(result: GangResult) -> tuple[Any, ...]:
-    value = result.value
-    return (
-        value["cluster_centers"].tobytes(),
-        result.saved["labels"].tobytes(),
-        float(value["inertia"]).hex(),
-        value["n_iter"],
-    )
-
-
 def params_for(X: csr_matrix, init: str) -> dict[str, Any]:
     params = {"n_clusters": N_CLUSTERS, "max_iter": 20, "tol": 0, "n_init": 2, "random_state": 4}
     if init != "array":
@@ -76,7 +66,7 @@ def test_same_bits_for_every_gang(name: str, dtype: type, init: str) -> None:
     alone = run(X, params)
     for splits, n_thread in GANGS:
         gang = run(X, params, splits=splits, n_thread=n_thread)
-        assert bits(gang) == bits(alone), (splits, n_thread)
+        assert gang.bits == alone.bits, (splits, n_thread)
         for value in gang.values:
             assert value["cluster_centers"].tobytes() == alone.value["cluster_centers"].tobytes()
 
@@ -88,7 +78,7 @@ def test_same_bits_for_every_instruction_set(dtype: type, monkeypatch: pytest.Mo
         for isa in kernels.instruction_sets():
             monkeypatch.setenv("HARPY_ISA", isa)
             runs = [params_for(X, init) for init in ("k-means++", "k-means||")]
-            seen.add(tuple(bits(run(X, params, splits=(300,))) for params in runs))
+            seen.add(tuple(run(X, params, splits=(300,)).bits for params in runs))
         assert len(seen) == 1, name
 
 
@@ -99,7 +89,7 @@ def test_stored_zeros_and_holes_are_the_same_to_centers_and_labels(dtype: type) 
         without.eliminate_zeros()
         assert without.nnz < X.nnz
         params = params_for(X, "random")
-        with_zeros, no_zeros = bits(run(X, params)), bits(run(without, params))
+        with_zeros, no_zeros = run(X, params).bits, run(without, params).bits
         assert with_zeros[:2] == no_zeros[:2], name
 
 
