@@ -325,6 +325,7 @@ def run_in_process(
         data={name: r.rows if isinstance(r, PutRows) else r for name, r in data.items()},
         n_thread=n_thread,
         memory=None if "n_mem" in options.wishes else options.n_mem << 20,
+        hadoop_conf=options.hadoop_conf,
         on_progress=progress.iteration if progress.enabled else None,
     )
     try:

@@ -252,9 +252,11 @@ class Context:
         n_thread: int = 1,
         on_progress: Callable[[float | None, dict[str, Any]], None] | None = None,
         memory: int | None = None,
+        hadoop_conf: Mapping[str, str] | None = None,
     ) -> InProcessContext:
-        """The only worker, inside the calling process: no file, no socket, no thread."""
-        return InProcessContext(params, data or {}, n_thread, on_progress, memory)
+        """The only worker, inside the calling process: no file, no socket, no thread. Rows in files
+        are read with these Hadoop settings on top of the configuration files."""
+        return InProcessContext(params, data or {}, n_thread, on_progress, memory, hadoop_conf)
 
 
 class InProcessContext(Context):
@@ -267,6 +269,7 @@ class InProcessContext(Context):
         n_thread: int,
         on_progress: Callable[[float | None, dict[str, Any]], None] | None,
         memory: int | None,
+        hadoop_conf: Mapping[str, str] | None,
     ) -> None:
         self.saved: dict[str, np.ndarray] = {}
         self.watched = on_progress is not None
@@ -277,7 +280,7 @@ class InProcessContext(Context):
             memory=memory,
             scratch=tempfile.gettempdir(),
             params=params,
-            data={name: _opener(rows, n_thread) for name, rows in data.items()},
+            data={name: _opener(rows, n_thread, hadoop_conf) for name, rows in data.items()},
             form_communicator=_alone,
             on_progress=on_progress or (lambda fraction, values: None),
             on_save=lambda name, array: self.saved.__setitem__(name, array.copy()),
@@ -297,7 +300,9 @@ class ArrayRows(EvenShares):
         return self._array[start:stop]
 
 
-def _opener(rows: Rows | FileRows, n_thread: int) -> Callable[[], RowSource]:
+def _opener(
+    rows: Rows | FileRows, n_thread: int, hadoop_conf: Mapping[str, str] | None
+) -> Callable[[], RowSource]:
     from harpy.storage import CsrRows, FileRows, FileSystems
     from harpy.storage.cached_rows import CachedRows
 
@@ -305,7 +310,7 @@ def _opener(rows: Rows | FileRows, n_thread: int) -> Callable[[], RowSource]:
         if isinstance(rows, FileRows):
             from harpy.storage.loading import open_files
 
-            return CachedRows(open_files(rows, FileSystems(), n_thread))
+            return CachedRows(open_files(rows, FileSystems(hadoop_conf), n_thread))
         # Sparse rows are a RowSource themselves.
         return rows if isinstance(rows, CsrRows) else ArrayRows(rows)
 

@@ -14,6 +14,7 @@ import pytest
 
 import harpy
 from harpy.errors import ConfigError, DataError, PathNotFound
+from harpy.gang.context import Context
 from harpy.storage import FileRows, FileSystems, filesystem, open_staged, stage_array
 from harpy.storage.loading import open_files
 from harpy.storage.readers import parquet
@@ -402,3 +403,21 @@ def test_rows_far_from_numbers_are_placed_in_their_file(tmp_path: Path) -> None:
     source = open_files(describe(tmp_path), FileSystems(), 1)
     assert source.place(19) == f"row 19 of file://{tmp_path}/0.npy"
     assert source.place(20) == f"row 0 of file://{tmp_path}/1.npy"
+
+
+def test_this_process_reads_with_the_settings_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    class Recording(FileSystems):
+        def __init__(self, hadoop_conf: Any = None, hadoop_conf_dir: Any = None) -> None:
+            seen.append(hadoop_conf)
+            super().__init__(hadoop_conf, hadoop_conf_dir)
+
+    rows = describe(write_npy(tmp_path / "rows.npy"))
+    monkeypatch.setattr("harpy.storage.FileSystems", Recording)
+    conf = {"dfs.client.failover.max.attempts": "3"}
+    context = Context.in_process(data={"X": rows}, hadoop_conf=conf)
+    assert np.array_equal(context.data["X"].load(), X)
+    assert seen == [conf]
