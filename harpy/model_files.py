@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -76,10 +77,18 @@ class ModelFiles:
         temporary = temporary_path(url)
         try:
             fs.mkdirs(temporary)
-            for name, array in arrays.items():
-                write_npy(fs, join(temporary, f"{name}.npy"), array)
             text = json.dumps(_describe(model, arrays), indent=1, allow_nan=False)
-            fs.write_bytes(join(temporary, MODEL), f"{text}\n".encode())
+            # At once: HDFS takes half a second to close a file, whatever its size.
+            with ThreadPoolExecutor(1 + len(arrays), "harpy-save") as pool:
+                writing = [
+                    pool.submit(fs.write_bytes, join(temporary, MODEL), f"{text}\n".encode()),
+                    *(
+                        pool.submit(write_npy, fs, join(temporary, f"{name}.npy"), array)
+                        for name, array in arrays.items()
+                    ),
+                ]
+            for future in writing:
+                future.result()
             _publish(fs, temporary, url, overwrite)
         except BaseException:
             with suppress(StorageError):  # the error that led here is the one to report
