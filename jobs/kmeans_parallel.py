@@ -13,6 +13,7 @@ import numpy as np
 
 from harpy.jobs.kmeans_seeding import draw_rows, plus_plus
 from harpy.jobs.kmeans_shard import Shard, dense_rows, exact_total
+from harpy.jobs.kmeans_sums import rounded
 from harpy.kernels import kmeans as kernels
 from harpy.kernels.kmeans.sparse import CsrMatrix
 
@@ -102,11 +103,8 @@ class Candidates:
             counts = np.bincount(self.closest, minlength=n_candidates)
             return shard.total(counts).astype(np.float64)
         column, exponents = shard.weights[:, np.newaxis], shard.sum_exponents[-1:]
-        limbs, counts = kernels.accumulate(
-            column, self.closest, n_candidates, exponents, shard.n_thread
-        )
-        by_one = np.ones_like(counts)
-        return kernels.centers_from_sums(shard.total(limbs), by_one, exponents, np.float64)[:, 0]
+        limbs, _ = kernels.accumulate(column, self.closest, n_candidates, exponents, shard.n_thread)
+        return rounded(shard.total(limbs), exponents)
 
     def alone(self) -> Shard:
         """The candidates with their weights as all rows of a worker that is alone."""

@@ -34,10 +34,10 @@ def main(ctx: Any) -> None:
     X = load_rows(ctx, data)
     n_thread = kernels.worthwhile_threads(ctx.n_thread, X.size, 1, len(centers))
     native = kernels_for(X)
-    absmax, bad = native.column_ranges(X, n_thread)
+    labels = np.full(len(X), -1, dtype=np.int32)
+    offset = native.center_offset(centers, n_thread)
+    absmax, bad = native.assign_unseen(X, centers, offset, labels, n_thread)
     if bad is not None:
         refuse_not_finite(X, bad, "X", data.place(data.rows.start + bad[0]))
     refuse_overflow(absmax, X.dtype, "X")
-    labels = np.full(len(X), -1, dtype=np.int32)
-    native.assign(X, centers, native.center_offset(centers, n_thread), labels, n_thread)
     save_labels(ctx, labels, ctx.params["output"])

@@ -46,9 +46,7 @@ class ClusterSums:
         """Total weight of each cluster (n_clusters,), rounded once; counts where rows have none."""
         if not self.weighted:
             return self.counts
-        last = np.ascontiguousarray(self.limbs[:, -1:])
-        divisors = np.ones(len(last))
-        return kernels.centers_from_sums(last, divisors, self.exponents[-1:], np.float64)[:, 0]
+        return rounded(self.limbs[:, -1:], self.exponents[-1:])
 
     @property
     def n_columns(self) -> int:
@@ -79,6 +77,13 @@ class ClusterSums:
 
     def copy(self) -> ClusterSums:
         return ClusterSums(self.limbs.copy(), self.counts.copy(), self.exponents, self.weighted)
+
+
+def rounded(limbs: np.ndarray, exponents: np.ndarray) -> np.ndarray:
+    """Sums of one column (n_clusters, 1, 3), each rounded once: (n_clusters,), float64."""
+    by_one = np.ones(len(limbs))
+    column = np.ascontiguousarray(limbs)
+    return kernels.centers_from_sums(column, by_one, exponents, np.float64)[:, 0]
 
 
 def sums_of(

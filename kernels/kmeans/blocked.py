@@ -24,6 +24,7 @@ __all__ = [
     "Potentials",
     "accumulate",
     "assign",
+    "assign_unseen",
     "center_offset",
     "column_ranges",
     "squared_distance_sum",
@@ -72,6 +73,23 @@ def assign(
         _kmeans.assign(block, centers, offset, labels[start : start + len(block)], n_thread)
         for start, block in X.blocks()
     )
+
+
+def assign_unseen(
+    X: Blocked,
+    centers: NDArray[Any],
+    offset: NDArray[Any],
+    labels: NDArray[np.int32],
+    n_thread: int = 1,
+) -> tuple[NDArray[np.float64], tuple[int, int] | None]:
+    absmax, first_bad = np.zeros(X.shape[1]), None
+    for start, block in X.blocks():
+        mine = labels[start : start + len(block)]
+        largest, bad = _kmeans.assign_unseen(block, centers, offset, mine, n_thread)
+        np.maximum(absmax, largest, out=absmax)
+        if bad is not None and first_bad is None:
+            first_bad = (start + bad[0], bad[1])
+    return absmax, first_bad
 
 
 def accumulate(

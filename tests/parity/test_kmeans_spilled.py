@@ -82,6 +82,12 @@ def test_kernels_give_the_same_numbers(dtype: type, tmp_path: Path) -> None:
         labels = rng.integers(0, N_CLUSTERS, len(X)).astype(np.int32)
         distances = blocked.squared_distances(rows, centers, labels, 2)
         assert distances.tobytes() == kernels.squared_distances(X, centers, labels).tobytes()
+        offset = kernels.center_offset(centers)
+        mine, theirs = np.full((2, len(X)), -1, np.int32)
+        absmax, bad = blocked.assign_unseen(rows, centers, offset, mine, 2)
+        kernels.assign(X, centers, offset, theirs)
+        assert bad is None and np.array_equal(absmax, kernels.column_ranges(X)[0]), name
+        assert np.array_equal(mine, theirs), name
         for given in (None, weights):
             inertia = blocked.squared_distance_sum(rows, centers, labels, given)
             expected = kernels.squared_distance_sum(X, centers, labels, given)
