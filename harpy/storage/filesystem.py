@@ -12,13 +12,14 @@ import platform
 import posixpath
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from harpy.config import Deadlines
-from harpy.errors import ConfigError, DataError, PathExists, PathNotFound
+from harpy.errors import ConfigError, DataError, PathExists, PathNotFound, StorageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -215,6 +216,19 @@ class FileSystem(ABC):
         with self.create(path, overwrite) as file:
             for chunk in chunks():
                 file.write(chunk)
+
+
+@contextmanager
+def removed_on_error(fs: FileSystem, directory: str) -> Iterator[None]:
+    """A directory that is filled inside the block is gone if that raises."""
+    try:
+        yield
+    except BaseException as exc:
+        try:
+            fs.delete(directory, recursive=True)
+        except StorageError as problem:
+            exc.add_note(f"and {directory} could not be removed: {problem}")
+        raise
 
 
 def exists_error(url: str) -> PathExists:

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from harpy.errors import DataError, PathExists, StorageError
+from harpy.errors import DataError, PathExists
 from harpy.storage.arrays import NpyFile, write_npy
 from harpy.storage.file_rows import FileRows
-from harpy.storage.filesystem import FileSystem, join
+from harpy.storage.filesystem import FileSystem, join, removed_on_error
 
 FORMAT = 1
 MANIFEST, SUCCESS = "manifest.json", "_SUCCESS"
@@ -95,11 +95,5 @@ def fresh_directory(fs: FileSystem, url: str) -> Iterator[str]:
     if fs.exists(url):
         raise PathExists(f"{url} exists already: name one that does not", path=url)
     fs.mkdirs(url)
-    try:
+    with removed_on_error(fs, url):
         yield url
-    except BaseException as exc:
-        try:
-            fs.delete(url, recursive=True)
-        except StorageError as problem:
-            exc.add_note(f"and {url} could not be removed: {problem}")
-        raise

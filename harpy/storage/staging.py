@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 
 from harpy.cpus import available_cpus
-from harpy.errors import DataError, HarpyError, PathNotFound, StorageError
+from harpy.errors import DataError, HarpyError, PathNotFound
 from harpy.storage.arrays import little_endian, row_blocks
 from harpy.storage.csr import CsrRows, Rows, arrays_of
 from harpy.storage.file_rows import FileRows
-from harpy.storage.filesystem import FileSystem, join
+from harpy.storage.filesystem import FileSystem, join, removed_on_error
 from harpy.storage.put_rows import PutRows
 from harpy.storage.row_source import EvenShares
 
@@ -106,18 +106,12 @@ def stage_array(
     if fs.exists(join(directory, MANIFEST)):
         return
     fs.mkdirs(directory, 0o700)
-    try:
+    with removed_on_error(fs, directory):
         if isinstance(X, FileRows):
             manifest = {"format": FORMAT, "layout": "files", "files": X.to_json()}
         else:
             manifest = _write_parts(fs, directory, X, n_parts, progress)
         fs.write_bytes(join(directory, MANIFEST), json.dumps(manifest).encode(), overwrite=True)
-    except BaseException as exc:
-        try:
-            fs.delete(directory, recursive=True)
-        except StorageError as problem:
-            exc.add_note(f"and {directory} could not be removed: {problem}")
-        raise
 
 
 def _write_parts(
