@@ -25,11 +25,12 @@ from enum import IntEnum
 
 from harpy.errors import AuthenticationError, PeerLost
 
-MAGIC = b"HARPY\x00\x00\x01"
+MAGIC = b"HARPY\x00"
+VERSION = 1
 NONCE_BYTES = 32
 _WHO = "Bxxxiqq"  # role, rank, attempt, epoch
-HELLO = struct.Struct(f"!8s{_WHO}32s32s")
-ANSWER = struct.Struct(f"!8s{_WHO}32s32s")
+HELLO = struct.Struct(f"!6sH{_WHO}32s32s")
+ANSWER = struct.Struct(f"!6sH{_WHO}32s32s")
 PROOF_BYTES = 32
 
 
@@ -38,6 +39,10 @@ class Role(IntEnum):
     WORKER = 2
     DRIVER = 3
     PEER = 4  # one rank's end of a collective connection
+
+
+# Who may connect to whom.
+_WELCOME = {Role.HUB: (Role.WORKER, Role.DRIVER), Role.PEER: (Role.PEER,)}
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,8 @@ class Identity:
     def __str__(self) -> str:
         if self.role is Role.DRIVER:
             return "the driver"
-        return f"{self.role.name.lower()} rank {self.rank} attempt {self.attempt}"
+        epoch = f" epoch {self.epoch}" if self.role is Role.PEER or self.epoch else ""
+        return f"{self.role.name.lower()} rank {self.rank} attempt {self.attempt}{epoch}"
 
 
 @dataclass(frozen=True)
@@ -90,17 +96,21 @@ class Acceptor:
         return self._take_proof(data) if self._transcript else self._take_hello(data)
 
     def _take_hello(self, data: bytes) -> bytes:
-        magic, role, rank, attempt, epoch, job, _nonce = HELLO.unpack(data)
+        magic, version, role, rank, attempt, epoch, job, _nonce = HELLO.unpack(data)
         if magic != MAGIC:
             raise AuthenticationError("not a harpy connection")
+        _check_version(version)
         if not hmac.compare_digest(job, self._job):
             raise AuthenticationError("the connection is meant for another job")
         peer = _identity(role, rank, attempt, epoch)
         if peer == self._me:
             raise AuthenticationError(f"somebody claims to be this end, {peer}: a reflection")
         me = self._me
+        if peer.role not in _WELCOME.get(me.role, ()):
+            raise AuthenticationError(f"{peer} has no business with {me}")
         nonce = secrets.token_bytes(NONCE_BYTES)
-        answer = ANSWER.pack(MAGIC, me.role, me.rank, me.attempt, me.epoch, nonce, bytes(32))[:-32]
+        who = (me.role, me.rank, me.attempt, me.epoch)
+        answer = ANSWER.pack(MAGIC, VERSION, *who, nonce, bytes(32))[:-32]
         answer += _mac(self._key, b"acceptor", data, answer)
         self.peer = peer
         self._transcript = data + answer
@@ -138,28 +148,40 @@ class Initiator:
         self._any_attempt = any_attempt
         job = hashlib.sha256(job_id.encode()).digest()
         nonce = secrets.token_bytes(NONCE_BYTES)
-        self.hello = HELLO.pack(MAGIC, me.role, me.rank, me.attempt, me.epoch, job, nonce)
+        who = (me.role, me.rank, me.attempt, me.epoch)
+        self.hello = HELLO.pack(MAGIC, VERSION, *who, job, nonce)
         self.peer: Identity | None = None
         self.keys: SessionKeys | None = None
 
     def receive(self, data: bytes) -> bytes:
-        """Check the answer; return the proof to send."""
+        """Check the answer; return the proof to send.
+
+        Raises
+        ------
+        AuthenticationError
+            The answer is no proof that the other end is `expected`.
+        PeerLost
+            It is that rank beyond doubt, but of another attempt or epoch; `peer` says which.
+        """
         if len(data) != self.needed:
             raise AuthenticationError(f"expected {self.needed} bytes, got {len(data)}")
-        magic, role, rank, attempt, epoch, _nonce, proof = ANSWER.unpack(data)
+        magic, version, role, rank, attempt, epoch, _nonce, proof = ANSWER.unpack(data)
         if magic != MAGIC:
             raise AuthenticationError("the other end does not speak harpy's protocol")
+        _check_version(version)
         peer = _identity(role, rank, attempt, epoch)
         expected = self._expected
         if self._any_attempt:
             expected = Identity(expected.role, expected.rank, peer.attempt, expected.epoch)
         if not hmac.compare_digest(proof, _mac(self._key, b"acceptor", self.hello, data[:-32])):
             raise AuthenticationError(f"{peer} does not know the secret of this job")
-        if peer != expected:
+        if (peer.role, peer.rank) != (expected.role, expected.rank):
             raise AuthenticationError(f"expected {expected}, but {peer} answered")
+        self.peer = peer
+        if peer != expected:
+            raise PeerLost(f"expected {expected}, but {peer} answered", rank=peer.rank)
         transcript = self.hello + data
         to_acceptor, to_initiator = _session_keys(self._key, transcript)
-        self.peer = peer
         self.keys = SessionKeys(sending=to_acceptor, receiving=to_initiator)
         return _mac(self._key, b"initiator", transcript)
 
@@ -173,6 +195,14 @@ def _job_key(secret: bytes, job_id: str) -> bytes:
 def _session_keys(key: bytes, transcript: bytes) -> tuple[bytes, bytes]:
     session = _mac(key, b"session", transcript)
     return _mac(session, b"to acceptor"), _mac(session, b"to initiator")
+
+
+def _check_version(version: int) -> None:
+    if version != VERSION:
+        raise AuthenticationError(
+            f"the other end speaks version {version} of harpy's protocol, this one version "
+            f"{VERSION}; driver and workers must run the same version of harpy"
+        )
 
 
 def _identity(role: int, rank: int, attempt: int, epoch: int) -> Identity:

@@ -100,20 +100,100 @@ def test_a_proof_does_not_serve_as_an_answer():
         acceptor.receive(answer[-32:])
 
 
+PEER = Identity(Role.PEER, 3, 1, 7)
+
+
+@pytest.mark.parametrize(
+    ("expected", "other", "kind"),
+    [
+        (Identity(Role.PEER, 0, 0, 7), Identity(Role.PEER, 1, 0, 7), AuthenticationError),
+        (Identity(Role.HUB, 0, 0, 7), Identity(Role.PEER, 0, 0, 7), AuthenticationError),
+        (Identity(Role.PEER, 0, 0, 7), Identity(Role.PEER, 0, 1, 7), PeerLost),
+        (Identity(Role.PEER, 0, 0, 7), Identity(Role.PEER, 0, 0, 8), PeerLost),
+    ],
+    ids=["rank", "role", "attempt", "epoch"],
+)
+def test_somebody_else_who_knows_the_secret_is_not_who_was_expected(expected, other, kind):
+    """One that is that rank, but of another attempt or epoch, is no stranger: the world went on."""
+    initiator = Initiator(SECRET, "job", PEER, expected)
+    with pytest.raises(kind, match=f"expected {expected}, but {other} answered") as caught:
+        initiator.receive(Acceptor(SECRET, "job", other).receive(initiator.hello))
+    assert type(caught.value) is kind
+    assert initiator.keys is None
+
+
+@pytest.mark.parametrize(
+    ("me", "caller"),
+    [
+        (HUB, Identity(Role.PEER, 1, 0, 1)),
+        (HUB, Identity(Role.HUB, 1, 0)),
+        (PEER, WORKER),
+        (PEER, Identity(Role.DRIVER)),
+        (PEER, Identity(Role.HUB)),
+        (WORKER, PEER),
+    ],
+    ids=str,
+)
+def test_who_has_no_business_here_is_refused_at_his_hello(me, caller):
+    acceptor = Acceptor(SECRET, "job", me)
+    with pytest.raises(AuthenticationError, match="has no business with"):
+        acceptor.receive(Initiator(SECRET, "job", caller, me).hello)
+    assert acceptor.peer is None
+
+
+def with_version(message: bytes, version: int) -> bytes:
+    return message[:6] + version.to_bytes(2, "big") + message[8:]
+
+
+@pytest.mark.parametrize("version", [0, 2, 0xFFFF])
+def test_another_version_of_the_protocol_is_named(version):
+    words = f"speaks version {version} of harpy's protocol, this one version 1; driver and workers"
+    acceptor, initiator = Acceptor(SECRET, "job", HUB), Initiator(SECRET, "job", WORKER, HUB)
+    with pytest.raises(AuthenticationError, match=words):
+        acceptor.receive(with_version(initiator.hello, version))
+    answer = Acceptor(SECRET, "job", HUB).receive(initiator.hello)
+    with pytest.raises(AuthenticationError, match=words):
+        initiator.receive(with_version(answer, version))
+
+
+@pytest.mark.parametrize("what", ["role", "rank", "attempt", "epoch"])
+def test_a_hello_changed_under_way_into_somebody_elses_proves_nothing(what):
+    """Whoever stands between the two cannot put another identity on a worker's proof."""
+    said = Initiator(SECRET, "job", PEER, Identity(Role.PEER, 0, 0, 7))
+    acceptor = Acceptor(SECRET, "job", Identity(Role.PEER, 0, 0, 7))
+    offset = {"role": 8, "rank": 15, "attempt": 23, "epoch": 31}[what]
+    forged = bytearray(said.hello)
+    forged[offset] ^= 7 if what == "role" else 1
+    if what == "role":  # PEER becomes DRIVER, at the hub's door
+        acceptor = Acceptor(SECRET, "job", HUB)
+    answer = acceptor.receive(bytes(forged))
+    assert acceptor.peer != PEER
+    with pytest.raises((AuthenticationError, PeerLost)):
+        said.receive(answer)
+    with pytest.raises(AuthenticationError, match="does not know the secret"):
+        acceptor.receive(bytes(32))
+
+
 @pytest.mark.parametrize(
     "other",
     [
-        Identity(Role.HUB, 0, 1),
-        Identity(Role.PEER, 0, 0),
-        Identity(Role.HUB, 1, 0),
-        Identity(Role.HUB, 0, 0, 9),
+        Identity(Role.WORKER, 2, 1),
+        Identity(Role.WORKER, 3, 2),
+        Identity(Role.WORKER, 3, 1, 1),
+        Identity(Role.DRIVER, 3, 1),
     ],
-    ids=["attempt", "role", "rank", "epoch"],
+    ids=["rank", "attempt", "epoch", "role"],
 )
-def test_somebody_else_who_knows_the_secret_is_not_who_was_expected(other):
-    initiator = Initiator(SECRET, "job", WORKER, HUB)
-    with pytest.raises(AuthenticationError, match="expected hub rank 0 attempt 0, but"):
-        initiator.receive(Acceptor(SECRET, "job", other).receive(initiator.hello))
+def test_keys_belong_to_one_identity(monkeypatch, other):
+    """Even where both nonces were the same, which chance forbids."""
+    monkeypatch.setattr("secrets.token_bytes", bytes)
+    seen = []
+    for caller in (WORKER, other):
+        acceptor = Acceptor(SECRET, "job", HUB)
+        meet(Initiator(SECRET, "job", caller, HUB), acceptor)
+        assert acceptor.keys
+        seen += [acceptor.keys.sending, acceptor.keys.receiving]
+    assert len(set(seen)) == 4
 
 
 @pytest.mark.parametrize("position", [8, 12, 16, 24, 40, 100], ids=str)
