@@ -60,12 +60,26 @@ class Channel:
             raise
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Send one message; PeerLost if the connection is gone."""
+        """Send one message; PeerLost if the connection is gone, or the other end takes nothing."""
         with self._lock:
             try:
-                self._sock.sendall(self._writer.encode(message))
-            except OSError as exc:
+                self._send(memoryview(self._writer.encode(message)))
+            except (OSError, ValueError) as exc:  # ValueError: closed by another thread
+                if isinstance(exc, PeerLost):
+                    raise
                 raise PeerLost(f"the connection to rank 0 is gone: {exc}", rank=0) from exc
+
+    def _send(self, data: memoryview) -> None:
+        """All of it, as long as the other end takes something now and then."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLOUT)
+        while data:
+            if not poll.poll(self._silence_s * 1000):
+                raise PeerLost(
+                    f"rank 0 took nothing for {self._silence_s:g} s (HARPY_SILENCE_S)", rank=0
+                )
+            with contextlib.suppress(BlockingIOError):
+                data = data[self._sock.send(data, socket.MSG_DONTWAIT) :]
 
     def receive(self, timeout_s: float) -> dict[str, Any] | None:
         """The next message, heartbeats left out; None when none came in time.
@@ -97,7 +111,9 @@ class Channel:
         if data is None:
             self._waited_s += time.monotonic() - started
             if self._waited_s > self._silence_s:
-                raise PeerLost(f"rank 0 said nothing for {self._silence_s:g} s", rank=0)
+                raise PeerLost(
+                    f"rank 0 said nothing for {self._silence_s:g} s (HARPY_SILENCE_S)", rank=0
+                )
             return
         if not data:
             raise PeerLost("rank 0 closed the connection", rank=0)
@@ -114,6 +130,12 @@ class Channel:
 def connect_socket(address: str, port: int, timeout_s: float = CONNECT_S) -> socket.socket:
     """A connected socket without Nagle's delay, which notices a host that vanished."""
     sock = socket.create_connection((address, port), timeout=timeout_s)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    prepare(sock)
     return sock
+
+
+def prepare(sock: socket.socket) -> None:
+    """No delay for short messages; word of a host that vanished."""
+    with contextlib.suppress(OSError):  # the other end left before we got there
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

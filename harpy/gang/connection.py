@@ -35,6 +35,11 @@ class Connection:
         self._n_unsent = 0
 
     @property
+    def greeted(self) -> bool:
+        """Whether it has said a hello that makes sense; proves nothing."""
+        return self._acceptor.peer is not None
+
+    @property
     def wants_to_send(self) -> bool:
         return bool(self._unsent)
 
@@ -48,8 +53,11 @@ class Connection:
         ConnectionError
             The other end is gone.
         """
+        acceptor = self._acceptor
+        # Of a stranger not a byte more than the handshake has.
+        n_bytes = RECEIVE_BYTES if acceptor.done else acceptor.needed - len(self._handshake)
         try:
-            data = self.sock.recv(RECEIVE_BYTES)
+            data = self.sock.recv(n_bytes)
         except (BlockingIOError, InterruptedError):
             return []
         except OSError as exc:
@@ -57,27 +65,24 @@ class Connection:
         if not data:
             raise ConnectionResetError("its connection closed")
         self.heard_at = now
-        if self._reader is None:
-            data = self._authenticate(data)
-        return self._reader.feed(data) if self._reader is not None else []
-
-    def _authenticate(self, data: bytes) -> bytes:
-        """Take handshake bytes; return what came after the end of the handshake."""
-        acceptor = self._acceptor
+        if self._reader is not None:
+            return self._reader.feed(data)
         self._handshake += data
-        while not acceptor.done and len(self._handshake) >= acceptor.needed:
-            message = bytes(self._handshake[: acceptor.needed])
-            del self._handshake[: len(message)]
-            self._queue(acceptor.receive(message))
-        if not acceptor.done:
-            return b""
-        assert acceptor.keys is not None
-        self.identity = acceptor.peer
-        self._reader = FrameReader(acceptor.keys.receiving)
-        self._writer = FrameWriter(acceptor.keys.sending)
-        rest = bytes(self._handshake)
-        self._handshake.clear()
-        return rest
+        if len(self._handshake) == acceptor.needed:
+            message = bytes(self._handshake)
+            self._handshake.clear()
+            self._take(message)
+        return []
+
+    def _take(self, message: bytes) -> None:
+        """One whole message of the handshake."""
+        acceptor = self._acceptor
+        self._queue(acceptor.receive(message))
+        if acceptor.done:
+            assert acceptor.keys is not None
+            self.identity = acceptor.peer
+            self._reader = FrameReader(acceptor.keys.receiving)
+            self._writer = FrameWriter(acceptor.keys.sending)
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Queue a message and send what the socket takes now."""

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Iterator
 
 from harpy.errors import ConfigError, GangError
+from harpy.gang.channel import prepare
+
+MOST_AT_ONCE = 32  # connections taken before those that are there are served again
+# No descriptor or memory left for another connection; it stays in the queue.
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Exhausted(Exception):
+    """This process, or the machine, can hold no further connection."""
 
 
 def listen(bind: str, port_range: tuple[int, int], backlog: int) -> socket.socket:
@@ -39,3 +49,25 @@ def listen(bind: str, port_range: tuple[int, int], backlog: int) -> socket.socke
         f"no free port on {bind} in {first} to {last}: other programs hold them all; widen the "
         "port range (harpy.port-range)"
     )
+
+
+def waiting(listener: socket.socket) -> Iterator[socket.socket]:
+    """Take connections that wait at a non-blocking `listener`, MOST_AT_ONCE at most.
+
+    Raises
+    ------
+    Exhausted
+        There is no descriptor for the next one.
+    """
+    for _ in range(MOST_AT_ONCE):
+        try:
+            sock, _ = listener.accept()
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            if exc.errno in _EXHAUSTED:
+                raise Exhausted(exc.strerror) from exc
+            continue  # it left before we got there
+        sock.setblocking(False)
+        prepare(sock)
+        yield sock

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from harpy.config import Deadlines
 from harpy.errors import AuthenticationError, PeerLost, RendezvousTimeout
+from harpy.gang.auth import Identity, Initiator, Role
 from harpy.gang.communicator import MeshCommunicator
 from harpy.gang.events import Member
 from harpy.gang.listening import listen
-from harpy.gang.peers import form_mesh
+from harpy.gang.peers import MAX_STRANGERS, form_mesh
 
 SECRET = b"s" * 32
 DEADLINES = Deadlines(rendezvous_s=20, handshake_s=2, collective_s=20)
@@ -117,6 +121,66 @@ def test_strangers_and_silence_at_the_door_delay_nobody(make_town):
         sock.close()
 
 
+def knock(member, data=b""):
+    """A stranger who does not wait to be let in."""
+    sock = socket.socket()
+    sock.setblocking(False)
+    sock.connect_ex((member.address, member.port))
+    with contextlib.suppress(OSError):
+        sock.send(data)
+    return sock
+
+
+def test_a_door_that_strangers_filled_before_the_formation_opens_again(make_town):
+    """The kernel leaves the peers' first calls unanswered then."""
+    town = make_town(3)
+    strangers = [knock(member) for member in town.members for _ in range(300)]
+    check(town.form())
+    for sock in strangers:
+        sock.close()
+
+
+def test_strangers_who_keep_coming_while_ranks_connect_hold_nobody_up(make_town):
+    town = make_town(4)
+    over = threading.Event()
+
+    def besiege(member):
+        held = deque(maxlen=200)
+        while not over.is_set():
+            held.append(knock(member, b"HARPY\x00" + bytes(50)))
+            if len(held) == held.maxlen:
+                held.popleft().close()
+            time.sleep(0.002)
+
+    threads = [threading.Thread(target=besiege, args=(m,), daemon=True) for m in town.members]
+    for thread in threads:
+        thread.start()
+    for epoch in range(1, 6):
+        check(town.form(epochs=dict.fromkeys(range(4), epoch)))
+    over.set()
+    for thread in threads:
+        thread.join(10)
+
+
+def test_more_hellos_than_places_drive_out_only_each_other(make_town):
+    """Strangers may know the job's name and say a whole hello; the peers still get through."""
+    town = make_town(2)
+    hello = Initiator(
+        b"x" * 32, "job", Identity(Role.PEER, 1, 0, 1), Identity(Role.PEER, 0, 0, 1)
+    ).hello
+    strangers = [knock(town.members[0], hello) for _ in range(2 * MAX_STRANGERS)]
+    check(town.form())
+    for sock in strangers:
+        sock.close()
+
+
+def test_no_connection_is_left_of_a_formation_that_failed(make_town):
+    town = make_town(3)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    town.form(ranks=[0, 1], deadlines=replace(DEADLINES, rendezvous_s=0.5))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 def test_a_rank_that_never_comes_is_named(make_town):
     results = make_town(3).form(ranks=[0, 1], deadlines=replace(DEADLINES, rendezvous_s=0.5))
     for rank in (0, 1):
@@ -140,11 +204,29 @@ def test_a_rank_that_cannot_be_reached_is_named(make_town):
     assert "cannot reach rank 0" in str(results[1])
 
 
-def test_a_rank_of_another_epoch_is_not_let_in(make_town):
+def test_a_rank_that_lags_an_epoch_behind_is_not_let_in(make_town):
     quick = replace(DEADLINES, rendezvous_s=1)
-    results = make_town(2).form(epochs={0: 1, 1: 2}, deadlines=quick)
+    results = make_town(2).form(epochs={0: 2, 1: 1}, deadlines=quick)
     assert isinstance(results[0], RendezvousTimeout)
-    assert isinstance(results[1], AuthenticationError)
+    assert isinstance(results[1], PeerLost)
+    assert "but peer rank 0 attempt 0 epoch 2 answered" in str(results[1])
+
+
+def test_a_rank_waits_for_one_that_has_not_heard_of_the_epoch_yet(make_town):
+    town = make_town(2)
+    quick = replace(DEADLINES, rendezvous_s=1)
+    late = {}
+
+    def old_epoch_then_new():
+        late["old"] = town.form(ranks=[0], epochs={0: 1}, deadlines=quick)[0]
+        late.update(town.form(ranks=[0], epochs={0: 2}))
+
+    thread = threading.Thread(target=old_epoch_then_new, daemon=True)
+    thread.start()
+    meshes = town.form(ranks=[1], epochs={1: 2})
+    thread.join(30)
+    assert isinstance(late.pop("old"), RendezvousTimeout)
+    check({**late, **meshes})
 
 
 def test_a_rank_with_another_secret_is_not_let_in(make_town):
