@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import json
 import math
+import re
 import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,10 @@ MAC_BYTES = 32
 MAX_HEADER_BYTES = 4 << 20
 MAX_BODY_BYTES = 1 << 30
 MAX_ARRAYS = 1024
+MAX_DIMENSIONS = 32
+MAX_DEPTH = 100  # of objects and lists in each other
 ARRAY_KINDS = "biufcSU"  # numbers and fixed-length strings; no objects, no records
+_DTYPE = re.compile(rf"[<>|][{ARRAY_KINDS}][1-9][0-9]{{0,8}}")  # as dtype.str spells it
 _ARRAY = "$array"  # {"$array": 3} stands for the third array of the body
 
 
@@ -107,8 +111,8 @@ class FrameReader:
         end = PREFIX.size + n_header + n_body
         if len(self._buffer) < end + MAC_BYTES:
             return None
-        signed = bytes(self._buffer[:end])
-        mac = bytes(self._buffer[end : end + MAC_BYTES])
+        with memoryview(self._buffer) as view:
+            signed, mac = bytes(view[:end]), bytes(view[end : end + MAC_BYTES])
         del self._buffer[: end + MAC_BYTES]
         if not hmac.compare_digest(mac, hmac.digest(self._key, signed, "sha256")):
             raise ProtocolError("a frame does not carry the key of this connection")
@@ -123,49 +127,66 @@ def _decode(header: bytes, body: memoryview) -> dict[str, Any]:
     try:
         parsed = json.loads(header)
         message, described = parsed["message"], parsed["arrays"]
-        arrays = _read_arrays(described, body) if described or len(body) else []
-        restored = _restore(message, arrays)
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as exc:
+        arrays = _read_arrays(described, body)
+        restored = _restore(message, arrays, MAX_DEPTH)
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as exc:
         raise ProtocolError(f"a frame holds no message: {exc}") from exc
-    if not isinstance(restored, dict):
-        raise ProtocolError(f"a message must be an object, got {type(restored).__name__}")
+    if not isinstance(restored, dict) or not isinstance(restored.get("type", ""), str):
+        raise ProtocolError("a message must be an object, and its type a string")
     return restored
 
 
-def _read_arrays(described: list[dict[str, Any]], body: memoryview) -> list[np.ndarray]:
+def _read_arrays(described: Any, body: memoryview) -> list[np.ndarray]:
+    """The arrays in `body`, which are views of it: nothing is allocated for a size announced."""
+    if not isinstance(described, list) or len(described) > MAX_ARRAYS:
+        raise ValueError(f"expected a list of at most {MAX_ARRAYS} arrays")
+    if not described and not len(body):
+        return []
     import numpy as np
 
-    if len(described) > MAX_ARRAYS:
-        raise ValueError(f"{len(described)} arrays, allowed are {MAX_ARRAYS}")
     arrays, start = [], 0
     for one in described:
-        dtype = np.dtype(str(one["dtype"]))
-        shape = tuple(int(n) for n in one["shape"])
-        if dtype.kind not in ARRAY_KINDS or any(n < 0 for n in shape):
-            raise ValueError(f"no array can be of dtype {dtype.str} and shape {shape}")
+        dtype, shape = np.dtype(_checked_dtype(one["dtype"])), _checked_shape(one["shape"])
         stop = start + dtype.itemsize * math.prod(shape)
         if stop > len(body):
             raise ValueError(f"the arrays need {stop} bytes, the frame has {len(body)}")
-        arrays.append(np.frombuffer(body[start:stop], dtype=dtype).reshape(shape))
+        # Not reshaped from a flat one: of no elements NumPy takes no buffer.
+        arrays.append(np.ndarray(shape, dtype, body[start:stop] if stop > start else None))
         start = stop
     if start != len(body):
         raise ValueError(f"the arrays need {start} bytes, the frame has {len(body)}")
     return arrays
 
 
-def _extract(value: Any, arrays: list[np.ndarray]) -> Any:
+def _checked_dtype(spelled: Any) -> str:
+    if not isinstance(spelled, str) or not _DTYPE.fullmatch(spelled):
+        raise ValueError(f"no array can be of dtype {spelled!r:.50}")
+    return spelled
+
+
+def _checked_shape(shape: Any) -> tuple[int, ...]:
+    if not isinstance(shape, list) or not 0 < len(shape) <= MAX_DIMENSIONS:
+        raise ValueError(f"an array needs 1 to {MAX_DIMENSIONS} dimensions")
+    if not all(type(n) is int and 0 <= n < 1 << 48 for n in shape):
+        raise ValueError("no array can be of such a shape")
+    return tuple(shape)
+
+
+def _extract(value: Any, arrays: list[np.ndarray], depth: int = MAX_DEPTH) -> Any:
     """`value` with arrays moved to `arrays` and NumPy's scalars as Python's."""
     if value is None or isinstance(value, str | bool | int | float):
         return value
+    if depth == 0:
+        raise TypeError(f"a message can hold at most {MAX_DEPTH} lists and mappings in each other")
     if isinstance(value, Mapping):
         if _ARRAY in value or not all(isinstance(key, str) for key in value):
             raise TypeError(f"keys of a message must be str and not {_ARRAY!r}: {list(value)[:5]}")
-        return {key: _extract(item, arrays) for key, item in value.items()}
+        return {key: _extract(item, arrays, depth - 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_extract(item, arrays) for item in value]
+        return [_extract(item, arrays, depth - 1) for item in value]
     if hasattr(value, "dtype") and hasattr(value, "item"):
         if value.ndim == 0:
-            return _extract(value.item(), arrays)
+            return _extract(value.item(), arrays, depth)
         if value.dtype.kind in ARRAY_KINDS:
             arrays.append(value)
             return {_ARRAY: len(arrays) - 1}
@@ -175,11 +196,19 @@ def _extract(value: Any, arrays: list[np.ndarray]) -> Any:
     )
 
 
-def _restore(value: Any, arrays: list[np.ndarray]) -> Any:
+def _restore(value: Any, arrays: list[np.ndarray], depth: int) -> Any:
+    if depth < 0:
+        raise ValueError(f"more than {MAX_DEPTH} lists and objects in each other")
     if isinstance(value, dict):
         if value.keys() == {_ARRAY}:
-            return arrays[value[_ARRAY]]
-        return {key: _restore(item, arrays) for key, item in value.items()}
+            return arrays[_checked_index(value[_ARRAY])]
+        return {key: _restore(item, arrays, depth - 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_restore(item, arrays) for item in value]
+        return [_restore(item, arrays, depth - 1) for item in value]
     return value
+
+
+def _checked_index(index: Any) -> int:
+    if type(index) is not int or index < 0:
+        raise ValueError("no array has such a number")
+    return index

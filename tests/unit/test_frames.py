@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import hmac
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from harpy.errors import ProtocolError
-from harpy.gang.frames import PREFIX, FrameReader, FrameWriter
+from harpy.gang.frames import MAX_DEPTH, PREFIX, FrameReader, FrameWriter
 
 KEY = b"k" * 32
 
@@ -97,7 +98,30 @@ def test_a_huge_frame_is_refused_from_its_announcement(header, body):
         with_arrays([{"dtype": "<f8", "shape": [1 << 62, 1 << 62]}], b"12345678"),
         with_arrays([], b"left over"),
         with_arrays([{"dtype": "f8,f8", "shape": [1]}], b"1" * 16),
-        with_arrays([{"dtype": "<f8", "shape": []}] * 2000, b"1" * 16000),
+        with_arrays([{"dtype": "<f8", "shape": [1]}] * 2000, b"1" * 16000),
+        with_arrays([{"dtype": "<f8", "shape": []}], b"12345678"),
+        with_arrays([{"dtype": "<f8", "shape": [1] * 40}], b"12345678"),
+        with_arrays([{"dtype": "<f8", "shape": [1.0]}], b"12345678"),
+        with_arrays([{"dtype": "<f8", "shape": [float("inf")]}], b"12345678"),
+        with_arrays([{"dtype": "<f8", "shape": [True]}], b"12345678"),
+        with_arrays([{"dtype": "<f8", "shape": "1"}], b"12345678"),
+        with_arrays([{"dtype": "<f8", "shape": [0, 1 << 40, 1 << 40, 1 << 40]}]),
+        with_arrays([{"dtype": "<U0", "shape": [1 << 40]}]),
+        with_arrays([{"dtype": "<U999999999", "shape": [1 << 40]}]),
+        with_arrays([{"dtype": "(9999,9999)f8", "shape": [0]}]),
+        with_arrays([{"dtype": ["<f8"], "shape": [0]}]),
+        with_arrays({"dtype": "<f8", "shape": [0]}),  # type: ignore[arg-type]
+        with_arrays(7),  # type: ignore[arg-type]
+        frame(
+            b'{"message": {"a": {"$array": -1}}, "arrays": [{"dtype": "|u1", "shape": [1]}]}', b"x"
+        ),
+        frame(b'{"message": {"a": {"$array": 1e400}}, "arrays": []}'),
+        frame(b'{"message": {"type": ["run"]}, "arrays": []}'),
+        frame(b'{"message": {"a": ' + b"9" * 5000 + b'}, "arrays": []}'),
+        frame(b'{"message": {"a": "\xff"}, "arrays": []}'),
+        frame(b'{"message": ' + b'{"a":' * 101 + b"1" + b"}" * 101 + b', "arrays": []}'),
+        frame(b"[" * (4 << 20)),
+        frame(b'{"a":' * (800 << 10)),
     ],
     ids=[
         "text",
@@ -112,11 +136,54 @@ def test_a_huge_frame_is_refused_from_its_announcement(header, body):
         "left over",
         "record",
         "many arrays",
+        "no dimension",
+        "many dimensions",
+        "float size",
+        "infinite size",
+        "bool size",
+        "text as shape",
+        "empty but enormous",
+        "items of no size",
+        "items of any size",
+        "nested dtype",
+        "list as dtype",
+        "object of arrays",
+        "number of arrays",
+        "array from the end",
+        "array of infinite number",
+        "list as type",
+        "long number",
+        "no text",
+        "deep enough to trouble whoever sends it on",
+        "4 MB of brackets",
+        "4 MB of objects",
     ],
 )
 def test_well_signed_nonsense_is_refused(bad):
-    with pytest.raises(ProtocolError):
-        FrameReader(KEY).feed(bad)
+    reader = FrameReader(KEY)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProtocolError):
+            reader.feed(bad)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * len(bad) + (1 << 20), "more than what was sent was made room for"
+
+
+def test_what_a_message_may_hold_in_each_other_is_the_same_at_both_ends():
+    deep: dict = {}
+    for _ in range(MAX_DEPTH - 1):
+        deep = {"a": deep}
+    assert FrameReader(KEY).feed(FrameWriter(KEY).encode(deep)) == [deep]
+    with pytest.raises(TypeError, match="at most 100 lists and mappings"):
+        FrameWriter(KEY).encode({"a": deep})
+
+
+def test_arrays_are_views_of_what_came():
+    (back,) = FrameReader(KEY).feed(FrameWriter(KEY).encode({"x": np.ones(1000)}))
+    assert back["x"].base is not None
+    assert not back["x"].flags.writeable
 
 
 @pytest.mark.parametrize(
