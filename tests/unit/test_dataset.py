@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +237,32 @@ def test_large_row_groups_come_in_runs_of_columns(
     chosen = [6, 0, 3, 2, 5]
     found = load(tmp_path, columns=[f"c{i}" for i in chosen])
     np.testing.assert_array_equal(found, rows[:, chosen])
+
+
+@pytest.mark.parametrize("stored", ["bool", "int8", "uint64", "float16", "float32"])
+def test_any_parquet_of_numbers_comes_back_equal(tmp_path: Path, stored: str) -> None:
+    rows = (np.arange(60).reshape(20, 3) % 7 > 2) if stored == "bool" else X.astype(stored)
+    url = write_parquet(tmp_path / "x.parquet", rows)
+    source = open_files(describe(url), FileSystems(), 1)
+    # From the middle of a row group on.
+    np.testing.assert_array_equal(source.read_rows(3, 19), rows[3:19])
+
+
+def test_reading_parquet_imports_no_pandas(tmp_path: Path) -> None:
+    # It takes half a second in every worker. A stand-in tells: Arrow would swallow an error of it.
+    (tmp_path / "pandas.py").write_text("print('pandas was imported')")
+    url = write_parquet(tmp_path / "x.parquet")
+    code = (
+        "import sys, harpy; from harpy.storage import FileSystems;"
+        "from harpy.storage.loading import open_files;"
+        "source = open_files(harpy.dataset(sys.argv[1]).describe(), FileSystems(), 1);"
+        "print(source.read_rows(0, 20).sum())"
+    )
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, url], env=env, capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout.strip(), done.stderr) == (str(X.sum()), "")
 
 
 def test_columns_that_lie_apart_are_fetched_without_what_is_between(
