@@ -16,6 +16,7 @@ from pathlib import Path
 
 from harpy.cluster.jars import Distribution, Report, locked
 from harpy.cluster.places import HADOOP_VERSION, cache_dir, caches, open_directory
+from harpy.launch.hadoop_client import class_archive_flags
 
 NEEDED_MB = 300
 DUMP_S = 300.0  # takes 20 s on two cores
@@ -47,7 +48,7 @@ def options(archive: Path | None, *, quiet: bool = False) -> list[str]:
     if archive is None:
         return []
     # The JVM goes on without an archive that does not fit, and would say so on stdout.
-    return [f"-XX:SharedArchiveFile={archive}", *(["-Xlog:cds=off"] if quiet else [])]
+    return [*class_archive_flags(archive), *(["-Xlog:cds=off"] if quiet else [])]
 
 
 def _key(hadoop: Distribution, java_home: Path) -> str:
@@ -73,7 +74,8 @@ def _dump(hadoop: Distribution, java_home: Path, target: Path, report: Report) -
         names.write_bytes((own.read_bytes() if own.is_file() else b"") + recorded)
         command = [str(java_home / "bin" / "java"), "-Xshare:dump", "-Xlog:disable"]
         command += ["-XX:+UseSerialGC", "-Xmx512m", f"-XX:SharedClassListFile={names}"]
-        command += [f"-XX:SharedArchiveFile={half}", "-cp", str(hadoop.class_path)]
+        # All options of its use, so that a Java that does not know one is found out here.
+        command += [*class_archive_flags(half), "-cp", str(hadoop.class_path)]
         subprocess.run(
             command,
             stdin=subprocess.DEVNULL,

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from harpy.config import Deadlines, HadoopConf
 from harpy.errors import ConfigError
-from harpy.launch.hadoop_client import Java, client_jars, find_java
+from harpy.launch.hadoop_client import Java, class_archive_flags, client_jars, find_java
 from harpy.launch.job_settings import CLIENT_SETTINGS
 
 JAR = Path(__file__).with_name("harpy-launcher.jar")
@@ -133,7 +133,7 @@ def archive_flags(java: Java) -> list[str]:
     archive = _class_archive()
     if archive is None or java.version < 17:
         return []
-    return [f"-XX:SharedArchiveFile={archive}", "-Xlog:cds=off"]
+    return [*class_archive_flags(archive), "-Xlog:cds=off"]
 
 
 def _class_archive() -> str | None:
