@@ -62,6 +62,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2, help="of one core each")
     parser.add_argument("--repeat", type=int, default=3, help="fits by harpy; the best counts")
     parser.add_argument("--spark-repeat", type=int, default=1, help="fits by Spark; likewise")
+    parser.add_argument("--no-spark", action="store_true", help="fit with harpy alone")
     parser.add_argument("--math", action="append", choices=list(MATHS), help="default: both")
     # "auto" reads all rows once more, to see that they are dense, and then takes "block", too.
     parser.add_argument("--solver", choices=["auto", "row", "block"], default="block")
@@ -69,7 +70,7 @@ def parse_options() -> argparse.Namespace:
     options = parser.parse_args()
     if not 0 < options.few < options.iterations:
         parser.error(f"--few must be from 1 to {options.iterations - 1}, got {options.few}")
-    options.math = options.math or list(MATHS)
+    options.math = [] if options.no_spark else options.math or list(MATHS)
     return options
 
 
@@ -161,6 +162,8 @@ class Comparison:
             self._repeat("harpy", "fit_with_harpy.py", harpy, n_iter, options.repeat)
         for name, task in sparks.items():
             self._repeat(name, "fit_with_spark.py", task, options.few, options.spark_repeat)
+        if not sparks:
+            return
         # The faster way only goes on to many iterations.
         name = min(sparks, key=lambda name: self.best(name, options.few).fitted_s)
         self._repeat(
@@ -216,7 +219,8 @@ def table_of(comparison: Comparison, options: argparse.Namespace) -> Table:
 def main() -> None:
     options = parse_options()
     out = report.console()
-    machine = describe(["harpy-yarn", "pyspark", "pyarrow", "numpy"])
+    packages = ["harpy-yarn", "pyarrow", "numpy", *([] if options.no_spark else ["pyspark"])]
+    machine = describe(packages)
     report.print_machine(out, machine, None, [])
     fs = filesystem(load_hadoop_conf().default_fs + "/")
     base = f"{fs.home()}/beside-spark-{os.getpid()}"

@@ -9,31 +9,32 @@ import json
 import sys
 import time
 
-from harpy import DAALKMeans
+import harpy
 
 
 def main() -> None:
     task = json.loads(sys.argv[1])
-    model = DAALKMeans(
-        task["n_clusters"],
-        task["n_iter"],
-        n_node=task["n_worker"],
-        n_thread=1,
-        n_mem=task["memory_mb"],
-        tol=0.0,
-        random_state=task["seed"],
-        launcher="yarn",
-    )
-    model.fit(task["rows"], columns=task["columns"])
-    fitted_at = time.time()
-    model.save(task["model"])
-    came_to = {
-        "fitted_at": fitted_at,
-        "written_at": time.time(),
-        "n_iter": model.n_iter_,
-        "inertia": model.inertia_,
-    }
-    print(json.dumps(came_to), flush=True)
+    # The session first, as Spark has it: scikit-learn is imported while its workers start.
+    with harpy.Session(
+        n_node=task["n_worker"], n_thread=1, n_mem=task["memory_mb"], launcher="yarn"
+    ) as session:
+        model = harpy.DAALKMeans(
+            task["n_clusters"],
+            task["n_iter"],
+            tol=0.0,
+            random_state=task["seed"],
+            session=session,
+        )
+        model.fit(task["rows"], columns=task["columns"])
+        fitted_at = time.time()
+        model.save(task["model"])
+        came_to = {
+            "fitted_at": fitted_at,
+            "written_at": time.time(),
+            "n_iter": model.n_iter_,
+            "inertia": model.inertia_,
+        }
+        print(json.dumps(came_to), flush=True)
 
 
 if __name__ == "__main__":
