@@ -33,7 +33,8 @@ class Deadlines:
     rendezvous_s: float = 60.0  # from the first worker's start until all have joined
     handshake_s: float = 5.0  # one authentication
     heartbeat_s: float = 2.0  # how often a worker speaks
-    silence_s: float = 15.0  # how long it may say nothing
+    silence_s: float = 10.0  # how long it may say nothing
+    checkpoint_s: float = 5.0  # at least, from one file of a run's state to the next
     collective_s: float = 600.0  # one collective: peers may still be computing
     abort_s: float = 20.0  # for the other workers to stop after the first failed
     stage_s: float = 600.0  # for a worker to wait until the driver has staged its data
@@ -61,6 +62,14 @@ class Deadlines:
                     f"HARPY_{field.name.upper()} must be a number of seconds, got {text!r}"
                 ) from exc
         return cls(**chosen)
+
+
+def max_losses() -> int:
+    """HARPY_MAX_LOSSES: how many workers a session may lose; their replacements go on."""
+    text = os.environ.get("HARPY_MAX_LOSSES", "3")
+    if not text.isdecimal():
+        raise ConfigError(f"HARPY_MAX_LOSSES must be a number of workers, 0 or more, got {text!r}")
+    return int(text)
 
 
 class HadoopConf(Mapping[str, str]):

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from harpy import registry
-from harpy.config import Deadlines, HadoopConf, hadoop_user, load_hadoop_conf
+from harpy.config import Deadlines, HadoopConf, hadoop_user, load_hadoop_conf, max_losses
 from harpy.errors import (
     ConfigError,
     HarpyError,
@@ -34,7 +34,15 @@ from harpy.errors import (
     StoragePermissionError,
 )
 from harpy.first_cause import first_cause, make_error
-from harpy.gang.control import ControlChannel, Progressed, RunDone, RunFailed, SessionEnded
+from harpy.gang.control import (
+    BegunAnew,
+    ControlChannel,
+    Lost,
+    Progressed,
+    RunDone,
+    RunFailed,
+    SessionEnded,
+)
 from harpy.gang.frames import array_bytes
 from harpy.gang.run_spec import RunSpec
 from harpy.launch.base import Demand, FileRange, GangSpec, Grant, JobState, Launcher
@@ -67,6 +75,7 @@ class GangDriver:
     def __init__(self, options: SessionOptions, progress: Progress) -> None:
         self.options = options
         self.deadlines = Deadlines.from_environment()
+        self._max_losses = max_losses()
         self.usable = True  # False once the gang has ended for whatever reason
         self._gang_stands = False  # the last run failed, and its gang waits for the next
         self._progress = progress
@@ -136,6 +145,7 @@ class GangDriver:
                 "n_thread": options.n_thread,
                 "keep_open": not options.single_run,
                 "first_run": first_run.to_json() if first_run else None,
+                "max_losses": self._max_losses,
                 "deadlines": self._worker_deadlines(),
             },
         )
@@ -155,6 +165,7 @@ class GangDriver:
                 secret=self._secret,
                 python=options.python,
                 name=self._job_id,
+                max_attempts=1 + self._max_losses,
                 hadoop_conf=options.hadoop_conf,
                 shares=shares,
             )
@@ -184,12 +195,12 @@ class GangDriver:
         for array in data.values():
             check_rows(array)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        with_the_job = self.options.single_run and self._n_runs == 0
         failed_before, self._gang_stands = self._gang_stands, False
         with self.cleaned_up_on_error():
             self._n_runs += 1
             digests = {name: content_hash(array) for name, array in data.items()}
             spec = self._describe_run(source, params, digests)
+            with_the_job = self._travels_with_the_job(spec)
             if with_the_job:
                 self.submit(spec, _shares(data, self.options.n_node))
             for name, array in data.items():
@@ -200,7 +211,7 @@ class GangDriver:
             if self._control is not None and not with_the_job:
                 with suppress(PeerLost):  # what it said before it left is read next
                     self._control.start_run(spec)
-            done = self._follow(spec.run, deadline, failed_before)
+            done = self._follow(spec, deadline, failed_before)
             self._mark("ran")
             results = done.read_results(self._directory.run(spec.run))
             self._mark("downloaded")
@@ -295,7 +306,7 @@ class GangDriver:
                 ) from refused
             time.sleep(POLL_S)
 
-    def _follow(self, run: int, deadline: float | None, failed_before: bool) -> RunDone:
+    def _follow(self, spec: RunSpec, deadline: float | None, failed_before: bool) -> RunDone:
         """Show the run's progress until it is done; raise its first cause if it fails."""
         while True:
             try:
@@ -304,11 +315,12 @@ class GangDriver:
                 event = self._control.next_event(POLL_S)
             except (ConnectionError, PeerLost) as exc:
                 if self._over_already():
-                    return RunDone(run)
-                raise self._cause(exc) from exc
-            if isinstance(event, RunDone) and event.run == run:
+                    return RunDone(spec.run)
+                self._connect_anew(spec, exc, deadline)
+                continue
+            if isinstance(event, RunDone) and event.run == spec.run:
                 return event
-            if isinstance(event, RunFailed) and event.run == run:
+            if isinstance(event, RunFailed) and event.run == spec.run:
                 cause = self._cause_of_run(event)
                 if self.options.keep and not self._gang_stands:
                     # Workers end by themselves once their reports, which are to be kept, are there.
@@ -321,10 +333,30 @@ class GangDriver:
                 raise ended if failed_before else self._cause(ended)
             if isinstance(event, Progressed):
                 self._progress.iteration(event.fraction, event.values)
+            elif isinstance(event, Lost):
+                self._progress.note(f"{event.message}; waiting for its replacement")
+            elif isinstance(event, BegunAnew):
+                self._progress.note("all workers are there; going on from the last checkpoint")
             elif event is None:
                 if self._launcher.status().state.ended:
                     raise self._cause(None)
                 self._check_deadline(deadline)
+
+    def _connect_anew(self, spec: RunSpec, lost: Exception, deadline: float | None) -> None:
+        """Find the hub of rank 0's replacement; raise the cause if the gang is ending instead."""
+        if self._control is None or self._launcher.status().state.ended or not self._max_losses:
+            raise self._cause(lost) from lost
+        self._control.close()
+        self._control = None
+        self._progress.note(f"lost rank 0 ({lost}); waiting for its replacement")
+        self._connect(deadline)
+        if self._control is not None and not self._travels_with_the_job(spec):
+            with suppress(PeerLost):  # it is met again at the next look
+                self._control.start_run(spec)
+
+    def _travels_with_the_job(self, spec: RunSpec) -> bool:
+        """Whether workers find this run in job.json."""
+        return self.options.single_run and spec.run == 1
 
     def _over_already(self) -> bool:
         """Whether the only run of this session has ended well, even if nobody told us."""

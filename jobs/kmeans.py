@@ -7,12 +7,13 @@ bits. Arithmetic is left to harpy.kernels.kmeans, initial centers to kmeans_seed
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from harpy.errors import ConfigError, DataError
+from harpy.jobs.kmeans_journal import Clustering, Journal, Position
 from harpy.jobs.kmeans_parallel import scalable_plus_plus
 from harpy.jobs.kmeans_seeding import SEEDINGS, seed_centers, shared_random_state
 from harpy.jobs.kmeans_shard import Shard, load_shard, save_labels
@@ -69,37 +70,6 @@ class Parameters:
             raise ConfigError(f"init must be {', '.join(SEEDINGS)} or an array, got {self.init!r}")
 
 
-@dataclass
-class Course:
-    """What scikit-learn's `verbose` says of a run.
-
-    Attributes
-    ----------
-    inertias : list of float
-        Of each iteration's assignment, about the centers it started from; empty unless asked for.
-    shift, tolerance : float
-        The centers' squared shift in the last iteration, and up to which they count as at rest.
-    settled : bool
-        Whether the last iteration changed no label.
-    """
-
-    inertias: list[float] = field(default_factory=list)
-    shift: float = 0.0
-    tolerance: float = 0.0
-    settled: bool = False
-
-
-@dataclass(frozen=True)
-class Clustering:
-    """One run's result: what all workers agree on, and the labels of this worker's rows."""
-
-    centers: np.ndarray
-    labels: np.ndarray
-    inertia: float
-    n_iter: int
-    course: Course
-
-
 def main(ctx: Any) -> dict[str, Any]:
     """Cluster the rows of ctx.data["X"]; save "labels" (int32, this worker's rows).
 
@@ -135,17 +105,17 @@ def main(ctx: Any) -> dict[str, Any]:
     shard = load_shard(ctx, params.n_clusters, given, params.absmax)
     if shard.n_rows < params.n_clusters:
         raise DataError(f"n_samples={shard.n_rows} should be >= n_clusters={params.n_clusters}.")
-    best: Clustering | None = None
-    courses = []
-    for run in range(params.n_init):
-        centers = initial_centers(shard, params, run, random)
-        found = lloyd(shard, centers, params, run)
-        courses.append(asdict(found.course))
+    journal = Journal(shard, random)
+    best = journal.best
+    for run in range(journal.n_ended, params.n_init):
+        start = journal.start() or Position(initial_centers(shard, params, run, random))
+        found = lloyd(shard, start, params, run, journal)
         if best is None or (
             found.inertia < best.inertia
             and not same_clustering(shard, found.labels, best.labels, params.n_clusters)
         ):
             best = found
+        journal.end_run(found, best)
     assert best is not None
     save_labels(ctx, best.labels, params.output)
     sizes = ctx.comm.allreduce(np.bincount(best.labels, minlength=params.n_clusters))
@@ -155,7 +125,7 @@ def main(ctx: Any) -> dict[str, Any]:
         "n_iter": best.n_iter,
         "n_distinct": int(np.count_nonzero(sizes)),
         "random_state": random.get_state(legacy=False) if random else params.random_state,
-        "courses": courses if params.verbose else [],
+        "courses": journal.courses if params.verbose else [],
     }
 
 
@@ -175,14 +145,18 @@ def initial_centers(
     return np.ascontiguousarray(given[run], dtype=shard.X.dtype)
 
 
-def lloyd(shard: Shard, centers: np.ndarray, params: Parameters, run: int) -> Clustering:
+def lloyd(
+    shard: Shard, start: Position, params: Parameters, run: int, journal: Journal
+) -> Clustering:
     """Assign and average until no label changes, the centers rest, or max_iter."""
     watched = shard.ctx.watched
     state = shard.kernels.Lloyd(
-        shard.X, len(centers), shard.sum_exponents, shard.n_thread, shard.weights
+        shard.X, len(start.centers), shard.sum_exponents, shard.n_thread, shard.weights
     )
-    labels, course = state.labels, Course()
-    for n_iter in range(1, params.max_iter + 1):
+    if start.previous is not None:
+        state.step(start.previous)  # for the labels that the next iteration counts changes from
+    centers, labels, course = start.centers, state.labels, start.course
+    for n_iter in range(start.n_iter + 1, params.max_iter + 1):
         n_changed, sums = assign_and_sum(shard, state, centers)
         if params.verbose:
             course.inertias.append(shard.inertia(centers, labels))
@@ -204,6 +178,7 @@ def lloyd(shard: Shard, centers: np.ndarray, params: Parameters, run: int) -> Cl
             )
         if course.settled or course.shift <= course.tolerance:
             break
+        journal.note(Position(centers, previous, n_iter, course))
     if not course.settled or not np.array_equal(previous, centers):
         # The centers moved after the last assignment: labels_ must be what predict says.
         state.label(centers)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from harpy.gang.checkpoint import Checkpoint, NoCheckpoint
 from harpy.storage import CsrRows
 
 DEADLINE_S = 60.0
@@ -86,6 +87,7 @@ class ThreadContext:
     comm: ThreadComm
     watched: bool = True
     memory: int | None = None
+    checkpoint: Checkpoint = field(default_factory=NoCheckpoint)
     saved: dict[str, np.ndarray] = field(default_factory=dict)
     reported: list[tuple[float | None, dict[str, Any]]] = field(default_factory=list)
 

@@ -57,9 +57,16 @@ class Cause:
             message=message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]} …",
             rank=rank,
             host=host,
-            echo=isinstance(exc, PeerLost),
+            echo=_follows_a_loss(exc),
             detail=_shortened(detail),
         )
+
+
+def _follows_a_loss(exc: BaseException | None) -> bool:
+    """Whether it is, or was raised on account of, the loss of another worker."""
+    while exc is not None and not isinstance(exc, PeerLost):
+        exc = exc.__cause__ or exc.__context__
+    return exc is not None
 
 
 def _shortened(detail: str) -> str:

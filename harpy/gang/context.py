@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from harpy.errors import DataError
+from harpy.gang.checkpoint import Checkpoint, NoCheckpoint
 from harpy.storage.row_source import EvenShares, RowSource
 
 if TYPE_CHECKING:
@@ -167,6 +168,8 @@ class Context:
     data : mapping of str to ShardedArray
     comm : Communicator
         Formed at the first touch, which all ranks must make.
+    checkpoint : Checkpoint
+        Where to note how far the run is, and to learn it after a worker was replaced.
     watched : bool
         Whether somebody may see what `progress` is told, the same on all ranks: a program that
         would work for it alone can leave that.
@@ -205,6 +208,7 @@ class Context:
         self._form_communicator = form_communicator
         self._on_progress, self._on_save, self._on_log = on_progress, on_save, on_log
         self._saved_names: set[str] = set()
+        self.checkpoint: Checkpoint = NoCheckpoint()
 
     @cached_property
     def comm(self) -> Communicator:

@@ -80,13 +80,28 @@ class RunFailed:
 
 
 @dataclass(frozen=True)
+class Lost:
+    """A worker is gone; the launcher is to replace it."""
+
+    rank: int
+    message: str
+
+
+@dataclass(frozen=True)
+class BegunAnew:
+    """All workers are there again; the run goes on from its last checkpoint."""
+
+    run: int
+
+
+@dataclass(frozen=True)
 class SessionEnded:
     """The workers are leaving."""
 
     reason: str
 
 
-ControlEvent = Joined | Progressed | RunDone | RunFailed | SessionEnded
+ControlEvent = Joined | Progressed | Lost | BegunAnew | RunDone | RunFailed | SessionEnded
 
 
 class ControlChannel:
@@ -173,6 +188,10 @@ class ControlChannel:
                     self._outputs.pop(message["run"], None)
                     known = {f.name for f in fields(RunFailed)}
                     return RunFailed(**{k: v for k, v in message.items() if k in known})
+                case "lost":
+                    return Lost(message["rank"], message["message"])
+                case "begun_anew":
+                    return BegunAnew(message["run"])
                 case "session_ended":
                     return SessionEnded(message["reason"])
                 case other:

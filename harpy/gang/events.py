@@ -31,11 +31,13 @@ class Joined:
 
 @dataclass(frozen=True)
 class Left:
-    """A worker's connection closed, or it said nothing for too long."""
+    """A worker's connection closed, or it said nothing for too long. It does not count against the
+    losses a session may have if something outside ended or silenced it."""
 
     rank: int
     attempt: int
     how: str
+    counts: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class CommAsked:
 
     rank: int
     run: int
+    epoch: int
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Reported:
 
     rank: int
     run: int
+    epoch: int
     failure: Cause | None = None
 
 
@@ -86,6 +90,7 @@ class Committed:
     """Rank 0 has made the results final; `result` goes to the driver as it is."""
 
     run: int
+    epoch: int
     result: Any = None
 
 
@@ -137,8 +142,12 @@ class Supersede:
 
 @dataclass(frozen=True)
 class StartRun:
+    """Begin a run, or begin it again from its last checkpoint: every beginning has an epoch of its
+    own, which is that of its communicator."""
+
     rank: int
     spec: RunSpec
+    epoch: int
 
 
 @dataclass(frozen=True)
@@ -153,7 +162,17 @@ class SendPeers:
 @dataclass(frozen=True)
 class AbortRun:
     run: int
+    epoch: int
     ranks: tuple[int, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Expel:
+    """Hang up on a member: for the gang it is lost."""
+
+    rank: int
+    attempt: int
     reason: str
 
 
@@ -162,6 +181,7 @@ class CommitRun:
     """All programs returned: rank 0 publishes the run's _SUCCESS."""
 
     run: int
+    epoch: int
 
 
 @dataclass(frozen=True)
@@ -184,6 +204,7 @@ Action = (
     | StartRun
     | SendPeers
     | AbortRun
+    | Expel
     | CommitRun
     | TellDriver
     | EndSession

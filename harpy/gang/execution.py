@@ -13,13 +13,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from harpy.errors import PeerLost
 from harpy.gang.cause import Cause
+from harpy.gang.checkpoint import CheckpointKeeper, GangCheckpoint
 from harpy.gang.context import Context
 from harpy.gang.outputs import Outputs
 from harpy.gang.programs import Function, load_program
@@ -49,16 +50,19 @@ class Surroundings:
     attempt: int
     directory: JobDirectory
     shards: ShardCache
+    checkpoints: CheckpointKeeper
     send: Callable[[dict[str, Any]], None]  # to the hub
     say_progress: Callable[[float | None, str], None]  # to the launcher
     form_mesh: Callable[[tuple[Member, ...], int], Communicator]
 
 
 class Execution:
-    """One run, called from the main thread; `abort` and `set_peers` come from another."""
+    """One run in one epoch, called from the main thread; `abort` and `set_peers` come from
+    another."""
 
-    def __init__(self, spec: RunSpec, around: Surroundings) -> None:
+    def __init__(self, spec: RunSpec, epoch: int, around: Surroundings) -> None:
         self.spec = spec
+        self.epoch = epoch
         self._around = around
         self._outputs = Outputs(
             around.directory.run(spec.run), around.rank, around.send if spec.deliver else None
@@ -90,6 +94,9 @@ class Execution:
         except BaseException as exc:
             self._interruptible = False
             failure = Cause.of_exception(exc, around.rank, around.host, self._in_program)
+            if self._abort_reason is not None:
+                # Whatever it raised, it was told to stop.
+                failure = replace(failure, echo=True)
         self._send_report(failure)
         self.ended.set()
         if failure is not None:
@@ -104,7 +111,8 @@ class Execution:
         try:
             self._outputs.mark_success()
             result = self._outputs.delivered
-            around.send({"type": "committed", "run": self.spec.run, "result": result})
+            around.send({**self._word("committed"), "result": result})
+            around.checkpoints.end(self.spec.run)
         except BaseException as exc:
             self._send_report(Cause.of_exception(exc, around.rank, around.host))
 
@@ -139,7 +147,8 @@ class Execution:
         if params is None:
             params = around.directory.run(spec.run).read_params()
         around.shards.keep_only(spec.data.values())
-        return Context(
+        around.checkpoints.begin(spec.run)
+        context = Context(
             around.rank,
             around.n_node,
             n_thread=around.n_thread,
@@ -153,6 +162,11 @@ class Execution:
             on_save=self._outputs.save,
             on_log=self._log,
         )
+        # Files are for a rank 0 that remembers nothing, having taken another's place.
+        context.checkpoint = GangCheckpoint(
+            around.checkpoints, lambda: context.comm, on_file=around.attempt > 0
+        )
+        return context
 
     def _opener(self, digest: str) -> Callable[[], Any]:
         return lambda: self._around.shards.open(digest)
@@ -163,7 +177,7 @@ class Execution:
             from harpy.gang.communicator import LocalCommunicator
 
             return LocalCommunicator()
-        around.send({"type": "comm", "run": self.spec.run})
+        around.send(self._word("comm"))
         # No deadline here: the hub keeps it, and an abort ends this wait.
         peers = self._peers.get()
         if peers is None:
@@ -206,7 +220,11 @@ class Execution:
 
     def _send_report(self, failure: Cause | None) -> None:
         described = failure.to_json() if failure else None
-        self._around.send({"type": "report", "run": self.spec.run, "failure": described})
+        self._around.send({**self._word("report"), "failure": described})
+
+    def _word(self, kind: str) -> dict[str, Any]:
+        """The beginning of a message to the hub about this run in this epoch."""
+        return {"type": kind, "run": self.spec.run, "epoch": self.epoch}
 
     def _write_failure(self, report: dict[str, Any]) -> None:
         """Best effort: the driver knows the cause already; a file system that is down may be it."""

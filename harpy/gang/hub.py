@@ -49,7 +49,7 @@ class Hub:
     port_range : (int, int)
         First and last port to try; (0, 0) for any.
     on_end : callable
-        Called last in the hub's thread, with whether all ranks had been there.
+        Called last in the hub's thread, with whether the session ended well.
     on_crash : callable
         Called with the exception if the hub's thread dies of a bug; must end the process.
     """
@@ -97,7 +97,8 @@ class Hub:
     def _main(self) -> None:
         try:
             self._serve()
-            self._on_end(self._gang.complete)
+            ended = self._gang.ended
+            self._on_end(ended is not None and ended.cause is None)
         except BaseException as exc:
             self._on_crash(exc)
         finally:
@@ -241,11 +242,11 @@ class Hub:
         assert identity is not None
         event = event_of(message, identity)
         key = (identity.rank, identity.attempt)
-        holder = self._workers.get(key)
+        older = self._workers.get(key)
+        if older is not None:
+            self._drop(older, "it joined anew")
         self._workers[key] = connection  # so that the answer finds its way
         self._handle(event)
-        if connection.closed and holder is not None:
-            self._workers[key] = holder
 
     # -- actions out -------------------------------------------------------------------------------
 
@@ -273,18 +274,23 @@ class Hub:
                 connection = self._workers.pop((rank, attempt), None)
                 if connection is not None:
                     self._send(connection, {"type": "superseded"})
-            case events.StartRun(rank, spec):
-                self._to(rank, {"type": "run", "spec": spec.to_json()})
+            case events.StartRun(rank, spec, epoch):
+                self._to(rank, {"type": "run", "spec": spec.to_json(), "epoch": epoch})
             case events.SendPeers(run, epoch, members):
                 table = [asdict(member) for member in members]
                 for member in members:
                     message = {"type": "peers", "run": run, "epoch": epoch, "members": table}
                     self._to(member.rank, message)
-            case events.AbortRun(run, ranks, reason):
+            case events.AbortRun(run, epoch, ranks, reason):
                 for rank in ranks:
-                    self._to(rank, {"type": "abort", "run": run, "reason": reason})
-            case events.CommitRun(run):
-                self._to(0, {"type": "commit", "run": run})
+                    message = {"type": "abort", "run": run, "epoch": epoch, "reason": reason}
+                    self._to(rank, message)
+            case events.Expel(rank, attempt, reason):
+                connection = self._workers.get((rank, attempt))
+                if connection is not None:
+                    self._drop(connection, reason)
+            case events.CommitRun(run, epoch):
+                self._to(0, {"type": "commit", "run": run, "epoch": epoch})
             case events.TellDriver(message):
                 if self._driver is not None:
                     self._send(self._driver, message)

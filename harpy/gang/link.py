@@ -29,7 +29,11 @@ class Superseded(GangError):
 
 
 class SessionOver(GangError):
-    """The session ended before this worker came."""
+    """The session has ended without this worker; `well` tells how."""
+
+    def __init__(self, well: bool) -> None:
+        super().__init__(f"the session has ended {'well' if well else 'with a failure'}")
+        self.well = well
 
 
 class Link:
@@ -43,7 +47,7 @@ class Link:
         Called with every message in the receiving thread; True if it has dealt with it, else the
         message waits in a queue.
     on_lost : callable
-        Called in either thread when the hub is gone; must end the process.
+        Called once, in either thread, when the hub is gone.
     """
 
     def __init__(
@@ -59,7 +63,8 @@ class Link:
         # SimpleQueue.put cannot be torn by a signal handler that raises in the program's thread.
         self._inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._closing = False
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
         self._sender = threading.Thread(target=self._send_all, name="harpy-link-out", daemon=True)
         self._receiver = threading.Thread(target=self._receive, name="harpy-link-in", daemon=True)
 
@@ -80,10 +85,14 @@ class Link:
 
     def close(self) -> None:
         """Send what is queued, then leave."""
-        self._closing = True
+        self._closing.set()
         self._outbox.put(None)
         self._sender.join(CLOSE_S)
         self._channel.close()
+
+    def put(self, message: dict[str, Any]) -> None:
+        """A word to whoever takes the next message, from this process."""
+        self._inbox.put(message)
 
     def _send_all(self) -> None:
         try:
@@ -110,8 +119,11 @@ class Link:
             self._lost(PeerLost(str(exc), rank=0))
 
     def _lost(self, exc: PeerLost) -> None:
-        if not self._closing:
-            self._on_lost(exc)
+        with self._lock:
+            if self._closing.is_set():
+                return
+            self._closing.set()
+        self._on_lost(exc)
 
 
 def join_hub(
@@ -135,7 +147,7 @@ def join_hub(
     Superseded
         A higher attempt of this rank has joined.
     SessionOver
-        The session ended without this worker.
+        The session has ended without this worker.
     RendezvousTimeout
         No hub could be joined in time; says what the last try came to.
     AuthenticationError
@@ -151,8 +163,9 @@ def join_hub(
                 raise
             except OSError as exc:  # PeerLost and TimeoutError are, too
                 last = f"rank 0 at {hub.address} port {hub.port}: {exc}"
-                if directory.session_ended():
-                    raise SessionOver("the session ended before this worker came") from exc
+                well = directory.session_ended()
+                if well is not None:
+                    raise SessionOver(well) from exc
     raise RendezvousTimeout(
         f"rank {me.rank} could not join within {deadlines.allocate_s:g} s (HARPY_ALLOCATE_S): "
         f"{last}",

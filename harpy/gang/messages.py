@@ -47,15 +47,20 @@ def _from_worker(message: dict[str, Any], sender: Identity) -> events.Event:
                 )
             )
         case "comm":
-            return events.CommAsked(sender.rank, int(message["run"]))
+            return events.CommAsked(sender.rank, *_which(message))
         case "report":
             failure = message["failure"]
             cause = None if failure is None else Cause.from_json(failure)
-            return events.Reported(sender.rank, int(message["run"]), cause)
+            return events.Reported(sender.rank, *_which(message), cause)
         case "committed" if sender.rank == 0:
-            return events.Committed(int(message["run"]), message.get("result"))
+            return events.Committed(*_which(message), message.get("result"))
         case other:
             raise ProtocolError(f"{sender} sent a message of unknown type {other!r}")
+
+
+def _which(message: dict[str, Any]) -> tuple[int, int]:
+    """The run, and which beginning of it, that a worker speaks of."""
+    return int(message["run"]), int(message["epoch"])
 
 
 def _from_driver(message: dict[str, Any]) -> events.Event:

@@ -3,13 +3,17 @@
 Pure: events in, actions out, the clock passed in. Sockets, threads and files are the hub's.
 
 A member is known by rank and attempt; a higher attempt of a rank supersedes a lower one and a lower
-one is refused, whether or not the higher still lives. Every formed communicator has an epoch of its
-own. A lost worker fails its run and ends the session: this is where recovery will take over.
+one is refused, whether or not the higher still lives.
+
+A worker that is lost is replaced by its launcher. If the run's communicator has been formed, the
+survivors stop, keeping their rows, and when all ranks are there the run begins anew, in a new
+epoch, from its last checkpoint; before that only the replacement begins. A gang that lost more
+workers than it may ends with the first loss as its cause.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harpy.config import Deadlines
 from harpy.gang.cause import Cause
@@ -26,6 +30,7 @@ from harpy.gang.events import (
     DriverLeft,
     EndSession,
     Event,
+    Expel,
     Joined,
     Left,
     Member,
@@ -40,28 +45,41 @@ from harpy.gang.events import (
 )
 from harpy.gang.run_spec import RunSpec
 
-ECHO_GRACE_S = 3.0  # how long an echo waits for word of the first cause
+EPOCHS_PER_HUB = 1 << 20  # so that a hub that takes another's place counts on from above
 
 
 @dataclass
 class _Run:
-    """The run that goes on. `failed_at` is set by the first failure; then it only winds down."""
+    """A run in one epoch. With `broken_at` set it stops, to begin anew in the next one; with
+    `failed_at` it stops for good."""
 
     spec: RunSpec
+    epoch: int
     started: set[int] = field(default_factory=set)  # ranks that were told
     done: set[int] = field(default_factory=set)
-    failed: set[int] = field(default_factory=set)
+    stopped: set[int] = field(default_factory=set)  # their programs failed, or were stopped
     asked: set[int] = field(default_factory=set)  # ranks that wait for the communicator
     asked_at: float = 0.0
     formed: bool = False
     committing: bool = False
+    broken_at: float | None = None
+    broken_by: Cause | None = None  # the echo, where nobody is known to be lost
+    break_settled: bool = False  # whether the break has been counted as a loss, or is none
     cause: Cause | None = None
     failed_at: float | None = None
-    told: bool = False  # the driver knows the cause
 
-    def outstanding(self, members: dict[int, Member]) -> set[int]:
+    @property
+    def goes_on(self) -> bool:
+        return self.failed_at is None and self.broken_at is None
+
+    def outstanding(self, members: dict[int, Member]) -> tuple[int, ...]:
         """Ranks that live and have not reported."""
-        return (self.started & members.keys()) - self.done - self.failed
+        return tuple(sorted((self.started & members.keys()) - self.done - self.stopped))
+
+    def forget(self, rank: int) -> None:
+        """As if this rank had not begun."""
+        for ranks in (self.started, self.done, self.stopped, self.asked):
+            ranks.discard(rank)
 
 
 class Gang:
@@ -78,6 +96,10 @@ class Gang:
     deadlines : Deadlines
     now : float
         Monotonic seconds; the wait for joiners counts from here.
+    max_losses : int
+        So many workers may be lost, or connections between them break, and the session goes on.
+    first_epoch : int
+        Above all epochs of the hub before.
     """
 
     def __init__(
@@ -87,23 +109,27 @@ class Gang:
         first_run: RunSpec | None,
         deadlines: Deadlines,
         now: float,
+        max_losses: int = 0,
+        first_epoch: int = 1,
     ) -> None:
         self.n_node = n_node
         self.members: dict[int, Member] = {}
         self.ended: EndSession | None = None
         self._keep_open = keep_open or first_run is None
         self._deadlines = deadlines
-        self._started_at = now
+        self._max_losses = max_losses
         self._idle_since = now
-        self.complete = False  # all ranks have been here at once
+        self._incomplete_since: float | None = now  # None while all ranks are here
+        self._been_complete = False
         self._highest: dict[int, int] = {}  # attempt, by rank, living or not
-        self._epoch = 0
-        self._run = _Run(first_run) if first_run else None
+        self._epoch = first_epoch - 1
+        self._run = self._new_run(first_run) if first_run else None
         self._next: RunSpec | None = None  # offered while the last one winds down
         self._driver = False
         self._driver_gone = False
         self._closing = False
-        self._lost: Cause | None = None
+        self._n_losses = 0
+        self._first_loss: Cause | None = None
         self._last_word: TellDriver | None = None  # for a driver that comes late
 
     def handle(self, event: Event, now: float) -> list[Action]:
@@ -132,14 +158,15 @@ class Gang:
                 self._closing = True
                 if self._run is not None:
                     self._fail(Cause("RunError", "the session was closed"), now, actions)
-            case CommAsked(rank, run):
-                self._comm_asked(rank, run, now, actions)
+            case CommAsked():
+                self._comm_asked(event, now, actions)
             case Reported():
                 self._reported(event, now, actions)
             case Committed():
                 self._committed(event, now, actions)
             case Tick():
                 self._check_deadlines(now, actions)
+        self._begin_anew(now, actions)
         self._wind_down(now, actions)
         self._go_on(now, actions)
         return actions
@@ -148,38 +175,42 @@ class Gang:
 
     def _joined(self, member: Member, now: float, actions: list[Action]) -> None:
         rank, attempt = member.rank, member.attempt
-        highest = self._highest.get(rank, -1)
         if not 0 <= rank < self.n_node:
             actions.append(self._refusal(member, f"the gang has ranks 0 to {self.n_node - 1}"))
             return
+        highest = self._highest.get(rank, -1)
         if attempt < highest:
             reason = f"attempt {highest} of rank {rank} has taken its place"
             actions.append(self._refusal(member, reason, superseded=True))
             return
-        if attempt == highest:
-            actions.append(self._refusal(member, f"attempt {attempt} of rank {rank} came before"))
-            return
-        self._highest[rank] = attempt
         older = self.members.get(rank)
         if older is not None:
-            actions.append(Supersede(rank, older.attempt))
-            self._lose(rank, f"attempt {attempt} took its place", now, actions)
+            if older.attempt < attempt:
+                actions.append(Supersede(rank, older.attempt))
+            self._lose(rank, f"attempt {attempt} took its place", now, actions, counts=False)
+        self._highest[rank] = attempt
         self.members[rank] = member
         actions.append(Admit(rank, attempt))
         actions.append(self._joined_message())
-        self.complete |= len(self.members) == self.n_node
+        if len(self.members) == self.n_node:
+            self._incomplete_since, self._been_complete = None, True
         run = self._run
-        if run is not None and run.failed_at is None:
+        if run is not None and run.goes_on:
             run.started.add(rank)
-            actions.append(StartRun(rank, run.spec))
+            actions.append(StartRun(rank, run.spec, run.epoch))
 
     def _left(self, event: Left, now: float, actions: list[Action]) -> None:
         member = self.members.get(event.rank)
         if member is not None and member.attempt == event.attempt:
-            self._lose(event.rank, event.how, now, actions)
+            self._lose(event.rank, event.how, now, actions, event.counts)
 
-    def _lose(self, rank: int, how: str, now: float, actions: list[Action]) -> None:
+    def _lose(
+        self, rank: int, how: str, now: float, actions: list[Action], counts: bool = True
+    ) -> None:
+        """A worker is gone. Its run breaks if it was in the middle of its collectives."""
         member = self.members.pop(rank)
+        if self._incomplete_since is None:
+            self._incomplete_since = now
         cause = Cause(
             "WorkerLost",
             f"rank {rank} on {member.host} (process {member.pid}, attempt {member.attempt}) "
@@ -187,9 +218,34 @@ class Gang:
             rank,
             member.host,
         )
-        self._lost = self._lost or cause
-        if self._run is not None:
-            self._fail(cause, now, actions)
+        actions.append(TellDriver({"type": "lost", **cause.to_json()}))
+        run = self._run
+        settled = run is not None and run.break_settled
+        if counts and not settled:
+            self._count(cause)
+        if run is None or run.failed_at is not None:
+            return
+        run.forget(rank)
+        if self._n_losses > self._max_losses:
+            self._fail(self._too_many(), now, actions)
+        elif run.broken_at is not None:
+            run.break_settled = True
+        elif run.formed:
+            self._break(cause.message, now, actions)
+            run.break_settled = True
+
+    def _count(self, cause: Cause) -> None:
+        self._n_losses += 1
+        self._first_loss = self._first_loss or cause
+
+    def _too_many(self) -> Cause:
+        """The first loss, with the number that came after it."""
+        first = self._first_loss
+        assert first is not None
+        more = self._n_losses - 1
+        allowed = f"HARPY_MAX_LOSSES={self._max_losses}"
+        words = f"\n  and {more} more in this session ({allowed})" if more else f" ({allowed})"
+        return replace(first, message=first.message + words)
 
     def _driver_joined(self, actions: list[Action]) -> None:
         self._driver, self._driver_gone = True, False
@@ -201,6 +257,8 @@ class Gang:
 
     def _run_offered(self, spec: RunSpec, now: float, actions: list[Action]) -> None:
         run = self._run
+        if run is not None and run.failed_at is None and run.spec.run == spec.run:
+            return  # the driver lost its connection meanwhile, and offers it again
         if self._closing or self._next is not None or (run is not None and run.failed_at is None):
             busy = f"run {run.spec.run} is still going on" if run else "the session is closing"
             actions.append(_run_failed(spec.run, Cause("ProtocolError", busy)))
@@ -209,27 +267,31 @@ class Gang:
         else:
             self._start(spec, actions)
 
-    def _start(self, spec: RunSpec, actions: list[Action]) -> None:
-        self._run = _Run(spec, started=set(self.members))
-        actions.extend(StartRun(rank, spec) for rank in sorted(self.members))
+    def _new_run(self, spec: RunSpec) -> _Run:
+        self._epoch += 1
+        return _Run(spec, self._epoch)
 
-    def _comm_asked(self, rank: int, run_number: int, now: float, actions: list[Action]) -> None:
-        run = self._current(run_number)
-        if run is None or run.formed or run.failed_at is not None:
+    def _start(self, spec: RunSpec, actions: list[Action]) -> None:
+        run = self._run = self._new_run(spec)
+        run.started = set(self.members)
+        actions.extend(StartRun(rank, spec, run.epoch) for rank in sorted(self.members))
+
+    def _comm_asked(self, event: CommAsked, now: float, actions: list[Action]) -> None:
+        run = self._current(event)
+        if run is None or run.formed or not run.goes_on:
             return
         run.asked_at = now if not run.asked else run.asked_at
-        run.asked.add(rank)
+        run.asked.add(event.rank)
         self._check_nobody_left(run, now, actions)
-        if len(run.asked) == self.n_node and run.failed_at is None:
-            self._epoch += 1
+        if len(run.asked) == self.n_node and run.goes_on:
             run.formed = True
             members = tuple(self.members[r] for r in range(self.n_node))
-            actions.append(SendPeers(run.spec.run, self._epoch, members))
+            actions.append(SendPeers(run.spec.run, run.epoch, members))
 
     def _check_nobody_left(self, run: _Run, now: float, actions: list[Action]) -> None:
         """A rank that returned without a communicator leaves the others waiting for it."""
         absent = run.done - run.asked
-        if run.asked and absent and run.failed_at is None:
+        if run.asked and absent and run.goes_on:
             rank = min(absent)
             message = (
                 f"rank {rank} returned from the program without using ctx.comm, for which "
@@ -238,58 +300,91 @@ class Gang:
             self._fail(Cause("ProtocolError", message, rank, self._host(rank)), now, actions)
 
     def _reported(self, event: Reported, now: float, actions: list[Action]) -> None:
-        run = self._current(event.run)
+        run = self._current(event)
         if run is None:
             return
-        if event.failure is not None:
+        failure = event.failure
+        if failure is not None:
             run.done.discard(event.rank)
-            run.failed.add(event.rank)
-            self._fail(event.failure, now, actions)
+            run.stopped.add(event.rank)
+            if not failure.echo:
+                self._fail(failure, now, actions)
+            elif run.goes_on:
+                # Whoever it lost will be missed; or only the connection between them broke.
+                self._break(failure.message, now, actions)
+                run.broken_by = failure
             return
         run.done.add(event.rank)
         if not run.formed:
             self._check_nobody_left(run, now, actions)
-        if run.failed_at is None and len(run.done) == self.n_node:
+        if run.goes_on and len(run.done) == self.n_node:
             run.committing = True
-            actions.append(CommitRun(run.spec.run))
+            actions.append(CommitRun(run.spec.run, run.epoch))
 
     def _committed(self, event: Committed, now: float, actions: list[Action]) -> None:
-        run = self._current(event.run)
+        run = self._current(event)
         if run is None or not run.committing or run.failed_at is not None:
             return
         message = {"type": "run_done", "run": event.run, "result": event.result}
-        self._say({**message, "delivered": run.spec.deliver}, actions)
+        told = TellDriver({**message, "delivered": run.spec.deliver})
+        actions.append(told)
+        # What went through the driver's connection is gone with it: such a run is offered again.
+        self._last_word = None if run.spec.deliver else told
         self._run = None
         self._idle_since = now
         if not self._keep_open:
             self._end("its run is done", None, actions)
 
+    # -- beginning anew ----------------------------------------------------------------------------
+
+    def _break(self, why: str, now: float, actions: list[Action]) -> None:
+        """Have all stop, to begin the run anew once they have and nobody is missing."""
+        run = self._run
+        assert run is not None
+        run.broken_at = now
+        run.committing = False
+        ranks = run.outstanding(self.members)
+        actions.append(AbortRun(run.spec.run, run.epoch, ranks, why))
+
+    def _begin_anew(self, now: float, actions: list[Action]) -> None:
+        run = self._run
+        if run is None or run.broken_at is None or run.failed_at is not None or self.ended:
+            return
+        if run.outstanding(self.members) or len(self.members) < self.n_node:
+            return
+        if not run.break_settled:
+            assert run.broken_by is not None
+            self._count(run.broken_by)
+            if self._n_losses > self._max_losses:
+                self._fail(self._too_many(), now, actions)
+                return
+        self._start(run.spec, actions)
+        epoch = self._run.epoch if self._run else 0
+        actions.append(TellDriver({"type": "begun_anew", "run": run.spec.run, "epoch": epoch}))
+
     # -- failure -----------------------------------------------------------------------------------
 
     def _fail(self, cause: Cause, now: float, actions: list[Action]) -> None:
-        """Note a failure of the current run; the first that is no echo is the cause."""
+        """Note that the current run fails for good; the first cause counts, and is told at once."""
         run = self._run
         assert run is not None
-        if run.cause is None or (run.cause.echo and not cause.echo):
-            run.cause = cause
-        if run.failed_at is None:
-            run.failed_at = now
-            ranks = tuple(sorted(run.outstanding(self.members)))
-            where = f"rank {cause.rank} failed: " if cause.rank is not None else ""
-            actions.append(AbortRun(run.spec.run, ranks, f"{where}{cause.message}"))
+        if run.failed_at is not None:
+            return
+        run.cause, run.failed_at = cause, now
+        self._say(_run_failed(run.spec.run, cause).message, actions)
+        where = f"rank {cause.rank} failed: " if cause.rank is not None else ""
+        ranks = run.outstanding(self.members)
+        reason = f"{where}{cause.message}"
+        actions.append(AbortRun(run.spec.run, run.epoch, ranks, reason))
 
     def _wind_down(self, now: float, actions: list[Action]) -> None:
-        """Tell the driver the cause once it is sure; let go of the run once all have stopped."""
+        """Let go of a failed run once all have stopped."""
         run = self._run
         if run is None or run.failed_at is None or self.ended is not None:
             return
         assert run.cause is not None
         outstanding = run.outstanding(self.members)
-        elapsed = now - run.failed_at
-        if not run.told and (not run.cause.echo or not outstanding or elapsed > ECHO_GRACE_S):
-            run.told = True
-            self._say(_run_failed(run.spec.run, run.cause).message, actions)
-        stuck = bool(outstanding) and elapsed > self._deadlines.abort_s
+        stuck = bool(outstanding) and now - run.failed_at > self._deadlines.abort_s
         if outstanding and not stuck:
             return
         self._run = None
@@ -297,39 +392,53 @@ class Gang:
         if self._closing:
             return
         if stuck:
-            ranks = ", ".join(map(str, sorted(outstanding)))
+            ranks = ", ".join(map(str, outstanding))
             reason = f"rank {ranks} did not stop within {self._deadlines.abort_s:g} s"
             self._end(reason, run.cause, actions)
-        elif self._lost is not None or not self._keep_open or self._driver_gone:
-            self._end(f"run {run.spec.run} failed", self._lost or run.cause, actions)
+        elif self._lost_too_many or not self._keep_open or self._driver_gone:
+            self._end(f"run {run.spec.run} failed", run.cause, actions)
+
+    @property
+    def _lost_too_many(self) -> bool:
+        return self._n_losses > self._max_losses
 
     def _check_deadlines(self, now: float, actions: list[Action]) -> None:
-        missing = tuple(r for r in range(self.n_node) if r not in self.members)
-        waited = now - self._started_at
-        if not self.complete and waited > self._deadlines.allocate_s:
-            message = (
-                f"rank {', '.join(map(str, missing))} of {self.n_node} did not join within "
-                f"{self._deadlines.allocate_s:g} s (HARPY_ALLOCATE_S); their containers did not "
-                "start, or their hosts cannot reach this one"
-            )
-            cause = Cause("RendezvousTimeout", message, 0, self._host(0))
-            if self._run is not None:
-                self._fail(cause, now, actions)
-                self._say(_run_failed(self._run.spec.run, cause).message, actions)
-            self._end(message, cause, actions)
-            return
+        self._check_complete(now, actions)
         run = self._run
-        if run is not None:
-            late = run.asked and not run.formed and run.failed_at is None and self.complete
-            if late and now - run.asked_at > self._deadlines.collective_s:
-                rank = min(set(range(self.n_node)) - run.asked)
-                message = (
-                    f"rank {min(run.asked)} waited {self._deadlines.collective_s:g} s "
-                    f"(HARPY_COLLECTIVE_S) in ctx.comm for rank {rank}"
-                )
-                self._fail(Cause("RunTimeout", message, rank, self._host(rank)), now, actions)
-        elif self.complete and now - self._idle_since > self._deadlines.idle_s:
-            self._end(f"no run for {self._deadlines.idle_s:g} s (HARPY_IDLE_S)", None, actions)
+        if run is None:
+            here = self._incomplete_since is None
+            if here and now - self._idle_since > self._deadlines.idle_s:
+                self._end(f"no run for {self._deadlines.idle_s:g} s (HARPY_IDLE_S)", None, actions)
+            return
+        if run.broken_at is not None and now - run.broken_at > self._deadlines.abort_s:
+            for rank in run.outstanding(self.members):
+                reason = f"it did not stop within {self._deadlines.abort_s:g} s (HARPY_ABORT_S)"
+                actions.append(Expel(rank, self.members[rank].attempt, reason))
+        late = run.asked and not run.formed and run.goes_on and self._incomplete_since is None
+        if late and now - run.asked_at > self._deadlines.collective_s:
+            rank = min(set(range(self.n_node)) - run.asked)
+            message = (
+                f"rank {min(run.asked)} waited {self._deadlines.collective_s:g} s "
+                f"(HARPY_COLLECTIVE_S) in ctx.comm for rank {rank}"
+            )
+            self._fail(Cause("RunTimeout", message, rank, self._host(rank)), now, actions)
+
+    def _check_complete(self, now: float, actions: list[Action]) -> None:
+        """End a session whose missing ranks have not come in time."""
+        since, limit = self._incomplete_since, self._deadlines.allocate_s
+        if since is None or now - since <= limit or self.ended is not None:
+            return
+        missing = [str(r) for r in range(self.n_node) if r not in self.members]
+        what = "was not replaced" if self._been_complete else "did not join"
+        message = (
+            f"rank {', '.join(missing)} of {self.n_node} {what} within {limit:g} s "
+            "(HARPY_ALLOCATE_S); their containers did not start, or their hosts cannot reach this "
+            "one"
+        )
+        cause = Cause("RendezvousTimeout", message, 0, self._host(0))
+        if self._run is not None:
+            self._fail(cause, now, actions)
+        self._end(message, cause, actions)
 
     # -- between runs and the end ------------------------------------------------------------------
 
@@ -339,8 +448,9 @@ class Gang:
             return
         if self._closing:
             self._end("closed by the driver", None, actions)
-        elif self._lost is not None:
-            self._end(self._lost.message, self._lost, actions)
+        elif self._lost_too_many:
+            cause = self._too_many()
+            self._end(cause.message, cause, actions)
         elif self._next is not None:
             spec, self._next = self._next, None
             self._start(spec, actions)
@@ -359,9 +469,11 @@ class Gang:
 
     # -- small things ------------------------------------------------------------------------------
 
-    def _current(self, run_number: int) -> _Run | None:
+    def _current(self, event: CommAsked | Reported | Committed) -> _Run | None:
+        """The run that a worker speaks of, if it is the one that goes on, in this epoch."""
         run = self._run
-        return run if run is not None and run.spec.run == run_number else None
+        same = run is not None and (run.spec.run, run.epoch) == (event.run, event.epoch)
+        return run if same else None
 
     def _host(self, rank: int) -> str:
         member = self.members.get(rank)

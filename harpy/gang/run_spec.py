@@ -91,6 +91,7 @@ class JobSpec:
     n_thread: int
     keep_open: bool = False  # wait for more runs after the first
     first_run: RunSpec | None = None
+    max_losses: int = 0  # of workers, in the session
     deadlines: Deadlines = field(default_factory=Deadlines)
 
     @classmethod
@@ -112,6 +113,7 @@ class JobSpec:
             raise ConfigError(f"job.json is not complete: {exc}") from exc
         _expect("n_node", spec.n_node, int, "a positive integer", lambda n: n > 0)
         _expect("n_thread", spec.n_thread, int, "a positive integer", lambda n: n > 0)
+        _expect("max_losses", spec.max_losses, int, "0 or more", lambda n: n >= 0)
         _expect("keep_open", spec.keep_open, bool, "true or false")
         _expect("job_id", spec.job_id, str, "a name", bool)
         return spec

@@ -37,6 +37,7 @@ THREAD_VARIABLES = (
 )
 HUB_LINGER_S = 10.0
 TELL_S = 1.0
+SUCCESSOR_S = 3.0  # between looks for a higher attempt of rank 0
 INTERRUPT_S = 0.5  # before the first and between further interruptions of a program that is to stop
 
 
@@ -85,7 +86,7 @@ def _live(hello: Hello, lifeline: Lifeline) -> int:
         return SUPERSEDED
     except SessionOver as exc:
         lifeline.status(str(exc))
-        return DONE
+        return DONE if exc.well else ECHO
     except BaseException as exc:
         cause = Cause.of_exception(exc, hello.rank, socket.gethostname())
         print(cause.detail, file=sys.stderr)
@@ -110,6 +111,7 @@ class Worker:
 
     def run(self) -> int:
         """Join, execute runs, leave; return the exit code."""
+        from harpy.gang.link import SessionOver
         from harpy.gang.run_spec import JobSpec
         from harpy.storage import JobDirectory, filesystem
 
@@ -117,43 +119,48 @@ class Worker:
         fs = filesystem(hello.job_url, hadoop_conf_dir=hello.hadoop_conf_dir)
         directory = JobDirectory(fs, hello.job_url)
         job = JobSpec.from_json(directory.read_job())
-        # Only a later attempt can find its session over: no rank leaves before all have come.
-        single = job.first_run if hello.attempt > 0 and not job.keep_open else None
-        if single is not None and directory.run(single.run).finished():
-            return DONE
-        self._lifeline.status("joining")
-        self._join(job, directory)
-        return self._serve()
+        if hello.attempt > 0:
+            # Only a later attempt can find its session over: no rank leaves before all have come.
+            single = None if job.keep_open else job.first_run
+            if single is not None and directory.run(single.run).finished():
+                directory.publish_end(well=True)
+                return DONE
+            well = directory.session_ended()
+            if well is not None:
+                raise SessionOver(well)
+        self._prepare(job, directory)
+        if hello.rank == 0:
+            self._hub = self._start_hub(job, directory)
+        while True:
+            self._join(job, directory)
+            code = self._serve()
+            if code is not None:
+                return code
+            self._lifeline.status("rank 0 is gone: waiting for its replacement")
 
     # -- joining -----------------------------------------------------------------------------------
 
-    def _join(self, job: JobSpec, directory: JobDirectory) -> None:
-        from harpy.gang.auth import Identity, Role
-        from harpy.gang.link import Link, join_hub
+    def _prepare(self, job: JobSpec, directory: JobDirectory) -> None:
+        """Make what outlives the hubs that this worker joins: its rows, its states, the socket
+        where it awaits its peers."""
+        from harpy.gang.checkpoint import CheckpointKeeper
+        from harpy.gang.execution import ABORT_SIGNAL, Surroundings
         from harpy.gang.listening import listen
         from harpy.gang.shards import ShardCache
         from harpy.storage import FileSystems
 
-        hello = self._hello
-        if hello.rank == 0:
-            self._hub = self._start_hub(job, directory)
+        hello, deadlines = self._hello, job.deadlines
         listener = listen(hello.bind, hello.port_range, backlog=hello.n_node + 16)
-        me = Identity(Role.WORKER, hello.rank, hello.attempt)
-        channel = join_hub(directory, hello.secret, me, listener.getsockname()[:2], job.deadlines)
-        link = Link(channel, job.deadlines.heartbeat_s, self._on_message, self._on_hub_lost)
-        self._deadlines = job.deadlines
+        self._listening: tuple[str, int] = listener.getsockname()[:2]
+        self._deadlines = deadlines
 
         def form_mesh(members: tuple[Member, ...], epoch: int) -> Communicator:
             from harpy.gang.communicator import MeshCommunicator
             from harpy.gang.peers import form_mesh
 
             return MeshCommunicator(
-                form_mesh(
-                    hello.rank, members, epoch, listener, hello.secret, job.job_id, job.deadlines
-                )
+                form_mesh(hello.rank, members, epoch, listener, hello.secret, job.job_id, deadlines)
             )
-
-        from harpy.gang.execution import ABORT_SIGNAL, Surroundings
 
         self._around: Surroundings = Surroundings(
             rank=hello.rank,
@@ -165,25 +172,45 @@ class Worker:
             directory=directory,
             shards=ShardCache(
                 directory,
-                job.deadlines.stage_s,
+                deadlines.stage_s,
                 FileSystems(hadoop_conf_dir=hello.hadoop_conf_dir),
                 hello.n_thread,
             ),
-            send=link.send,
+            checkpoints=CheckpointKeeper(directory, hello.rank == 0, deadlines.checkpoint_s),
+            send=self._send,
             say_progress=self._say_progress,
             form_mesh=form_mesh,
         )
-        self._link = link
         signal.signal(ABORT_SIGNAL, self._on_abort_signal)
-        link.start()
+
+    def _join(self, job: JobSpec, directory: JobDirectory) -> None:
+        from harpy.gang.auth import Identity, Role
+        from harpy.gang.link import Link, join_hub
+
+        me = Identity(Role.WORKER, self._hello.rank, self._hello.attempt)
+        channel = join_hub(directory, self._hello.secret, me, self._listening, job.deadlines)
+        self._link = Link(channel, job.deadlines.heartbeat_s, self._on_message, self._on_hub_lost)
+        self._link.start()
         self._lifeline.status("joined")
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self._link is not None
+        self._link.send(message)
 
     def _start_hub(self, job: JobSpec, directory: JobDirectory) -> Hub:
         from harpy.gang.hub import Hub
-        from harpy.gang.rendezvous import Gang
+        from harpy.gang.rendezvous import EPOCHS_PER_HUB, Gang
 
         hello = self._hello
-        gang = Gang(hello.n_node, job.keep_open, job.first_run, job.deadlines, time.monotonic())
+        gang = Gang(
+            hello.n_node,
+            job.keep_open,
+            job.first_run,
+            job.deadlines,
+            time.monotonic(),
+            job.max_losses,
+            first_epoch=hello.attempt * EPOCHS_PER_HUB + 1,
+        )
         hub = Hub(
             gang,
             hello.secret,
@@ -192,17 +219,36 @@ class Worker:
             hello.bind,
             hello.port_range,
             job.deadlines,
-            on_end=lambda complete: None if complete else directory.publish_end(),
+            on_end=directory.publish_end,
             on_crash=self._on_hub_crash,
         )
         hub.start()
         directory.publish_rank0(hello.attempt, hub.address, hub.port)
+        threading.Thread(
+            target=self._watch_for_successor, args=(directory,), name="harpy-fence", daemon=True
+        ).start()
         return hub
+
+    def _watch_for_successor(self, directory: JobDirectory) -> None:
+        """End this rank 0 once another attempt has taken its place: its node manager may be gone,
+        and nobody else here to tell it."""
+        from harpy.errors import StorageError
+
+        while True:
+            time.sleep(SUCCESSOR_S)
+            try:
+                attempts = [hub.attempt for hub in directory.rank0_addresses()]
+            except StorageError as exc:  # it is tried again; storage has had its own deadline
+                print(f"harpy worker: looking for a successor: {exc}", file=sys.stderr)
+                continue
+            if max(attempts, default=0) > self._hello.attempt:
+                os._exit(SUPERSEDED)
 
     # -- runs --------------------------------------------------------------------------------------
 
-    def _serve(self) -> int:
-        """Messages of the hub, one after the other, until it says end."""
+    def _serve(self) -> int | None:
+        """Messages of the hub, one after the other, until it says end: the exit code. None if the
+        hub is gone."""
         assert self._link is not None
         while True:
             message = self._link.next_message()
@@ -216,13 +262,23 @@ class Worker:
                     if failure is not None and not failure.echo:
                         self._own_failure = failure
                         print(failure.detail or failure.message, file=sys.stderr, flush=True)
-                case "commit" if self._execution is not None:
+                case "commit" if self._is_current(message) and self._execution is not None:
                     self._execution.commit()
                 case "end":
                     return self._end(message)
+                case "hub_lost":
+                    self._link.close()
+                    return None
+
+    def _is_current(self, message: dict[str, Any]) -> bool:
+        """Whether a message is about the execution that was begun last."""
+        execution = self._execution
+        mine = None if execution is None else (execution.spec.run, execution.epoch)
+        return mine == (message["run"], message["epoch"])
 
     def _end(self, message: dict[str, Any]) -> int:
-        """Leave; an exit code that says whether the failure was ours."""
+        """Leave; an exit code that says whether the failure was ours. Rank 0 speaks for those who
+        are gone."""
         from harpy.gang.cause import Cause
 
         assert self._link is not None
@@ -233,7 +289,8 @@ class Worker:
             self._lifeline.status(message["reason"])
             return DONE
         cause = Cause.from_json(message["cause"])
-        if cause.rank == self._hello.rank and not cause.echo:
+        rank = self._hello.rank
+        if (cause.rank == rank or (rank == 0 and cause.kind == "WorkerLost")) and not cause.echo:
             self._lifeline.error(cause.to_json())
             return FIRST_CAUSE
         self._lifeline.error(self._echo_of(cause).to_json())
@@ -256,25 +313,27 @@ class Worker:
                 from harpy.gang.run_spec import RunSpec
 
                 # Here, not when the main thread comes to it: an abort may be right behind.
-                self._execution = Execution(RunSpec.from_json(message["spec"]), self._around)
+                spec = RunSpec.from_json(message["spec"])
+                self._execution = Execution(spec, message["epoch"], self._around)
                 message["execution"] = self._execution
             case "peers":
                 from harpy.gang.events import Member
 
-                if self._execution is not None and self._execution.spec.run == message["run"]:
+                if self._execution is not None and self._is_current(message):
                     members = tuple(Member(**member) for member in message["members"])
                     self._execution.set_peers(members, message["epoch"])
                 return True
             case "abort":
-                self._abort(message["run"], message["reason"])
+                if self._is_current(message):
+                    self._abort(message["reason"])
                 return True
             case "superseded":
                 os._exit(SUPERSEDED)
         return False
 
-    def _abort(self, run: int, reason: str) -> None:
+    def _abort(self, reason: str) -> None:
         execution = self._execution
-        if execution is None or execution.spec.run != run:
+        if execution is None or execution.ended.is_set():
             return
         execution.abort(reason)
         threading.Thread(
@@ -301,7 +360,12 @@ class Worker:
             self._execution.on_signal(number, frame)
 
     def _on_hub_lost(self, exc: PeerLost) -> None:
-        self._fail_now(f"lost rank 0: {exc}")
+        """Stop, keeping what was loaded, and look for the hub of rank 0's replacement."""
+        if self._hub is not None:
+            self._fail_now(f"lost the hub of this very process: {exc}")
+        self._abort(f"lost rank 0: {exc}")
+        assert self._link is not None
+        self._link.put({"type": "hub_lost"})
 
     def _on_thread_crash(self, args: threading.ExceptHookArgs) -> None:
         """A program's own threads may die as they like; without one of ours nothing works."""

@@ -68,7 +68,8 @@ class GangSpec:
     secret: bytes  # 32 bytes; never on a command line, in a log or in a file
     python: str  # the workers' interpreter
     name: str  # shown by the cluster
-    max_attempts: int = 1
+    max_attempts: int = 1  # of each worker
+    first_attempt: int = 0  # above all attempts of a job whose directory this one takes over
     hadoop_conf: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     # What each rank reads, where it is known: a rank is placed near its bytes if that can be.

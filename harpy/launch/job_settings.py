@@ -53,6 +53,7 @@ def _gang(spec: GangSpec, deadlines: Deadlines) -> dict[str, str]:
         "harpy.n-thread": str(spec.grant.n_thread),
         "harpy.memory-mb": str(spec.grant.python_mb or 0),
         "harpy.job-url": spec.job_url,
+        "harpy.first-attempt": str(spec.first_attempt),
         "harpy.silence-ms": str(round(deadlines.silence_s * 1000)),
         "harpy.hello-ms": str(round(deadlines.rendezvous_s * 1000)),
         "mapreduce.job.name": spec.name,
@@ -116,6 +117,8 @@ def _speed() -> dict[str, str]:
 def _failures(spec: GangSpec) -> dict[str, str]:
     return {
         "mapreduce.map.maxattempts": str(spec.max_attempts),
+        # A failure that no other attempt makes good ends the job at once: FinalFailure.java.
+        "mapreduce.job.dfs.storage.capacity.kill-limit-exceed": "true",
         # Blacklisting a node after failures would leave a small cluster without nodes.
         "yarn.app.mapreduce.am.job.node-blacklisting.enable": "false",
         # A second master starts all ranks anew: completed ones are not to be kept.

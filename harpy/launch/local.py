@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -30,9 +31,12 @@ from harpy.launch.base import (
 from harpy.launch.local_child import LocalChild
 from harpy.storage.filesystem import split_url
 
+logger = logging.getLogger(__name__)
+
 BIND = "127.0.0.1"
 POLL_S = 0.02
 FOLLOW_S = 5.0  # after the first failure: for the others to end by themselves
+ECHO_S = 1.0  # for the first cause to end after its echo
 TERMINATE_S = 0.25  # between SIGTERM and SIGKILL, as YARN does it
 
 
@@ -99,14 +103,14 @@ class LocalLauncher(Launcher):
             raise LaunchError("this launcher has started its workers already")
         try:
             for rank in range(spec.grant.n_node):
-                self._children.append(_start(rank, spec))
+                self._children.append(_start(rank, spec, spec.first_attempt))
         except BaseException:
             self._kill_all(signal.SIGKILL)
             raise
         self._timings["submitted"] = self._elapsed()
         self._status = LaunchStatus(JobState.SUBMITTED, message="workers are starting")
         self._follower = threading.Thread(
-            target=self._follow, name="harpy-local-launcher", daemon=True
+            target=self._follow, args=(spec,), name="harpy-local-launcher", daemon=True
         )
         self._follower.start()
         return None
@@ -141,21 +145,25 @@ class LocalLauncher(Launcher):
 
     # -- following ---------------------------------------------------------------------------------
 
-    def _follow(self) -> None:
-        """Watch the children until all are gone; the one thread that writes the status."""
+    def _follow(self, spec: GangSpec) -> None:
+        """Watch the children until all are gone, replacing those that are lost; the one thread that
+        writes the status."""
         failures: list[AttemptFailure] = []
-        reported: set[int] = set()
-        failed_at: float | None = None
+        ended: set[LocalChild] = set()
+        failed_at: float | None = None  # the first failure that nobody makes good
         while True:
-            alive = [child for child in self._children if child.alive()]
             for child in self._children:
-                if child not in alive and child.rank not in reported:
-                    reported.add(child.rank)
-                    failure = child.failure()
-                    if failure is not None:
-                        failures.append(failure)
-                        failed_at = failed_at or time.monotonic()
-            self._publish(alive, failures)
+                if child in ended or child.alive():
+                    continue
+                ended.add(child)
+                failure = child.failure()
+                if failure is None:
+                    continue
+                failures.append(failure)
+                if not (failed_at is None and self._replace(child, failure, spec)):
+                    failed_at = failed_at or time.monotonic()
+            alive = [child for child in self._children if child not in ended]
+            self._publish(alive, failures, failed_at is not None)
             if not alive:
                 return
             for child in alive:
@@ -167,7 +175,36 @@ class LocalLauncher(Launcher):
                     child.kill_as_follower()
             time.sleep(POLL_S)
 
-    def _publish(self, alive: list[LocalChild], failures: list[AttemptFailure]) -> None:
+    def _replace(self, child: LocalChild, failure: AttemptFailure, spec: GangSpec) -> bool:
+        """Start the next attempt of a lost worker, if there may be one."""
+        attempt = child.attempt + 1
+        if not child.replaceable or attempt >= spec.first_attempt + spec.max_attempts:
+            return False
+        if failure.echo and self._somebody_failed():
+            return False
+        with self._lock:
+            if self._killed is not None:
+                return False
+            try:
+                self._children[child.rank] = _start(child.rank, spec, attempt)
+            except LaunchError as exc:
+                logger.warning("rank %d was not replaced: %s", child.rank, exc)
+                return False
+        return True
+
+    def _somebody_failed(self) -> bool:
+        """Whether a worker that lives no more said that it failed: an echo may have been quicker
+        than its cause."""
+        deadline = time.monotonic() + ECHO_S
+        while time.monotonic() < deadline:
+            if any(not child.alive() and not child.replaceable for child in self._children):
+                return True
+            time.sleep(POLL_S)
+        return False
+
+    def _publish(
+        self, alive: list[LocalChild], failures: list[AttemptFailure], failed: bool
+    ) -> None:
         n = len(self._children)
         running = [child for child in alive if child.said_hello]
         if len(running) == n:
@@ -179,8 +216,8 @@ class LocalLauncher(Launcher):
             elif self._killed is not None:
                 state, message = JobState.KILLED, f"killed: {self._killed}"
             else:
-                state = JobState.FAILED if failures else JobState.SUCCEEDED
-                message = f"{len(failures)} of {n} workers failed" if failures else ""
+                state = JobState.FAILED if failed else JobState.SUCCEEDED
+                message = f"{len(failures)} workers failed, of {n}" if failed else ""
             self._status = replace(
                 self._status,
                 state=state,
@@ -192,14 +229,16 @@ class LocalLauncher(Launcher):
             )
 
     def _kill_all(self, number: signal.Signals) -> None:
-        for child in self._children:
+        with self._lock:
+            children = list(self._children)
+        for child in children:
             child.signal_group(number)
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._opened_at
 
 
-def _start(rank: int, spec: GangSpec) -> LocalChild:
+def _start(rank: int, spec: GangSpec, attempt: int) -> LocalChild:
     """Start one worker and say hello to it."""
     command = [spec.python, "-m", "harpy.gang.worker"]
     scheme, _, path = split_url(spec.job_url)
@@ -225,12 +264,12 @@ def _start(rank: int, spec: GangSpec) -> LocalChild:
         raise InterpreterMissing(f"the workers' Python {spec.python} may not be executed") from exc
     except OSError as exc:
         raise LaunchError(f"cannot start worker {rank}: {exc}") from exc
-    child = LocalChild(rank, process)
+    child = LocalChild(rank, attempt, process)
     hello = {
         "protocol": 1,
         "rank": rank,
         "n_node": spec.grant.n_node,
-        "attempt": 0,
+        "attempt": attempt,
         "n_thread": spec.grant.n_thread,
         "memory_mb": spec.grant.python_mb,
         "job_url": spec.job_url,

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 
-from harpy.gang.lifeline import DONE, ECHO, SUPERSEDED
+from harpy.gang.lifeline import DONE, ECHO, FIRST_CAUSE, SUPERSEDED
 from harpy.launch.base import AttemptFailure
 from harpy.launch.endings import ending
 
@@ -26,8 +26,9 @@ DRAIN_S = 0.5  # after the end of the process, for what it wrote last
 class LocalChild:
     """A started worker. Two threads read its pipes until their end or the process's."""
 
-    def __init__(self, rank: int, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, rank: int, attempt: int, process: subprocess.Popen[bytes]) -> None:
         self.rank = rank
+        self.attempt = attempt
         self.said_hello = False
         self.progress = 0.0
         self._said_bye = False
@@ -51,6 +52,12 @@ class LocalChild:
         """Seconds since its last line."""
         return time.monotonic() - self._heard_at
 
+    @property
+    def replaceable(self) -> bool:
+        """Whether another attempt may do better, after the end: it did not fail by its own doing,
+        as far as it could say."""
+        return self.said_hello and self._process.returncode not in (DONE, FIRST_CAUSE, SUPERSEDED)
+
     def failure(self) -> AttemptFailure | None:
         """Why it ended, after the end; None for a good end."""
         self.signal_group(signal.SIGKILL)  # what it forked and left behind
@@ -61,17 +68,17 @@ class LocalChild:
         code = self._process.returncode
         if code == DONE and self._said_bye:
             return None
-        host = socket.gethostname()
+        host, attempt = socket.gethostname(), str(self.attempt)
         tail = "\n".join(self._tail)
         if self._killed_because is not None:
             return AttemptFailure(
-                self.rank, "0", host, self._killed_because, echo=self._follower, detail=tail
+                self.rank, attempt, host, self._killed_because, echo=self._follower, detail=tail
             )
         if self._error is not None:
             said = self._error
             return AttemptFailure(
                 self.rank,
-                "0",
+                attempt,
                 str(said.get("host") or host),
                 str(said.get("message", "")),
                 echo=bool(said.get("echo")),
@@ -84,12 +91,12 @@ class LocalChild:
                 f"rank {self.rank}: {python} cannot import harpy; it is not the driver's Python"
             )
             return AttemptFailure(
-                self.rank, "0", host, message, detail=tail, kind="InterpreterMissing"
+                self.rank, attempt, host, message, detail=tail, kind="InterpreterMissing"
             )
         stage = "" if self.said_hello else " before its first word"
         return AttemptFailure(
             self.rank,
-            "0",
+            attempt,
             host,
             f"rank {self.rank} on {host} (process {self._process.pid}) {ending(code, stage)}",
             echo=code in (ECHO, SUPERSEDED),

@@ -30,11 +30,13 @@ JOB_KEYS = frozenset(
         "n_thread",
         "keep_open",
         "first_run",
+        "max_losses",
         "deadlines",
     }
 )
 # Attempt, address and port stand in the *name* of an empty file: HDFS needs half a second to close
 # a file with content, and the whole gang waits for this one. ":" is not allowed in HDFS.
+_ENDED = {True: "ended", False: "failed"}
 _RANK0 = re.compile(r"rank0-(\d{10})@([0-9a-fA-F._]+)@(\d{1,5})")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -164,12 +166,17 @@ class JobDirectory:
             reverse=True,
         )
 
-    def publish_end(self) -> None:
-        """Say to workers that start only now that the session is over."""
-        self.fs.write_bytes(join(self.gang, "ended"), b"", overwrite=True)
+    def publish_end(self, well: bool) -> None:
+        """Say to workers that start only now that the session is over, and how it ended."""
+        self.fs.write_bytes(join(self.gang, _ENDED[well]), b"", overwrite=True)
 
-    def session_ended(self) -> bool:
-        return self.fs.exists(join(self.gang, "ended"))
+    def session_ended(self) -> bool | None:
+        """Whether it ended well; None while it goes on."""
+        try:
+            names = {entry.name for entry in self.fs.list(self.gang)}
+        except PathNotFound:
+            return None
+        return next((well for well, name in _ENDED.items() if name in names), None)
 
     def runs(self) -> list[int]:
         """The numbers of the runs that left anything, ascending."""
@@ -211,6 +218,31 @@ class RunDirectory:
 
     def report(self, rank: int) -> str:
         return join(self.reports, f"rank-{rank:04d}.json")
+
+    def checkpoints(self) -> list[int]:
+        """The numbers of the checkpoints that are there, ascending."""
+        try:
+            entries = self.fs.list(self.checkpoint)
+        except PathNotFound:
+            return []
+        return sorted(int(entry.name) for entry in entries if entry.name.isdigit())
+
+    def write_checkpoint(self, number: int, data: bytes) -> None:
+        self.fs.write_bytes(self._checkpoint(number), data, overwrite=True)
+
+    def read_checkpoint(self, number: int) -> bytes:
+        return self.fs.read_bytes(self._checkpoint(number))
+
+    def prune_checkpoints(self, n_kept: int) -> None:
+        """Remove all but the newest."""
+        for number in self.checkpoints()[:-n_kept]:
+            self.fs.delete(self._checkpoint(number))
+
+    def _checkpoint(self, number: int) -> str:
+        return join(self.checkpoint, f"{number:010d}")
+
+    def remove_checkpoints(self) -> None:
+        self.fs.delete(self.checkpoint, recursive=True)
 
     def write_run(self, run: Mapping[str, Any]) -> None:
         write_json(self.fs, self.run_json, run)

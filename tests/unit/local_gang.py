@@ -68,6 +68,7 @@ class LocalGang:
             "n_thread": 1,
             "keep_open": first_run is None,
             "first_run": first_run.to_json() if first_run else None,
+            "max_losses": 0,
             "deadlines": asdict(self.deadlines),
         }
         self.directory.write_job({**job, **changes})
@@ -80,7 +81,16 @@ class LocalGang:
         grant = self.launcher.preflight(Demand(self.n_node, 1, 256))
         url, python = self.directory.url, sys.executable
         self.launcher.submit(
-            GangSpec("job-1", url, grant, self.secret, python, "job", env=env or {})
+            GangSpec(
+                "job-1",
+                url,
+                grant,
+                self.secret,
+                python,
+                "job",
+                max_attempts=1 + job.get("max_losses", 0),
+                env=env or {},
+            )
         )
 
     def connect(self) -> ControlChannel:

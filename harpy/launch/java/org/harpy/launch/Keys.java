@@ -10,6 +10,8 @@ final class Keys {
   /** What the worker's process may use; 0 where nobody counts. */
   static final String MEMORY_MB = "harpy.memory-mb";
   static final String JOB_URL = "harpy.job-url";
+  /** Added to the attempt's number: above those of a job whose directory this one takes over. */
+  static final String FIRST_ATTEMPT = "harpy.first-attempt";
   /** "low-high", both 0 for any port. */
   static final String PORT_RANGE = "harpy.port-range";
   /** How long a worker may say nothing. */

@@ -66,7 +66,7 @@ final class WorkerCommand {
         .put("protocol", 1)
         .put("rank", split.rank())
         .put("n_node", split.worldSize())
-        .put("attempt", attempt.getTaskAttemptID().getId())
+        .put("attempt", conf.getInt(Keys.FIRST_ATTEMPT, 0) + attempt.getTaskAttemptID().getId())
         .put("n_thread", conf.getInt(Keys.N_THREAD, 1))
         .put("memory_mb", conf.getInt(Keys.MEMORY_MB, 0))
         .put("job_url", conf.get(Keys.JOB_URL))

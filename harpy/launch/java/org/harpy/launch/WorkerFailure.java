@@ -12,7 +12,20 @@ final class WorkerFailure extends IOException {
   /** MapReduce cuts the text of a failure at 65535 / 3 characters; cut JSON says nothing. */
   static final int LONGEST = 21000;
 
-  WorkerFailure(Json facts) {
-    super("harpy-failure " + facts);
+  private WorkerFailure(String message) {
+    super(message);
+  }
+
+  /** What to throw; if it is final, other attempts are not to be made. */
+  static IOException of(Json facts, boolean isFinal) {
+    String message = "harpy-failure " + facts;
+    if (isFinal) {
+      try {
+        return new FinalFailure(message);
+      } catch (LinkageError e) {
+        System.err.println("harpy: this Hadoop cannot end a job at once: " + e);
+      }
+    }
+    return new WorkerFailure(message);
   }
 }

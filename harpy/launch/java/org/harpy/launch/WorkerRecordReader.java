@@ -13,12 +13,10 @@ import org.apache.hadoop.mapreduce.TaskAttemptContext;
  * task's, its exit code decides the attempt.
  */
 public final class WorkerRecordReader extends RecordReader<IntWritable, Text> {
+  private static final int EXIT_FIRST_CAUSE = 1;
   private static final int EXIT_ECHO = 75;
   private static final int EXIT_SUPERSEDED = 76;
-  /**
-   * How long an echo waits for the first cause: MapReduce fails the job with the first task that
-   * fails, and forgets what the others still had to say.
-   */
+  /** How long an echo waits for the first cause to end the job: no other attempt is to start. */
   private static final long ECHO_MS = 5000;
 
   private final IntWritable rank = new IntWritable();
@@ -45,11 +43,12 @@ public final class WorkerRecordReader extends RecordReader<IntWritable, Text> {
               conf.getLong(Keys.SILENCE_MS, 15000),
               conf.getLong(Keys.HELLO_MS, 60000));
     } catch (IOException e) {
-      throw new WorkerFailure(
+      throw WorkerFailure.of(
           facts("InterpreterMissing")
               .put("message", e.getMessage())
               .put("python", command.python())
-              .put("user", System.getProperty("user.name")));
+              .put("user", System.getProperty("user.name")),
+          true);
     }
   }
 
@@ -74,7 +73,7 @@ public final class WorkerRecordReader extends RecordReader<IntWritable, Text> {
     return false;
   }
 
-  private WorkerFailure failure() throws InterruptedException {
+  private IOException failure() throws InterruptedException {
     int code = worker.exitCode();
     boolean echo = code == EXIT_ECHO || code == EXIT_SUPERSEDED;
     if (code == EXIT_ECHO) {
@@ -88,7 +87,8 @@ public final class WorkerRecordReader extends RecordReader<IntWritable, Text> {
             .put("echo", echo)
             .put("error", error)
             .put("python", command.python());
-    return new WorkerFailure(facts.putEndOf("stderr", StderrTail.read(), WorkerFailure.LONGEST));
+    facts.putEndOf("stderr", StderrTail.read(), WorkerFailure.LONGEST);
+    return WorkerFailure.of(facts, code == EXIT_FIRST_CAUSE || !worker.greeted());
   }
 
   private Json facts(String kind) {

@@ -1,0 +1,145 @@
+"""How far k-means is: its checkpoints. They hold numbers that all workers agree on; labels, which
+follow from centers, are assigned again by whoever goes on from there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from harpy.jobs.kmeans_shard import Shard
+
+
+@dataclass
+class Course:
+    """What scikit-learn's `verbose` says of a run.
+
+    Attributes
+    ----------
+    inertias : list of float
+        Of each iteration's assignment, about the centers it started from; empty unless asked for.
+    shift, tolerance : float
+        The centers' squared shift in the last iteration, and up to which they count as at rest.
+    settled : bool
+        Whether the last iteration changed no label.
+    """
+
+    inertias: list[float] = field(default_factory=list)
+    shift: float = 0.0
+    tolerance: float = 0.0
+    settled: bool = False
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """One run's result: what all workers agree on, and the labels of this worker's rows."""
+
+    centers: np.ndarray
+    labels: np.ndarray
+    inertia: float
+    n_iter: int
+    course: Course
+
+
+@dataclass
+class Position:
+    """Where a run of Lloyd's iteration is: after `n_iter` iterations.
+
+    Attributes
+    ----------
+    centers, previous : ndarray of shape (n_clusters, n_columns)
+        After the last iteration and before it; `previous` is None before the first.
+    """
+
+    centers: np.ndarray
+    previous: np.ndarray | None = None
+    n_iter: int = 0
+    course: Course = field(default_factory=Course)
+
+
+class Journal:
+    """What a checkpoint says of the runs of `n_init`.
+
+    Parameters
+    ----------
+    shard : Shard
+        Of the rows that are clustered; its context keeps the checkpoints.
+    random : RandomState or None
+        What seeds were drawn with; set to where it was.
+
+    Attributes
+    ----------
+    n_ended : int
+        Runs that have ended.
+    best : Clustering or None
+        Of these.
+    courses : list of dict
+        Theirs, as `Course` has them.
+    """
+
+    def __init__(self, shard: Shard, random: np.random.RandomState | None) -> None:
+        self._checkpoint, self._random = shard.ctx.checkpoint, random
+        self._state: dict[str, Any] = {"best": None}
+        self._start: Position | None = None
+        self.n_ended = 0
+        self.best: Clustering | None = None
+        self.courses: list[dict[str, Any]] = []
+        state = self._checkpoint.load()
+        if state is not None:
+            self._go_on(state, shard)
+
+    def _go_on(self, state: dict[str, Any], shard: Shard) -> None:
+        self._state = state
+        self.n_ended, self.courses = state["n_ended"], state["courses"]
+        if self._random is not None:
+            self._random.set_state(state["random_state"])
+        if state["position"] is not None:
+            self._start = Position(**_with_course(state["position"]))
+        if state["best"] is not None:
+            best = _with_course(state["best"])
+            self.best = Clustering(**best, labels=_labels(shard, best["centers"]))
+
+    def start(self) -> Position | None:
+        """Where the first run that has not ended is to go on, if it had begun; told once."""
+        start, self._start = self._start, None
+        return start
+
+    def note(self, position: Position) -> None:
+        """One iteration more."""
+        if self._checkpoint.kept:
+            self._save(vars(position) | {"course": vars(position.course)})
+
+    def end_run(self, found: Clustering, best: Clustering) -> None:
+        """One run more."""
+        self.n_ended += 1
+        self.courses.append(vars(found.course))
+        self._state["best"] = {
+            "centers": best.centers,
+            "inertia": best.inertia,
+            "n_iter": best.n_iter,
+            "course": vars(best.course),
+        }
+        if self._checkpoint.kept:
+            self._save(None)
+
+    def _save(self, position: dict[str, Any] | None) -> None:
+        if position is None or "random_state" not in self._state or position["n_iter"] == 1:
+            drawn = self._random  # it stays as it is from one seeding to the next
+            self._state["random_state"] = drawn.get_state(legacy=False) if drawn else None
+        self._state |= {"n_ended": self.n_ended, "courses": self.courses, "position": position}
+        self._checkpoint.save(self._state)
+
+
+def _with_course(values: dict[str, Any]) -> dict[str, Any]:
+    return {**values, "course": Course(**values["course"])}
+
+
+def _labels(shard: Shard, centers: np.ndarray) -> np.ndarray:
+    """The label of each of my rows: ndarray (my rows,) of int32."""
+    state = shard.kernels.Lloyd(
+        shard.X, len(centers), shard.sum_exponents, shard.n_thread, shard.weights
+    )
+    state.label(np.ascontiguousarray(centers))
+    return np.asarray(state.labels)

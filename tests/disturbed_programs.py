@@ -1,0 +1,64 @@
+"""Programs that are to be disturbed. They leave marks in a folder, by which a test knows when to
+strike and what was done twice; marks of all attempts stay.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harpy.jobs import kmeans
+
+
+def counts(ctx: Any) -> dict[str, Any]:
+    """`params["n_iter"]` iterations, one collective each, from the last checkpoint on."""
+    marks = Marks(ctx)
+    rows = ctx.data["X"].load() if "X" in ctx.data else np.ones((1, 1))
+    state = ctx.checkpoint.load() or {"iteration": 0, "sum": np.zeros(1)}
+    marks.begin(state["iteration"])
+    for iteration in range(state["iteration"], ctx.params["n_iter"]):
+        time.sleep(ctx.params["pause_s"])
+        total = ctx.comm.allreduce(rows.sum(axis=0)[:1].astype(np.float64) * iteration)
+        state = {"iteration": iteration + 1, "sum": state["sum"] + total}
+        ctx.checkpoint.save(state)
+        marks.iteration(iteration)
+    ctx.save("ranks", np.array([ctx.rank]))
+    return {"sum": float(state["sum"][0])}
+
+
+def kmeans_slowly(ctx: Any) -> dict[str, Any]:
+    """k-means with a pause in each iteration."""
+    marks = Marks(ctx)
+    pause_s, progress = ctx.params.pop("pause_s"), ctx.progress
+    del ctx.params["folder"]
+    marks.begin(-1)
+
+    def marked(fraction: float | None = None, **values: Any) -> None:
+        progress(fraction, **values)
+        if "iteration" in values:
+            time.sleep(pause_s)
+            marks.iteration(values["iteration"])
+
+    ctx.progress = marked
+    return kmeans.main(ctx)
+
+
+class Marks:
+    """One file a rank, a line each: what, process, iteration, seconds since the epoch."""
+
+    def __init__(self, ctx: Any) -> None:
+        self._path = Path(ctx.params["folder"]) / f"rank-{ctx.rank}"
+
+    def begin(self, iteration: int) -> None:
+        self._write("begin", iteration)
+
+    def iteration(self, iteration: int) -> None:
+        self._write("iteration", iteration)
+
+    def _write(self, what: str, iteration: int) -> None:
+        with self._path.open("a") as file:
+            file.write(f"{what} {os.getpid()} {iteration} {time.time()}\n")

@@ -1,0 +1,109 @@
+"""A run in the background whose workers can be found and hurt while it iterates."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from user_shell import eventually
+
+from harpy import Session
+
+PROGRAMS = Path(__file__).with_name("disturbed_programs.py")
+START_S = 120.0
+
+
+@dataclass(frozen=True)
+class Mark:
+    what: str  # "begin" or "iteration"
+    pid: int
+    iteration: int
+    at: float  # seconds since the epoch
+
+
+class Disturbed:
+    """`program` of disturbed_programs.py on an open session, in a thread of its own."""
+
+    def __init__(
+        self, session: Session, program: str, folder: Path, n_node: int = 2, **options: Any
+    ) -> None:
+        self._session, self._folder, self._n_node = session, folder, n_node
+        self._program = f"{PROGRAMS}:{program}"
+        self._options = options
+        self._result: Any = None
+        self._error: BaseException | None = None
+        for path in folder.glob("rank-*"):
+            path.unlink()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        params = {"folder": str(self._folder), **self._options.get("params", {})}
+        try:
+            self._result = self._session.run(
+                self._program, params, data=self._options.get("data", {}), timeout_s=600
+            )
+        except BaseException as exc:  # handed to the caller's thread
+            self._error = exc
+
+    def marks(self, rank: int) -> list[Mark]:
+        try:
+            lines = (self._folder / f"rank-{rank}").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        found = [line.split() for line in lines]
+        return [Mark(f[0], int(f[1]), int(f[2]), float(f[3])) for f in found if len(f) == 4]
+
+    def pids(self) -> list[int]:
+        """Of all ranks, as they were last seen."""
+        return [self.marks(rank)[-1].pid for rank in range(self._n_node)]
+
+    def wait(self, n_more: int = 3) -> None:
+        """Until every rank has made so many more iterations."""
+        done = [self._n_iterations(rank) for rank in range(self._n_node)]
+
+        def further() -> bool:
+            assert self._thread.is_alive(), self._error or "the run is over"
+            ranks = range(self._n_node)
+            return all(self._n_iterations(rank) >= done[rank] + n_more for rank in ranks)
+
+        eventually(further, START_S, f"the workers did not iterate: {self._error}")
+
+    def _n_iterations(self, rank: int) -> int:
+        return sum(mark.what == "iteration" for mark in self.marks(rank))
+
+    def recovered_s(self, since: float) -> float:
+        """Seconds from a moment (of time.time) until all ranks had made one iteration again, all of
+        them in processes that were told so after it."""
+        firsts = []
+        for rank in range(self._n_node):
+            begun = [mark.at for mark in self.marks(rank) if mark.what == "begin"]
+            after = [m.at for m in self.marks(rank) if m.what == "iteration" and m.at > begun[-1]]
+            firsts.append(after[0])
+        return max(firsts) - since
+
+    def end(self, timeout_s: float = 300.0) -> Any:
+        """The run's result; what it raised is raised here."""
+        self._thread.join(timeout_s)
+        assert not self._thread.is_alive(), "the run goes on"
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+def same_bits(a: Any, b: Any) -> bool:
+    """Whether two runs of k-means found the very same."""
+    return (
+        np.array_equal(a.value["cluster_centers"], b.value["cluster_centers"])
+        and a.value["inertia"] == b.value["inertia"]
+        and a.value["n_iter"] == b.value["n_iter"]
+        and np.array_equal(a.arrays["labels"], b.arrays["labels"])
+    )
+
+
+def now() -> float:
+    return time.time()
