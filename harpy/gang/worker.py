@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from harpy.gang.lifeline import DONE, ECHO, FIRST_CAUSE, SUPERSEDED, Hello, HelloError, Lifeline
@@ -132,6 +133,7 @@ class Worker:
         if hello.rank == 0:
             self._hub = self._start_hub(job, directory)
         while True:
+            self._lifeline.status("joining")
             self._join(job, directory)
             code = self._serve()
             if code is not None:
@@ -290,8 +292,12 @@ class Worker:
             return DONE
         cause = Cause.from_json(message["cause"])
         rank = self._hello.rank
-        if (cause.rank == rank or (rank == 0 and cause.kind == "WorkerLost")) and not cause.echo:
+        if cause.rank == rank and not cause.echo:
             self._lifeline.error(cause.to_json())
+            return FIRST_CAUSE
+        if rank == 0 and cause.kind == "WorkerLost":
+            # Its launcher knows how it ended, and is to hear that nobody needs to be replaced.
+            self._lifeline.error(replace(cause, echo=True).to_json())
             return FIRST_CAUSE
         self._lifeline.error(self._echo_of(cause).to_json())
         return ECHO

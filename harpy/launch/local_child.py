@@ -54,9 +54,10 @@ class LocalChild:
 
     @property
     def replaceable(self) -> bool:
-        """Whether another attempt may do better, after the end: it did not fail by its own doing,
-        as far as it could say."""
-        return self.said_hello and self._process.returncode not in (DONE, FIRST_CAUSE, SUPERSEDED)
+        """Whether another attempt may do better, once it has failed: it did not say itself that all
+        is lost."""
+        final = self._error is not None and self._process.returncode == FIRST_CAUSE
+        return self.said_hello and not final and self._process.returncode != SUPERSEDED
 
     def failure(self) -> AttemptFailure | None:
         """Why it ended, after the end; None for a good end."""

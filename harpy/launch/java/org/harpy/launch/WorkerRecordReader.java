@@ -26,6 +26,7 @@ public final class WorkerRecordReader extends RecordReader<IntWritable, Text> {
   private WorkerProcess worker;
   private float progress;
   private String error;
+  private boolean leftWell;
 
   @Override
   public void initialize(InputSplit split, TaskAttemptContext attempt) throws IOException {
@@ -61,12 +62,14 @@ public final class WorkerRecordReader extends RecordReader<IntWritable, Text> {
         progress = fraction(next.substring(9));
       } else if (next.startsWith("error ")) {
         error = next.substring(6);
+      } else if (next.equals("bye")) {
+        leftWell = true;
       } else if (next.startsWith("status ") || next.startsWith("counter ")) {
         line.set(next);
         return true;
       }
     }
-    if (worker.killedBecause() != null || worker.exitCode() != 0) {
+    if (worker.killedBecause() != null || worker.exitCode() != 0 || !leftWell) {
       throw failure();
     }
     progress = 1;
@@ -88,7 +91,8 @@ public final class WorkerRecordReader extends RecordReader<IntWritable, Text> {
             .put("error", error)
             .put("python", command.python());
     facts.putEndOf("stderr", StderrTail.read(), WorkerFailure.LONGEST);
-    return WorkerFailure.of(facts, code == EXIT_FIRST_CAUSE || !worker.greeted());
+    boolean said = code == EXIT_FIRST_CAUSE && error != null;
+    return WorkerFailure.of(facts, said || !worker.greeted());
   }
 
   private Json facts(String kind) {
