@@ -6,10 +6,8 @@ Decides nothing itself. Strangers, silence and garbage cost one connection and b
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import selectors
-import socket
 import threading
 import time
 from collections import deque
@@ -22,9 +20,10 @@ from harpy.errors import ConfigError, GangError, ProtocolError
 from harpy.gang import events
 from harpy.gang.auth import Acceptor, Identity, Role
 from harpy.gang.connection import Connection
-from harpy.gang.listening import listen
+from harpy.gang.listening import Exhausted, listen, waiting
 from harpy.gang.messages import event_of
 from harpy.gang.rendezvous import Gang
+from harpy.gang.strangers import Strangers
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +76,9 @@ class Hub:
         self.address, self.port = self._listener.getsockname()[:2]
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
+        self._deaf = False  # until the next tick: there is no descriptor for another connection
         self._connections: set[Connection] = set()
+        self._strangers: Strangers[Connection] = Strangers(MAX_STRANGERS, deadlines.handshake_s)
         self._workers: dict[tuple[int, int], Connection] = {}  # (rank, attempt): admitted
         self._driver: Connection | None = None
         self._pending: deque[events.Event] = deque()
@@ -128,12 +129,15 @@ class Hub:
         return (not self._workers and told) or time.monotonic() > self._stopping
 
     def _tick(self, now: float) -> None:
+        if self._deaf:
+            self._deaf = False
+            self._selector.register(self._listener, selectors.EVENT_READ)
+        for stranger in self._strangers.overdue(now):
+            self._drop(stranger, "it did not authenticate in time")
         for connection in list(self._connections):
             silent = now - connection.heard_at
-            if connection.identity is None:
-                if now - connection.opened_at > self._deadlines.handshake_s:
-                    self._drop(connection, "it did not authenticate in time")
-            elif connection.identity.role is Role.WORKER and silent > self._deadlines.silence_s:
+            worker = connection.identity is not None and connection.identity.role is Role.WORKER
+            if worker and silent > self._deadlines.silence_s:
                 self._drop(connection, f"it said nothing for {silent:.0f} s")
         if now >= self._beat_at:
             self._beat_at = now + self._deadlines.heartbeat_s
@@ -146,27 +150,32 @@ class Hub:
 
     def _accept(self) -> None:
         try:
-            sock, _ = self._listener.accept()
-        except OSError as exc:  # out of descriptors, or the joiner left at once
-            logger.warning("hub could not accept: %s", exc)
-            return
-        strangers = [c for c in self._connections if c.identity is None]
-        if len(strangers) >= MAX_STRANGERS:
-            self._drop(min(strangers, key=lambda c: c.opened_at), "too many strangers")
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        acceptor = Acceptor(self._secret, self._job_id, self._me)
-        connection = Connection(sock, acceptor, time.monotonic())
-        self._connections.add(connection)
-        self._selector.register(sock, selectors.EVENT_READ, connection)
+            for sock in waiting(self._listener):
+                now = time.monotonic()
+                connection = Connection(sock, Acceptor(self._secret, self._job_id, self._me), now)
+                self._connections.add(connection)
+                self._selector.register(sock, selectors.EVENT_READ, connection)
+                displaced = self._strangers.add(connection, now)
+                if displaced is not None:
+                    self._drop(displaced, "too many strangers")
+        except Exhausted as exc:
+            oldest = self._strangers.oldest()
+            if oldest is not None:
+                self._drop(oldest, str(exc))
+            else:
+                logger.warning("hub takes no connections for now: %s", exc)
+                self._deaf = True
+                self._selector.unregister(self._listener)
 
     def _serve_connection(self, connection: Connection, mask: int) -> None:
         try:
             if mask & selectors.EVENT_WRITE:
                 connection.flush()
             if mask & selectors.EVENT_READ:
-                for message in connection.receive(time.monotonic()):
+                messages = connection.receive(time.monotonic())
+                if connection in self._strangers:
+                    self._look_at(connection)
+                for message in messages:
                     self._take(connection, message)
                     if connection.closed:
                         return
@@ -174,6 +183,12 @@ class Hub:
             self._drop(connection, str(exc))
             return
         self._watch(connection)
+
+    def _look_at(self, stranger: Connection) -> None:
+        if stranger.identity is not None:
+            self._strangers.remove(stranger)
+        elif stranger.greeted:
+            self._strangers.greeted(stranger)
 
     def _watch(self, connection: Connection) -> None:
         if connection.closed:
@@ -200,6 +215,7 @@ class Hub:
             return
         self._selector.unregister(connection.sock)
         self._connections.discard(connection)
+        self._strangers.remove(connection)
         connection.close()
         identity = connection.identity
         if identity is None:
