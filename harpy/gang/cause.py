@@ -13,6 +13,15 @@ MAX_MESSAGE = 2_000  # characters; a message is a few lines
 MAX_DETAIL = 16_000
 MAX_COLUMNS = 500  # of a line of the detail: an exception may carry a whole document
 
+_KINDS: dict[str, Any] = {
+    "kind": str,
+    "message": str,
+    "rank": int | None,
+    "host": str,
+    "echo": bool,
+    "detail": str,
+}
+
 
 @dataclass(frozen=True)
 class Cause:
@@ -30,9 +39,14 @@ class Cause:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Cause:
-        """The other end is authenticated, but may be of another version: take what is known."""
-        known = {f.name for f in fields(cls)}
-        return cls(**{"kind": "", "message": "", **{k: v for k, v in value.items() if k in known}})
+        """The other end is authenticated, but may be of another version: take what is known.
+        TypeError for what is of no use."""
+        said = {"kind": "", "message": "", **value}
+        taken = {f.name: said[f.name] for f in fields(cls) if f.name in said}
+        for name, item in taken.items():
+            if not isinstance(item, _KINDS[name]):
+                raise TypeError(f"{name} of a failure cannot be {item!r:.50}")
+        return cls(**taken)
 
     @classmethod
     def of_exception(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from harpy.config import Deadlines
 from harpy.errors import DataError, PeerLost, ProtocolError
 from harpy.gang.auth import Identity, Initiator, Role
+from harpy.gang.cause import Cause
 from harpy.gang.channel import Channel
 from harpy.gang.run_spec import RunSpec
 from harpy.storage import RunDirectory, read_value
@@ -172,32 +173,45 @@ class ControlChannel:
         try:
             match message["type"]:
                 case "joined":
-                    return Joined(message["n"], message["of"])
+                    return Joined(_a(int, message["n"]), _a(int, message["of"]))
                 case "progress":
-                    fraction, values = message["fraction"], message["values"]
-                    return Progressed(message["run"], message["rank"], fraction, values)
+                    fraction = _a(int | float | None, message["fraction"])
+                    values = _a(dict, message["values"])
+                    run, rank = _a(int, message["run"]), _a(int, message["rank"])
+                    return Progressed(run, rank, fraction, values)
                 case "output":
-                    parts = self._outputs.setdefault(message["run"], {})
-                    parts.setdefault(message["name"], {})[message["rank"]] = message["array"]
+                    array = _a(np.ndarray | None, message["array"])
+                    parts = self._outputs.setdefault(_a(int, message["run"]), {})
+                    named = parts.setdefault(_a(str, message["name"]), {})
+                    named[_a(int, message["rank"])] = array
                     return None
                 case "run_done":
-                    run = message["run"]
+                    run = _a(int, message["run"])
                     outputs = self._outputs.pop(run, {})
-                    return RunDone(run, message["delivered"], message["result"], outputs)
+                    result = _a(dict | None, message["result"])
+                    return RunDone(run, _a(bool, message["delivered"]), result, outputs)
                 case "run_failed":
-                    self._outputs.pop(message["run"], None)
-                    known = {f.name for f in fields(RunFailed)}
-                    return RunFailed(**{k: v for k, v in message.items() if k in known})
+                    run, cause = _a(int, message["run"]), Cause.from_json(message)
+                    self._outputs.pop(run, None)
+                    where = (cause.rank, cause.host, cause.detail)
+                    return RunFailed(run, cause.kind, cause.message, *where)
                 case "lost":
-                    return Lost(message["rank"], message["message"])
+                    return Lost(_a(int, message["rank"]), _a(str, message["message"]))
                 case "begun_anew":
-                    return BegunAnew(message["run"])
+                    return BegunAnew(_a(int, message["run"]))
                 case "session_ended":
-                    return SessionEnded(message["reason"])
+                    return SessionEnded(_a(str, message["reason"]))
                 case other:
                     raise ProtocolError(f"the hub sent a message of unknown type {other!r}")
         except (KeyError, TypeError) as exc:
             raise ProtocolError(f"the hub sent a malformed message: {exc!r}") from exc
+
+
+def _a(kind: Any, value: Any) -> Any:
+    """`value`, if it is of that kind."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r:.50} is no {getattr(kind, '__name__', kind)}")
+    return value
 
 
 def _join_parts(

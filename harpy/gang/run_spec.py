@@ -54,6 +54,8 @@ class RunSpec:
         _expect("run", self.run, int, "a positive integer", lambda n: n > 0)
         _expect("function", self.function, str, "a name", bool)
         _expect("origin", self.origin, str, "a string")
+        _expect("module", self.module, str | None, "a name or null")
+        _expect("file", self.file, str | None, "a content hash or null")
         if (self.module is None) == (self.file is None):
             raise ConfigError("a run needs exactly one of 'module' and 'file'")
         if not isinstance(self.data, Mapping) or not all(
@@ -119,6 +121,6 @@ class JobSpec:
         return spec
 
 
-def _expect(name: str, value: Any, kind: type, words: str, check: Any = lambda _: True) -> None:
+def _expect(name: str, value: Any, kind: Any, words: str, check: Any = lambda _: True) -> None:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)) or not check(value):
         raise ConfigError(f"{name} must be {words}, got {value!r}")
