@@ -9,7 +9,7 @@ check() { # check COMMAND...: go on after a failure, so that one run shows all o
   echo "check: ${*:1:4}"
   "$@" || failed=1
 }
-mapfile -t native < <(git ls-files 'kernels/*.cpp' 'kernels/*.h' 'tests/native/*.cpp')
+mapfile -t native < <(git ls-files 'kernels/*.cpp' 'kernels/*.h' 'tests/native/*.cpp' 'tests/fuzz/*.cpp')
 mapfile -t sources < <(git ls-files 'kernels/*.cpp' 'tests/native/*.cpp')
 mapfile -t shell < <(git ls-files 'scripts/*.sh' .ci/run)
 check $bin/ruff check .

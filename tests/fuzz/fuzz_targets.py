@@ -1,0 +1,23 @@
+"""One of targets.py under atheris: python fuzz_targets.py TARGET [libFuzzer's options]."""
+
+from __future__ import annotations
+
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["harpy.gang", "json", "targets"]):
+    from targets import TARGETS
+
+    from harpy.gang import auth, cause, frames, messages, run_spec  # noqa: F401
+
+
+def main() -> None:
+    """Run until a deadline of the options, or until something is found (exit code 77)."""
+    target = TARGETS[sys.argv[1]]
+    atheris.Setup([sys.argv[0], *sys.argv[2:]], target)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
