@@ -37,8 +37,11 @@ def kept(request: pytest.FixtureRequest, cluster: RunningCluster) -> Iterator[Se
 
 
 @pytest.fixture
-def shell(launcher: str, cluster: RunningCluster) -> Iterator[Shell]:
+def shell(
+    launcher: str, cluster: RunningCluster, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Shell]:
     with driver_here(launcher, cluster) as opened:
+        monkeypatch.setenv("HARPY_MAX_LOSSES", "0")  # test_recovery.py has them replaced
         yield opened
 
 
