@@ -1,13 +1,20 @@
-"""Promise 2: the same bits for every launcher, number of workers and threads, and dtype."""
+"""Promise 2 on YARN: the bits of one thread in this process, whatever the rows' form.
+
+Workers and threads without YARN, by the hundred: tests/parity."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from row_files import DENSE_FORMS, write_files
 from scipy.sparse import csr_array
 from sklearn.datasets import load_digits
 
 import harpy
+from harpy.config import load_hadoop_conf
+from harpy.storage import filesystem
 
 PARAMETERS = {"n_clusters": 7, "max_iter": 20, "random_state": 3}
 
@@ -51,40 +58,37 @@ def expected() -> dict[tuple[str, str], tuple[bytes, bytes, float, int]]:
     }
 
 
-@pytest.mark.parametrize("n_thread", [2, 3, 4])
-def test_threads(expected, n_thread):
-    for case in CASES:
-        model = harpy.DAALKMeans(**PARAMETERS, n_thread=n_thread, launcher="local")
-        assert bits(model.fit(table(case))) == expected[case], case
-
-
-@pytest.mark.parametrize(("n_node", "n_thread"), [(2, 1), (3, 2), (4, 4)])
-def test_local_workers(expected, n_node, n_thread):
-    with harpy.Session(n_node=n_node, n_thread=n_thread, launcher="local") as session:
+def test_yarn_workers(on_cluster, expected, tmp_path):
+    with harpy.Session(n_node=2, n_thread=2, n_mem=1024, launcher="yarn") as session:
         for case in CASES:
             model = harpy.DAALKMeans(**PARAMETERS, session=session)
             assert bits(model.fit(table(case))) == expected[case], case
+        check_seedings_and_files(session, tmp_path)
 
 
-@pytest.mark.parametrize("n_node", [1, 2])
-def test_yarn_workers(on_cluster, expected, n_node):
-    with harpy.Session(n_node=n_node, n_thread=2, n_mem=1024, launcher="yarn") as session:
-        for case in CASES:
-            model = harpy.DAALKMeans(**PARAMETERS, session=session)
-            assert bits(model.fit(table(case))) == expected[case], case
+def check_seedings_and_files(session: harpy.Session, folder: Path) -> None:
+    """Weighted rows from memory and from Parquet on HDFS, by the seedings that pass over them."""
+    X = table(("decades", "float32"))
+    weights = np.random.default_rng(5).random(len(X), dtype=np.float32)
+    local = write_files(folder / "rows", X, DENSE_FORMS["parquet"])
+    fs = filesystem(load_hadoop_conf().default_fs + "/")
+    url = f"{fs.home()}/same-bits"
+    try:
+        for file in local.iterdir():
+            fs.write_bytes(f"{url}/{file.name}", file.read_bytes())
+        for init in ("k-means++", "k-means||"):
+            model = harpy.DAALKMeans(7, 10, init, n_init=3, random_state=1, launcher="local")
+            alone = bits(model.fit(X, sample_weight=weights))
+            model.set_params(launcher="auto", session=session)
+            for rows in (X, url):
+                assert bits(model.fit(rows, sample_weight=weights)) == alone, (init, type(rows))
+    finally:
+        fs.delete(url, recursive=True)
 
 
-def test_one_job_on_yarn_gives_what_a_session_gives(on_cluster, expected):
+def test_one_job_of_one_worker_on_yarn(on_cluster, expected):
     case = ("digits", "float64")
-    model = harpy.DAALKMeans(**PARAMETERS, n_node=2, n_thread=1, n_mem=1024, launcher="yarn")
+    model = harpy.DAALKMeans(**PARAMETERS, n_node=1, n_thread=2, n_mem=1024, launcher="yarn")
     assert bits(model.fit(table(case))) == expected[case]
     assert model.job_.application_id.startswith("application_")
     np.testing.assert_array_equal(model.predict(table(case)), model.labels_)
-
-
-def test_kmeans_plus_plus_and_several_runs(expected) -> None:
-    X = table(("digits", "float64"))
-    wanted = harpy.DAALKMeans(6, 15, "k-means++", 3, random_state=1, launcher="local").fit(X)
-    with harpy.Session(n_node=3, launcher="local") as session:
-        model = harpy.DAALKMeans(6, 15, "k-means++", 3, random_state=1, session=session).fit(X)
-    assert bits(model) == bits(wanted)

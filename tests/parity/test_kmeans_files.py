@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,64 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hostile_data import DTYPES, hostile_data
-from scipy.sparse import issparse, save_npz
+from row_files import DENSE_FORMS, SPARSE_FORMS, TEXT_FORMS, in_every_form, write_files
+from scipy.sparse import issparse
 from sparse_data import hostile_sparse
 
 import harpy
 from harpy import DAALKMeans, Session
 from harpy.errors import DataError, PathExists
-
-N_FILES = 3
-Write = Callable[[Path, np.ndarray], None]
-
-
-def write_npy(path: Path, rows: np.ndarray) -> None:
-    np.save(path.with_suffix(".npy"), rows)
-
-
-def write_fortran_npy(path: Path, rows: np.ndarray) -> None:
-    np.save(path.with_suffix(".npy"), np.asfortranarray(rows))
-
-
-def write_parquet(path: Path, rows: np.ndarray) -> None:
-    table = pa.table({f"c{i}": column for i, column in enumerate(rows.T)})
-    pq.write_table(table, path.with_suffix(".parquet"), row_group_size=37)
-
-
-def csv_text(rows: np.ndarray) -> bytes:
-    names = ",".join(f"c{i}" for i in range(rows.shape[1]))
-    lines = (",".join(map(str, row)) for row in rows)  # NumPy's shortest text that comes back
-    return "\n".join([names, *lines]).encode()
-
-
-def write_csv(path: Path, rows: np.ndarray) -> None:
-    path.with_suffix(".csv").write_bytes(csv_text(rows))
-
-
-def write_csv_gz(path: Path, rows: np.ndarray) -> None:
-    path.with_suffix(".csv.gz").write_bytes(gzip.compress(csv_text(rows)))
-
-
-def write_npz(path: Path, rows: Any) -> None:
-    save_npz(path.with_suffix(".npz"), rows)
-
-
-def write_libsvm(path: Path, rows: Any) -> None:
-    lines = []
-    for start, stop in pairwise(rows.indptr):
-        pairs = zip(rows.indices[start:stop], rows.data[start:stop], strict=True)
-        lines.append(" ".join(["0", *(f"{column}:{value}" for column, value in pairs)]))
-    path.with_suffix(".svm").write_text("\n".join(lines))
-
-
-DENSE: dict[str, Write] = {
-    "npy": write_npy,
-    "npy in Fortran's order": write_fortran_npy,
-    "parquet": write_parquet,
-    "csv": write_csv,
-    "csv, gzip": write_csv_gz,
-}
-SPARSE: dict[str, Write] = {"npz": write_npz, "libsvm": write_libsvm}
 
 
 def bits(model: DAALKMeans) -> tuple[bytes, bytes, str, int]:
@@ -83,14 +29,6 @@ def bits(model: DAALKMeans) -> tuple[bytes, bytes, str, int]:
     )
 
 
-def write_files(folder: Path, X: Any, write: Write) -> Path:
-    folder.mkdir()
-    borders = [X.shape[0] * number // N_FILES for number in range(N_FILES + 1)]
-    for number, (start, stop) in enumerate(pairwise(borders)):
-        write(folder / f"part-{number}", X[start:stop])
-    return folder
-
-
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[np.ndarray, dict[str, Path]]]:
     """Arrays, and folders that hold the same numbers, by form."""
@@ -99,7 +37,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[np.ndarray, d
         for name in ("offset 1e4", "columns over 12 decades", "duplicates"):
             X = np.ascontiguousarray(hostile_data(dtype)[name])
             base = tmp_path_factory.mktemp("table")
-            made.append((X, {form: write_files(base / form, X, DENSE[form]) for form in DENSE}))
+            made.append((X, in_every_form(base, X, DENSE_FORMS)))
     return made
 
 
@@ -111,7 +49,15 @@ def sparse_tables(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, d
         for name in ("columns over 12 decades", "duplicates"):
             X = hostile_sparse(dtype)[name]
             base = tmp_path_factory.mktemp("sparse")
-            made.append((X, {form: write_files(base / form, X, SPARSE[form]) for form in SPARSE}))
+            made.append(
+                (
+                    X,
+                    {
+                        form: write_files(base / form, X, SPARSE_FORMS[form])
+                        for form in SPARSE_FORMS
+                    },
+                )
+            )
     return made
 
 
@@ -123,7 +69,8 @@ def check_all_forms(tables: Any, **gang: Any) -> None:
             model = DAALKMeans(n_clusters=8, init=init, random_state=0, launcher="local")
             alone = bits(model.fit(X))
             for form, folder in folders.items():
-                text = form in ("csv", "csv, gzip", "libsvm")  # which does not know its dtype
+                # Text does not know its dtype.
+                text = form in TEXT_FORMS
                 given = harpy.dataset(folder, dtype=X.dtype) if text else folder
                 assert bits(model.set_params(**gang).fit(given)) == alone, form
 
@@ -171,7 +118,7 @@ def test_weights_belong_to_the_rows_of_files(
 def test_a_bad_value_is_named_by_file_and_row(form: str, n_node: int, tmp_path: Path) -> None:
     X = np.random.default_rng(0).random((100, 3))
     X[69, 1] = np.nan
-    folder = write_files(tmp_path / "data", X, DENSE[form])
+    folder = write_files(tmp_path / "data", X, DENSE_FORMS[form])
     model = DAALKMeans(n_clusters=2, n_node=n_node, launcher="local")
     with pytest.raises(DataError, match=rf"X has nan at row 3 of .*part-2\.{form}, column 1 "):
         model.fit(folder)
