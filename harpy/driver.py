@@ -338,7 +338,8 @@ class GangDriver:
             elif isinstance(event, BegunAnew):
                 self._progress.note("all workers are there; going on from the last checkpoint")
             elif event is None:
-                if self._launcher.status().state.ended:
+                status = self._launcher.status()
+                if status.state.ended or status.final_failure is not None:
                     raise self._cause(None)
                 self._check_deadline(deadline)
 

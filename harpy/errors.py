@@ -12,11 +12,17 @@ HarpyError
 │   ├── PathExists          FileExistsError
 │   ├── SafeModeError                        HDFS is read-only for now
 │   ├── QuotaError                           over the directory's quota
-│   └── DiskFull                             no space left, here or on the DataNodes
+│   ├── DiskFull                             no space left: here, on a node, or on the DataNodes
+│   ├── LeaseConflict                        somebody else writes, or has taken, that very file
+│   └── TokenExpired                         the job's Hadoop token is no longer accepted
 ├── LaunchError             RuntimeError     workers could not be started
 │   ├── ClusterUnreachable  ConnectionError  the ResourceManager does not answer
 │   ├── DemandRefused       ValueError       can never fit: says asked, available, which limit
 │   ├── SubmissionRefused                    Hadoop refused the job, in Hadoop's words
+│   │   └── QueueStopped                     the queue takes no applications
+│   ├── LocalizationFailed                   a node could not fetch the files of the job
+│   ├── MasterLost                           the application master died as often as it may
+│   │   └── MasterMemoryExceeded MemoryError   killed for more memory than its container has
 │   └── InterpreterMissing  FileNotFoundError  the Python of the workers, on which node, as whom
 ├── GangError               RuntimeError     the workers could not work together
 │   ├── RendezvousTimeout   TimeoutError     who is missing, after how long
@@ -26,6 +32,10 @@ HarpyError
 ├── RunError                RuntimeError     a run failed: rank, host and first cause
 │   ├── ProgramFailed                        the program raised
 │   ├── WorkerLost                           a worker process ended without a word
+│   │   ├── MemoryExceeded  MemoryError        the node manager killed it: more than n_mem
+│   │   ├── WorkerKilled                     by SIGKILL: mostly its machine was out of memory
+│   │   ├── Preempted                        the scheduler took its container for another queue
+│   │   └── NodeLost                         its node, or the node's manager, is gone
 │   └── RunTimeout          TimeoutError
 ├── SessionClosed           RuntimeError     used after close, or ended by idle deadline
 ├── JobKilled               RuntimeError     somebody killed the job
@@ -40,10 +50,12 @@ class HarpyError(Exception):
     """Base of all errors raised by harpy; `exit_code` is what the command line returns for it.
 
     Where the cause was a worker, `rank` and `host` say which, and `detail` holds its traceback or
-    the end of its log.
+    the end of its log. `replaceable`: what happened to that worker need not happen to another in
+    its place.
     """
 
     exit_code = 1
+    replaceable = False
     rank: int | None = None
     host: str | None = None
     detail: str = ""
@@ -103,6 +115,14 @@ class DiskFull(StorageError):
     pass
 
 
+class LeaseConflict(StorageError):
+    pass
+
+
+class TokenExpired(StoragePermissionError):
+    pass
+
+
 class LaunchError(HarpyError, RuntimeError):
     exit_code = 4
 
@@ -116,6 +136,22 @@ class DemandRefused(LaunchError, ValueError):
 
 
 class SubmissionRefused(LaunchError):
+    pass
+
+
+class QueueStopped(SubmissionRefused):
+    pass
+
+
+class LocalizationFailed(LaunchError):
+    pass
+
+
+class MasterLost(LaunchError):
+    pass
+
+
+class MasterMemoryExceeded(MasterLost, MemoryError):
     pass
 
 
@@ -170,6 +206,22 @@ class ProgramFailed(RunError):
 
 
 class WorkerLost(RunError):
+    replaceable = True
+
+
+class MemoryExceeded(WorkerLost, MemoryError):
+    replaceable = False  # another in its place would grow as large
+
+
+class WorkerKilled(WorkerLost):
+    pass
+
+
+class Preempted(WorkerLost):
+    pass
+
+
+class NodeLost(WorkerLost):
     pass
 
 

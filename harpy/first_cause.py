@@ -7,8 +7,9 @@ from __future__ import annotations
 import time
 
 from harpy import errors
-from harpy.errors import HarpyError, JobKilled, PeerLost, WorkerLost
+from harpy.errors import HarpyError, PeerLost, WorkerLost
 from harpy.launch.base import JobState, Launcher
+from harpy.launch.causes import ended_job
 
 DETAIL_LINES = 20  # of a traceback or log in an error's message; all that came is in `detail`
 DETAIL_COLUMNS = 500
@@ -17,16 +18,21 @@ POLL_S = 0.05
 
 
 def first_cause(launcher: Launcher, job_id: str, seen: Exception | None) -> HarpyError:
-    """The launcher's first failure that is no echo, else what the driver itself has `seen`."""
+    """The launcher's first failure that nobody makes good; else what the cluster says of the whole
+    job; else the first failure that is no echo; else what the driver itself has `seen`."""
     deadline = time.monotonic() + CAUSE_S
     status = launcher.status()
     while time.monotonic() < deadline:
         status = launcher.status()
-        first = next((f for f in status.failures if not f.echo), None)
+        ended = None
+        if status.state.ended and status.final_failure is None:
+            killed = status.state is JobState.KILLED
+            ended = ended_job(job_id, killed, status.diagnostics)
+        first = status.final_failure or next((f for f in status.failures if not f.echo), None)
+        if ended is not None:
+            return ended
         if first is not None:
             return make_error(first.kind, first.message, first.rank, first.host, first.detail)
-        if status.state is JobState.KILLED:
-            return JobKilled(f"job {job_id} was killed: {status.diagnostics or 'no word why'}")
         if status.state.ended:
             break  # its last failures came before that
         time.sleep(POLL_S)

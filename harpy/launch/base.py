@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from harpy import errors
+
 
 class JobState(Enum):
     """Life of the job that carries the workers."""
@@ -88,6 +90,11 @@ class AttemptFailure:
     detail: str = ""  # traceback or the end of its log
     kind: str = "WorkerLost"  # name of a class in harpy.errors
 
+    @property
+    def replaceable(self) -> bool:
+        """Whether another attempt may do better. An echo is: it only followed."""
+        return self.echo or bool(getattr(getattr(errors, self.kind, None), "replaceable", False))
+
 
 @dataclass(frozen=True)
 class LaunchStatus:
@@ -101,6 +108,11 @@ class LaunchStatus:
     failures: tuple[AttemptFailure, ...] = ()  # in order of time
     diagnostics: str = ""  # the cluster's last word on a failed job
     timings: Mapping[str, float] = field(default_factory=dict)  # stage -> seconds since open()
+
+    @property
+    def final_failure(self) -> AttemptFailure | None:
+        """The first that no other attempt makes good."""
+        return next((failure for failure in self.failures if not failure.replaceable), None)
 
 
 class Launcher(ABC):

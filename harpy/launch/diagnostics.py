@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from harpy.launch.base import AttemptFailure
-from harpy.launch.endings import ending
+from harpy.launch.causes import lost_worker
+from harpy.launch.endings import ending, kind_of_ending
 
 _MARK = re.compile(r"harpy-failure (\{.*\})\s*$", re.MULTILINE)
-_TIME = re.compile(r"^\[\d{4}-\d\d-\d\d [\d:.]+\]")
-_TOO_MUCH_MEMORY = re.compile(r"beyond the '(PHYSICAL|VIRTUAL)' memory limit")
 _TAIL_LINES = 20
 _SIGNALLED = 128
 
@@ -39,7 +38,7 @@ def attempt_failure(facts: Mapping[str, Any]) -> AttemptFailure:
         message=f"rank {told['rank']} on {told['host']} {_how_it_ended(told)}",
         echo=told["echo"],
         detail=_tail(told["stderr"]),
-        kind="InterpreterMissing" if _cannot_import(told) else "WorkerLost",
+        kind="InterpreterMissing" if _cannot_import(told) else _kind(told),
     )
 
 
@@ -83,30 +82,35 @@ def _cannot_import(told: Mapping[str, Any]) -> bool:
     return not told["greeted"] and "No module named" in told["stderr"]
 
 
+def _kind(told: Mapping[str, Any]) -> str:
+    return "WorkerLost" if told["killed_because"] else kind_of_ending(_code(told))
+
+
+def _code(told: Mapping[str, Any]) -> int:
+    """The exit code; a signal n, which a shell or a JVM tells as 128 + n, as -n."""
+    code = int(told["exit_code"])
+    return _SIGNALLED - code if code > _SIGNALLED else code
+
+
 def _how_it_ended(told: Mapping[str, Any]) -> str:
     if told["killed_because"]:
         return str(told["killed_because"])
     if _cannot_import(told):
         return f"cannot import harpy: {told['python']} on that node is not the driver's environment"
-    code = told["exit_code"]
-    stage = "" if told["greeted"] else " before its first word"
-    return ending(_SIGNALLED - code if code > _SIGNALLED else code, stage)
+    return ending(_code(told), "" if told["greeted"] else " before its first word")
 
 
 def _hadoops_own(facts: Mapping[str, Any], words: str) -> AttemptFailure:
     """No word of ours: the container was killed, or never ran."""
     host = str(facts.get("node") or "").removeprefix("http://").split(":")[0]
-    lines = [_TIME.sub("", line).strip() for line in words.splitlines() if line.strip()]
-    first = lines[0] if lines else "Hadoop gives no reason"
-    message = f"rank {facts['task']} on {host or 'an unknown node'}: {first}"
-    if _TOO_MUCH_MEMORY.search(words):
-        message += "\n  The worker needs more than its container has: raise n_mem."
+    kind, message = lost_worker(facts["task"], host, words)
     return AttemptFailure(
         rank=facts["task"],
         attempt=str(facts["attempt"]),
         host=host,
         message=message,
-        detail="\n".join(lines[-_TAIL_LINES:]),
+        detail=_tail(words),
+        kind=kind.__name__,
     )
 
 

@@ -1,4 +1,5 @@
-"""How a process ended without saying why, in words for people, with the likely cause. Pure."""
+"""How a process ended without saying why: in words for people, with the likely cause, and the class
+of harpy.errors for it. Pure."""
 
 from __future__ import annotations
 
@@ -11,6 +12,11 @@ _LIKELY = {
     signal.SIGABRT: "native code gave up; its last words should be below",
     signal.SIGBUS: "native code crashed, or a disk behind mapped memory is full",
 }
+
+
+def kind_of_ending(code: int) -> str:
+    """The name of the class for an end without a word; a signal n is the code -n."""
+    return "WorkerKilled" if code == -signal.SIGKILL else "WorkerLost"
 
 
 def ending(code: int, stage: str = "") -> str:

@@ -15,6 +15,7 @@ from harpy.errors import (
     LaunchError,
     SubmissionRefused,
 )
+from harpy.launch.causes import refused
 
 # The class file version of Java 8 is 52, of Java 17 it is 61.
 _CLASS_FILE_OFFSET = 44
@@ -28,7 +29,7 @@ def launch_error(facts: Mapping[str, Any], conf: HadoopConf) -> HarpyError:
     if kind == "JobNotFound":
         return JobNotFound(message)
     if kind == "SubmissionRefused":
-        return SubmissionRefused(f"Hadoop refused the job: {message}")
+        return refused(message) or SubmissionRefused(f"Hadoop refused the job: {message}")
     return LaunchError(message)
 
 

@@ -16,7 +16,7 @@ from collections import deque
 
 from harpy.gang.lifeline import DONE, ECHO, FIRST_CAUSE, SUPERSEDED
 from harpy.launch.base import AttemptFailure
-from harpy.launch.endings import ending
+from harpy.launch.endings import ending, kind_of_ending
 
 TAIL_LINES = 60  # of stderr, kept for the failure's detail
 MAX_LINE = 64 << 10
@@ -102,6 +102,7 @@ class LocalChild:
             f"rank {self.rank} on {host} (process {self._process.pid}) {ending(code, stage)}",
             echo=code in (ECHO, SUPERSEDED),
             detail=tail,
+            kind=kind_of_ending(code),
         )
 
     def kill_silent(self) -> None:

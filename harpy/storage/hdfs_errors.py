@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from harpy.errors import (
     DiskFull,
     FileSystemUnreachable,
+    LeaseConflict,
     PathExists,
     PathNotFound,
     QuotaError,
     SafeModeError,
     StorageError,
     StoragePermissionError,
+    TokenExpired,
 )
 
 _REMOTE = re.compile(r'(?:Fatal)?RPCError\("(?P<name>[\w.$]+)", "(?P<text>.*)"\)', re.DOTALL)
@@ -28,7 +30,7 @@ _DATANODE = re.compile(r'ip_addr: "([^"]+)".*?xfer_port: (\d+)')
 _BY_REMOTE_CLASS: dict[str, type[StorageError]] = {
     "AccessControlException": StoragePermissionError,
     "AuthorizationException": StoragePermissionError,
-    "InvalidToken": StoragePermissionError,
+    "InvalidToken": TokenExpired,
     "SafeModeException": SafeModeError,
     "NSQuotaExceededException": QuotaError,
     "DSQuotaExceededException": QuotaError,
@@ -37,7 +39,9 @@ _BY_REMOTE_CLASS: dict[str, type[StorageError]] = {
     "FileNotFoundException": PathNotFound,
     "ParentNotDirectoryException": PathNotFound,
     "FileAlreadyExistsException": PathExists,
-    "AlreadyBeingCreatedException": PathExists,
+    "AlreadyBeingCreatedException": LeaseConflict,
+    "RecoveryInProgressException": LeaseConflict,
+    "LeaseExpiredException": LeaseConflict,
     "PathIsNotEmptyDirectoryException": PathExists,
     "StandbyException": FileSystemUnreachable,
     "RetriableException": FileSystemUnreachable,
@@ -65,6 +69,10 @@ _ADVICE: dict[type[StorageError], str] = {
     QuotaError: "a file being written counts as a whole block; remove files there, or ask for "
     "more: hdfs dfs -count -q -h -v <directory>",
     DiskFull: "free space on the DataNodes: hdfs dfsadmin -report",
+    LeaseConflict: "somebody else writes that file, or has taken or removed it; a writer that died "
+    "holds it for a minute: hdfs debug recoverLease -path <file>",
+    TokenExpired: "the job's HDFS token is no longer valid: it was cancelled, or the job is older "
+    "than dfs.namenode.delegation.token.max-lifetime (7 days); start it anew",
     FileSystemUnreachable: "is HDFS up? harpy cluster status, or: hdfs dfsadmin -report",
 }
 
@@ -129,9 +137,6 @@ def _remote_failure(name: str, text: str, operation: Operation) -> Failure:
         if "There are 0 datanode(s) running" in text:
             return datanode_failure(operation, text)
         return Failure(operation.failed(DiskFull, f"no DataNode has room: {text}"), False)
-    if name == "LeaseExpiredException":
-        advice = "another writer took or removed the file"
-        return Failure(operation.failed(StorageError, text, advice), False)
     return Failure(operation.failed(StorageError, f"{name}: {text}"), False)
 
 

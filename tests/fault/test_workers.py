@@ -18,7 +18,7 @@ from user_shell import Shell, eventually
 
 from harpy import Session
 from harpy.config import Deadlines
-from harpy.errors import AuthenticationError, InterpreterMissing, WorkerLost
+from harpy.errors import AuthenticationError, InterpreterMissing, WorkerKilled, WorkerLost
 from harpy.gang.control import ControlChannel
 from harpy.launch import local
 from harpy.launch.base import GangSpec
@@ -86,7 +86,7 @@ def test_a_killed_worker_is_named_with_its_signal(shell: Shell, rank: int) -> No
     with session(shell) as opened:
         running = Iterating(opened, shell.home / "tmp")
         os.kill(running.pid(rank), signal.SIGKILL)
-        with told(WorkerLost, "was killed by SIGKILL", "ran out of memory .*n_mem") as caught:
+        with told(WorkerKilled, "was killed by SIGKILL", "ran out of memory .*n_mem") as caught:
             running.end(NOTICED_S)
     error = caught.value
     assert error.rank == rank

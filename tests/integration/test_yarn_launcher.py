@@ -201,7 +201,7 @@ def test_exit_without_a_word_shows_code_and_last_lines(
 
 
 def test_killed_worker_names_the_signal(endings: Mapping[int, AttemptFailure]) -> None:
-    assert endings[2].kind == "WorkerLost"
+    assert endings[2].kind == "WorkerKilled"
     assert "SIGKILL" in endings[2].message
 
 

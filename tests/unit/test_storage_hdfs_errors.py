@@ -10,12 +10,14 @@ import pytest
 from harpy.errors import (
     DiskFull,
     FileSystemUnreachable,
+    LeaseConflict,
     PathExists,
     PathNotFound,
     QuotaError,
     SafeModeError,
     StorageError,
     StoragePermissionError,
+    TokenExpired,
 )
 from harpy.storage.deadline import Stalled, WatchedCall
 from harpy.storage.hdfs_errors import Operation, map_hdfs_error
@@ -125,6 +127,59 @@ def remote(name: str, message: str) -> RuntimeError:
             RuntimeError('GSSAPIError(GSS_S_NO_CRED, 0, "No Kerberos credentials available")'),
             StoragePermissionError,
             "kinit",
+            False,
+        ),
+        # FSNamesystem.recoverLeaseInternal
+        (
+            remote(
+                f"{HADOOP}.hdfs.protocol.AlreadyBeingCreatedException",
+                "Failed to CREATE_FILE /w/f for DFSClient_NONMAPREDUCE_60_1 on 10.0.0.1 because "
+                "this file lease is currently owned by DFSClient_NONMAPREDUCE_56_1 on 10.0.0.2",
+            ),
+            LeaseConflict,
+            "hdfs debug recoverLease",
+            False,
+        ),
+        (
+            remote(
+                f"{HADOOP}.hdfs.protocol.RecoveryInProgressException",
+                "Failed to APPEND_FILE /w/f for DFSClient_1 on 10.0.0.1 because lease recovery is "
+                "in progress. Try again later.",
+            ),
+            LeaseConflict,
+            "lease recovery is in progress",
+            False,
+        ),
+        # FSNamesystem.checkLease
+        (
+            remote(
+                f"{HADOOP}.hdfs.server.namenode.LeaseExpiredException",
+                "File does not exist: /w/f (inode 16404) Holder DFSClient_1 does not have any open "
+                "files.",
+            ),
+            LeaseConflict,
+            "has taken or removed it",
+            False,
+        ),
+        # AbstractDelegationTokenSecretManager.checkToken
+        (
+            remote(
+                f"{HADOOP}.security.token.SecretManager$InvalidToken",
+                "token (token for alice: HDFS_DELEGATION_TOKEN owner=alice, renewer=yarn, realUser="
+                ", issueDate=1795253441560, maxDate=1795858241560, sequenceNumber=7, masterKeyId=2)"
+                " can't be found in cache",
+            ),
+            TokenExpired,
+            "dfs.namenode.delegation.token.max-lifetime",
+            False,
+        ),
+        (
+            RuntimeError(
+                f'FatalRPCError("{HADOOP}.security.token.SecretManager$InvalidToken", '
+                '"token (HDFS_DELEGATION_TOKEN token 7 for alice) has expired, current time: 2026")'
+            ),
+            TokenExpired,
+            "has expired",
             False,
         ),
         (RuntimeError("something new"), StorageError, "something new", False),

@@ -1,0 +1,210 @@
+"""What Hadoop says when it ends a container, a master or a job, as harpy's errors. Pure.
+
+Each cause is looked for in Hadoop's own words, as the classes named beside it spell them in Hadoop
+3.5.0. docs/causes.md is the table for people.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from harpy.errors import (
+    DiskFull,
+    HarpyError,
+    JobKilled,
+    LocalizationFailed,
+    MasterLost,
+    MasterMemoryExceeded,
+    MemoryExceeded,
+    NodeLost,
+    Preempted,
+    QueueStopped,
+    WorkerKilled,
+    WorkerLost,
+)
+
+_TIME = re.compile(r"^\[\d{4}-\d\d-\d\d [\d:.]+\]")
+_JAVA_CLASS = re.compile(r"\b(?:[a-z][\w]*\.){2,}(?:\w+\$)?\w*(?:Exception|Error|InvalidToken): ")
+_MASTER = re.compile(
+    r"failed (?P<times>\d+) times?.* due to (?P<how>AM Container|ApplicationMaster for attempt)",
+    re.DOTALL,
+)
+_EXIT_CODE = re.compile(r"exited with\s+exitCode: (-?\d+)")
+_KILLED_BY = re.compile(
+    r"was killed by user (?P<user>\S+)(?: at (?P<from>[\d.a-fA-F:]*[\da-fA-F]))?"
+)
+_LIFETIME = re.compile(r"exceeded the lifetime")  # RMAppLifetimeMonitor
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One way in which Hadoop ends a container."""
+
+    kind: type[HarpyError]
+    words: re.Pattern[str]
+    what: str  # after "rank 1 on n2 "
+    advice: str
+
+
+def _cause(kind: type[HarpyError], words: str, what: str, advice: str) -> Cause:
+    return Cause(kind, re.compile(words), what, advice)
+
+
+# In this order: what comes first explains what comes after it.
+CAUSES = (
+    # ContainersMonitorImpl; CGroupElasticMemoryController (KILLED_EXCEEDED_PMEM, _VMEM)
+    _cause(
+        MemoryExceeded,
+        r"beyond the '(PHYSICAL|VIRTUAL)' memory limit"
+        r"|killed by elastic cgroups OOM handler|exitCode: -10[34]\b",
+        "was killed by its node manager: it took more memory than its container has",
+        "Raise n_mem, or spread the rows over more workers (n_node).",
+    ),
+    # SchedulerUtils.PREEMPTED_CONTAINER; ContainerScheduler of opportunistic containers
+    _cause(
+        Preempted,
+        r"Container preempted by scheduler|Container Killed to make room for Guaranteed"
+        r"|exitCode: -102\b",
+        "was preempted: the scheduler took its container for another queue or user",
+        "Use a queue with guaranteed capacity (queue=...), or ask for what yours is guaranteed.",
+    ),
+    # LocalDirAllocator; LocalDirsHandlerService; ContainerLaunch; ResourceLocalizationService
+    _cause(
+        DiskFull,
+        r"No space left on device|No space available in any of the local directories"
+        r"|Could not find any valid local directory|Most of the disks failed|All disks failed"
+        r"|dirs usable space is below configured utilization|Disk\(s\) failed"
+        r"|Disks might have failed|exitCode: -101\b",
+        "found no usable local disk on its node",
+        "Free space under yarn.nodemanager.local-dirs and log-dirs of that node; YARN leaves disks "
+        "that are fuller than "
+        "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage.",
+    ),
+    # FSDownload; ResourceLocalizationService
+    _cause(
+        LocalizationFailed,
+        r"Failed to download resource|changed on src filesystem|Localizer failed for"
+        r"|is not publicly accessible|exitCode: -1000\b"
+        r"|at org\.apache\.hadoop\.yarn\.util\.FSDownload",
+        "could not be started: its node could not fetch the files of the job",
+        "Can that node reach the file system of yarn.app.mapreduce.am.staging-dir, and did nobody "
+        "remove files there?",
+    ),
+    # SchedulerUtils.LOST_CONTAINER; RMContainerAllocator; JobImpl; ContainerLauncherImpl;
+    # TaskHeartbeatHandler
+    _cause(
+        NodeLost,
+        r"released on a \*lost\* node|ran on unusable node|Container launch failed for"
+        r"|task timeout set: \d+s, taskTimedOut: true|Timed out after \d+ secs",
+        "is lost: its node, or the node's manager, does not answer",
+        "yarn node -list -all shows the state of the nodes.",
+    ),
+    # ContainerLaunch: 128 + 9, the kernel's out-of-memory killer as a rule
+    _cause(
+        WorkerKilled,
+        r"[Ee]xit code (is |from container \S+ is : )?137\b|non-zero exit code 137\b",
+        "was killed by SIGKILL",
+        "If nobody killed it, its machine ran out of memory (dmesg tells): ask for more n_mem, or "
+        "for fewer workers on a node.",
+    ),
+)
+
+
+def find_cause(words: str) -> Cause | None:
+    """The cause that Hadoop's `words` about a container name; None if it is none of these."""
+    return next((cause for cause in CAUSES if cause.words.search(words)), None)
+
+
+def hadoop_says(words: str) -> str:
+    """The first line of Hadoop's words without its time and without Java's class names."""
+    lines = [_TIME.sub("", line).strip() for line in words.splitlines()]
+    first = next((line for line in lines if line), "Hadoop gives no reason")
+    return _JAVA_CLASS.sub("", first)
+
+
+def refused(words: str) -> HarpyError | None:
+    """The error of a submission that a queue refused; None for any other refusal.
+
+    LeafQueue.validateSubmitApplication (AbstractLeafQueue since 3.3), CapacityScheduler.
+    """
+    found = re.search(r"Queue (\S+) is (STOPPED|DRAINING)", words)
+    if found is None:
+        return None
+    return QueueStopped(
+        f"queue {found[1]} takes no applications: it is {found[2]}.\n"
+        "  Ask for another queue (queue=...; mapred queue -list names them), or have this one "
+        f"started (yarn.scheduler.capacity.{found[1]}.state)."
+    )
+
+
+def ended_job(job_id: str, killed: bool, diagnostics: str) -> HarpyError | None:
+    """The error of a job that has ended by itself or been killed, from the resource manager's last
+    word on it; None if that says nothing of its own.
+
+    RMAppImpl, RMAppAttemptImpl, ClientRMService.forceKillApplication.
+    """
+    if killed:
+        return JobKilled(f"job {job_id} was killed{_by_whom(diagnostics)}")
+    master = _MASTER.search(diagnostics)
+    return None if master is None else _master_lost(job_id, master, diagnostics)
+
+
+def _by_whom(diagnostics: str) -> str:
+    found = _KILLED_BY.search(diagnostics)
+    if _LIFETIME.search(diagnostics):
+        return (
+            ": it exceeded the lifetime that its queue allows "
+            "(yarn.scheduler.capacity.<queue>.maximum-application-lifetime)"
+        )
+    if found is None:
+        return f": {hadoop_says(diagnostics) if diagnostics.strip() else 'no word why'}"
+    place = f" from {found['from']}" if found["from"] else ""
+    reason = diagnostics[found.end() :].partition("with diagnostic message:")[2].strip()
+    return f" by user {found['user']}{place}" + (f": {reason}" if reason else "")
+
+
+def _master_lost(job_id: str, master: re.Match[str], diagnostics: str) -> HarpyError:
+    """The application master ended as often as yarn.resourcemanager.am.max-attempts allows."""
+    times = f"{master['times']} times" if master["times"] != "1" else "once"
+    start = f"the application master of job {job_id} ended {times}, after which YARN gives up"
+    words = diagnostics.partition("Diagnostics:")[2] or diagnostics
+    cause = find_cause(diagnostics)
+    kind = cause.kind if cause else None
+    if kind is MemoryExceeded:
+        return MasterMemoryExceeded(
+            f"{start}: it took more memory than its container has.\n"
+            "  Raise yarn.app.mapreduce.am.resource.mb, and -Xmx in "
+            "yarn.app.mapreduce.am.command-opts below it, through hadoop_conf.\n"
+            f"  Hadoop says: {hadoop_says(words)}"
+        )
+    if kind in (LocalizationFailed, DiskFull):
+        assert cause is not None and kind is not None
+        return kind(
+            f"{start}: it {cause.what}.\n  {cause.advice}\n  Hadoop says: {hadoop_says(words)}"
+        )
+    how = _how_master_ended(master, diagnostics, cause)
+    return MasterLost(
+        f"{start}: {how}.\n  Was its node or its process killed? harpy logs {job_id} has its log; "
+        "yarn.resourcemanager.am.max-attempts and mapreduce.am.max-attempts say how often YARN "
+        f"tries.\n  Hadoop says: {hadoop_says(words)}"
+    )
+
+
+def _how_master_ended(master: re.Match[str], diagnostics: str, cause: Cause | None) -> str:
+    if master["how"].startswith("ApplicationMaster"):
+        return "it said nothing within yarn.am.liveness-monitor.expiry-interval-ms"
+    if cause is not None and cause.kind in (Preempted, NodeLost):
+        return f"the last one {cause.what}"
+    code = _EXIT_CODE.search(diagnostics)
+    return f"the last with exit code {code[1]}" if code else "without a word"
+
+
+def lost_worker(rank: int, host: str, words: str) -> tuple[type[HarpyError], str]:
+    """Class and message of a worker whose container Hadoop ended, or never started."""
+    place = f"rank {rank} on {host or 'an unknown node'}"
+    cause = find_cause(words)
+    if cause is None:
+        return WorkerLost, f"{place}: {hadoop_says(words)}"
+    said = hadoop_says(words)
+    return cause.kind, f"{place} {cause.what}.\n  {cause.advice}\n  Hadoop says: {said}"

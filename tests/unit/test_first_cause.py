@@ -1,0 +1,77 @@
+"""Of all that was seen of a failure the driver raises one: the cause, not what came of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harpy import first_cause as module
+from harpy.errors import (
+    HarpyError,
+    JobKilled,
+    MasterLost,
+    PeerLost,
+    ProgramFailed,
+    WorkerKilled,
+    WorkerLost,
+)
+from harpy.first_cause import first_cause
+from harpy.launch.base import AttemptFailure, JobState, LaunchStatus
+
+KILLED = AttemptFailure(1, "1", "n1", "rank 1 on n1 was killed", kind="WorkerKilled")
+ECHO = AttemptFailure(0, "0", "n0", "lost rank 1", echo=True, kind="PeerLost")
+RAISED = AttemptFailure(0, "0", "n0", "ValueError: no", kind="ProgramFailed")
+MASTER = (
+    "Application a failed 2 times due to AM Container for b exited with  exitCode: 137\nFailing "
+    "this attempt.Diagnostics: Killed"
+)
+
+
+class Seen:
+    """A launcher that knows this and will learn no more."""
+
+    def __init__(self, **status: Any) -> None:
+        self._status = LaunchStatus(**status)
+
+    def status(self) -> LaunchStatus:
+        return self._status
+
+
+@pytest.mark.parametrize(
+    ("failures", "state", "diagnostics", "kind"),
+    [
+        ((ECHO, KILLED), JobState.RUNNING, "", WorkerKilled),
+        ((KILLED, RAISED), JobState.FAILED, "", ProgramFailed),  # the first was made good
+        ((KILLED,), JobState.KILLED, "Application a was killed by user x", JobKilled),
+        ((KILLED,), JobState.FAILED, MASTER, MasterLost),
+        ((RAISED,), JobState.KILLED, "", ProgramFailed),
+        ((), JobState.KILLED, "", JobKilled),
+        ((ECHO,), JobState.FAILED, "", WorkerLost),
+    ],
+    ids=[
+        "a loss",
+        "a fault after a loss",
+        "killed after a loss",
+        "master after a loss",
+        "killed after a fault",
+        "killed",
+        "only an echo",
+    ],
+)
+def test_the_cause_is_told_from_what_came_of_it(
+    failures: tuple[AttemptFailure, ...],
+    state: JobState,
+    diagnostics: str,
+    kind: type[HarpyError],
+) -> None:
+    launcher = Seen(failures=failures, state=state, diagnostics=diagnostics)
+    assert type(first_cause(launcher, "job-1", PeerLost("gone"))) is kind  # type: ignore[arg-type]
+
+
+def test_what_the_driver_saw_counts_where_nobody_knows_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "CAUSE_S", 0.1)
+    seen = WorkerLost("rank 1 said nothing")
+    assert first_cause(Seen(state=JobState.RUNNING), "job-1", seen) is seen  # type: ignore[arg-type]
