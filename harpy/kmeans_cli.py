@@ -7,17 +7,58 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harpy.cli_options import load_npy, session_options
-from harpy.errors import ConfigError, DataError, HarpyError, PathExists, StoragePermissionError
+from harpy.errors import DataError, HarpyError, PathExists, StoragePermissionError
+
+if TYPE_CHECKING:
+    from harpy.kmeans import DAALKMeans
+
+_FORMATS = ("npy", "parquet", "csv", "libsvm", "npz")
+
+
+def _columns(
+    ctx: click.Context, option: click.Parameter, value: str | None
+) -> list[str | int] | None:
+    """Names or positions between commas."""
+    if value is None:
+        return None
+    return [int(column) if column.isdecimal() else column for column in value.split(",")]
+
+
+def _file_options(command: Any) -> Any:
+    """The options of every command that takes rows in files."""
+    for option in (
+        click.option("--format", type=click.Choice(_FORMATS), help="By default: by the ending."),
+        click.option(
+            "--columns", callback=_columns, metavar="A,B,…", help="Names, or positions from 0."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _is_read_here(data: tuple[str, ...], columns: Any, format: str | None) -> bool:
+    """Whether the rows are those of one local .npy file, as they stand in it."""
+    if columns is not None or format is not None or len(data) != 1:
+        return False
+    return data[0].endswith(".npy") and "://" not in data[0] and not set("*?[") & set(data[0])
+
+
+def _rows(data: tuple[str, ...], columns: Any, format: str | None) -> Any:
+    if _is_read_here(data, columns, format):
+        return load_npy(Path(data[0]))
+    from harpy.storage.dataset import dataset
+
+    return dataset(list(data), columns, format)
 
 
 @contextmanager
-def _about(data: Path) -> Iterator[None]:
-    """scikit-learn's words about bad input, with the file they are about, as one message."""
+def _about(data: tuple[str, ...]) -> Iterator[None]:
+    """scikit-learn's words about bad input, with the files they are about, as one message."""
     try:
         yield
     except HarpyError:
@@ -26,7 +67,7 @@ def _about(data: Path) -> Iterator[None]:
         words = str(exc)
         # Its advice on missing values runs over many lines; the first says what is wrong.
         said = words if len(words) < 300 else words.splitlines()[0]
-        raise DataError(f"{data}: {said}") from exc
+        raise DataError(f"{', '.join(data)}: {said}") from exc
 
 
 def _check_new_file(output: Path) -> None:
@@ -37,76 +78,123 @@ def _check_new_file(output: Path) -> None:
         raise StoragePermissionError(f"no such directory, or not writable: {output.parent}")
 
 
+def _save_labels(output: str, labels: Any) -> None:
+    import numpy as np
+
+    with Path(output).open("xb") as file:
+        np.save(file, labels, allow_pickle=False)
+    click.echo(f"wrote {output}", err=True)
+
+
 @click.group()
 def kmeans() -> None:
-    """K-means clustering of the rows of a .npy file."""
+    """K-means clustering of rows: of a local .npy file, or of files that workers read themselves.
+
+    DATA is a path, a URL, a pattern such as 'hdfs:///data/*.parquet' or several of them. One local
+    .npy file is read here and sent to the workers; of everything else they read their shares.
+    """
 
 
 @kmeans.command()
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", nargs=-1, required=True)
 @click.option("--n-clusters", type=click.IntRange(1), default=10, show_default=True)
 @click.option("--max-iter", type=click.IntRange(1), default=10, show_default=True)
 @click.option("--init", type=click.Choice(["random", "k-means++", "k-means||"]), default="random")
 @click.option("--n-init", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--tol", type=click.FloatRange(0), default=1e-4, show_default=True)
 @click.option("--random-state", type=click.IntRange(0), help="Seed of the draws.")
-@click.option("--output", type=click.Path(path_type=Path), help="Directory for the model.")
+@click.option("--model", "saved", metavar="URL", help="New directory for the fitted model.")
+@click.option(
+    "--output",
+    metavar="URL",
+    help="For the labels: a new .npy file; of rows in files a new directory.",
+)
+@_file_options
 @session_options
-def fit(data: Path, output: Path | None, **options: Any) -> None:
-    """Cluster the rows of DATA; print inertia and iterations as JSON.
-
-    With --output the model goes to a new directory: result.json, cluster_centers.npy, labels.npy.
-    """
-    from harpy.job_control import check_output, save_results
+def fit(
+    data: tuple[str, ...],
+    saved: str | None,
+    output: str | None,
+    columns: list[str | int] | None,
+    format: str | None,
+    **options: Any,
+) -> None:
+    """Cluster the rows of DATA; print inertia and iterations as JSON."""
     from harpy.kmeans import DAALKMeans
+    from harpy.kmeans_files import count_rows
+    from harpy.model_files import check_new_model
 
-    if output is not None:
-        check_output(output)
+    here = _is_read_here(data, columns, format)
+    if saved is not None:
+        check_new_model(saved, options["hadoop_conf"])
+    if here and output is not None:
+        _check_new_file(Path(output))
     given = {name: value for name, value in options.items() if value is not None}
-    model, rows = DAALKMeans(**given), load_npy(data)
+    model, rows = DAALKMeans(**given), _rows(data, columns, format)
     with _about(data):
-        model.fit(rows)
+        model.fit(rows, output=None if here else output)
+    if saved is not None:
+        model.save(saved)
+        click.echo(f"wrote {saved}", err=True)
+    if here and output is not None:
+        _save_labels(output, model.labels_)
     summary = {
         "inertia": model.inertia_,
         "n_iter": model.n_iter_,
         "n_clusters": len(model.cluster_centers_),
         "n_features": model.n_features_in_,
-        "n_rows": len(model.labels_),
+        "n_rows": count_rows(model),
         "random_state": options["random_state"],
         "job": model.job_.id if model.job_ is not None else None,
     }
-    if output is not None:
-        arrays = {"cluster_centers": model.cluster_centers_, "labels": model.labels_}
-        for path in save_results(output, summary, arrays):
-            click.echo(f"wrote {path}", err=True)
     click.echo(json.dumps(summary, indent=1))
 
 
 @kmeans.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("data", type=click.Path(path_type=Path))
-@click.option("--n-thread", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), help=".npy file for the labels.")
-def predict(model: Path, data: Path, n_thread: int, output: Path | None) -> None:
-    """Label the rows of DATA with the nearest center of MODEL (a directory made by `fit`).
+@click.argument("model")
+@click.argument("data", nargs=-1, required=True)
+@click.option(
+    "--output",
+    metavar="URL",
+    help="For the labels: a new .npy file; of rows in files a new directory.",
+)
+@_file_options
+@session_options
+def predict(
+    model: str,
+    data: tuple[str, ...],
+    output: str | None,
+    columns: list[str | int] | None,
+    format: str | None,
+    **options: Any,
+) -> None:
+    """Label the rows of DATA with the nearest center of MODEL (what `fit --model` has written).
 
-    Prints one label a line unless --output is given.
+    Prints one label a line unless --output is given. One local .npy file is labelled in this
+    process; other rows by workers, which take the options below.
     """
-    import numpy as np
-
-    from harpy.kmeans import DAALKMeans
-
-    if output is not None:
-        _check_new_file(output)
-    centers = load_npy(model / "cluster_centers.npy")
-    rows = load_npy(data)
-    if centers.ndim != 2:
-        raise ConfigError(f"{model} holds no centers: expected 2 dimensions, got {centers.ndim}")
+    here = _is_read_here(data, columns, format)
+    if here and output is not None:
+        _check_new_file(Path(output))
+    fitted = _load(model, {name: value for name, value in options.items() if value is not None})
+    rows = _rows(data, columns, format)
     with _about(data):
-        labels = DAALKMeans.from_centers(centers, n_thread=n_thread).predict(rows)
+        labels = fitted.predict(rows, output=None if here else output)
     if output is None:
         click.echo("\n".join(map(str, labels)))
+    elif here:
+        _save_labels(output, labels)
     else:
-        with output.open("xb") as file:
-            np.save(file, labels, allow_pickle=False)
-        click.echo(f"wrote {output}", err=True)
+        click.echo(f"wrote {labels}", err=True)
+
+
+def _load(model: str, parameters: dict[str, Any]) -> DAALKMeans:
+    """The saved model; also the centers of a fit that `harpy fetch` has brought."""
+    from harpy.kmeans import DAALKMeans
+    from harpy.model_files import CENTERS, MODEL
+
+    fetched = Path(model) / f"{CENTERS}.npy"
+    if fetched.is_file() and not fetched.with_name(MODEL).exists():
+        with _about((str(fetched),)):
+            return DAALKMeans.from_centers(load_npy(fetched), **parameters)
+    return DAALKMeans.load(model, **parameters)

@@ -13,7 +13,7 @@ from sklearn.utils import check_array
 
 from harpy.storage import FileSystems
 from harpy.storage.dataset import absolute, dataset
-from harpy.storage.row_parts import fresh_directory, read_parts
+from harpy.storage.row_parts import fresh_directory, read_manifest, read_parts
 
 if TYPE_CHECKING:
     from harpy.kmeans import DAALKMeans
@@ -105,6 +105,15 @@ def labels_directory(model: DAALKMeans, output: Any) -> Iterator[str | None]:
 def fetch_labels(model: DAALKMeans, path: Any) -> np.ndarray:
     """The labels in a directory that workers have written."""
     return read_parts(*FileSystems(_hadoop_conf(model)).locate(absolute(os.fspath(path))))
+
+
+def count_rows(model: DAALKMeans) -> int:
+    """How many rows the fit labelled, wherever their labels are."""
+    if hasattr(model, "labels_"):
+        return len(model.labels_)
+    place = FileSystems(_hadoop_conf(model)).locate(model.labels_path_)
+    n_rows: int = read_manifest(*place)["n_rows"]
+    return n_rows
 
 
 def refuse_choice(**given: Any) -> None:

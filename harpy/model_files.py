@@ -176,6 +176,17 @@ def _place(
     return FileSystems(hadoop_conf).locate(given)
 
 
+def check_new_model(
+    path: str | os.PathLike[str], hadoop_conf: Mapping[str, str] | None = None
+) -> None:
+    """Refuse a place where `save` would find something, before any work is done for it."""
+    fs, url = _place(path, hadoop_conf)
+    try:
+        _refuse_other(fs, url, overwrite=False)
+    finally:
+        fs.close()
+
+
 def _refuse_other(fs: FileSystem, url: str, overwrite: bool) -> None:
     """Refuse to write over what is there, unless it is a model and is to be replaced."""
     try:
@@ -351,7 +362,7 @@ def _read_description(fs: FileSystem, url: str) -> dict[str, Any]:
             raise PathNotFound(f"no model at {url}: there is nothing", path=url) from exc
         raise DataError(
             f"{url} is no model saved by harpy: it holds no {MODEL}. Centers alone, such as "
-            "`harpy kmeans fit --output` writes, make one: "
+            "`harpy fetch` brings, make one: "
             "DAALKMeans.from_centers(numpy.load('…/cluster_centers.npy'))"
         ) from exc
     try:

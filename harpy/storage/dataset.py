@@ -38,8 +38,8 @@ class Dataset:
         path, or what fsspec opens. Of a directory all files count, also those further below, but
         for names that begin with `_` or `.`; those of a directory or a pattern in order of path.
     columns : tuple of str or int, optional
-        Which columns are read, in this order: names (Parquet, CSV with a header) or positions from
-        0 (npy, CSV without). None: all.
+        Which columns are read, in this order: names (Parquet, CSV with a header; a number is the
+        name that it spells) or positions from 0 (npy, CSV without). None: all.
     format : {"npy", "parquet", "csv", "libsvm", "npz"}, optional
         None: by the ending of the files' names.
     dtype : {"float32", "float64"}, optional
@@ -257,7 +257,7 @@ def _positions(
         raise ConfigError(f"columns cannot be chosen from {form.name} files")
     positions = []
     for column in columns:
-        if found.names is not None and column in found.names:
+        if found.names is not None and str(column) in found.names:
             positions.append(found.names.index(str(column)))
         elif found.names is None and isinstance(column, int) and 0 <= column < found.n_columns:
             positions.append(column)

@@ -48,13 +48,13 @@ def finish_parts(fs: FileSystem, url: str, parts: list[Part]) -> None:
     fs.write_bytes(join(url, SUCCESS), b"")
 
 
-def read_parts(fs: FileSystem, url: str) -> np.ndarray:
-    """The values of all rows, in global row order, in one array.
+def read_manifest(fs: FileSystem, url: str) -> dict[str, Any]:
+    """What manifest.json says: n_rows, and the parts in global row order.
 
     Raises
     ------
     DataError
-        It is not complete, or parts are not what the manifest says.
+        The directory is not complete, or the manifest is none of this version.
     PathNotFound
     """
     fs.stat(url)
@@ -64,15 +64,29 @@ def read_parts(fs: FileSystem, url: str) -> np.ndarray:
             "  The job that writes it has not ended, or has failed; run it again."
         )
     try:
-        manifest = json.loads(fs.read_bytes(join(url, MANIFEST)))
+        manifest: dict[str, Any] = json.loads(fs.read_bytes(join(url, MANIFEST)))
         if manifest["format"] != FORMAT:
             raise ValueError(f"format {manifest['format']}, this harpy reads {FORMAT}")
-        files = [NpyFile(fs, join(url, part["name"])) for part in manifest["parts"]]
-        counts = [int(part["n_rows"]) for part in manifest["parts"]]
+        manifest["n_rows"] = int(manifest["n_rows"])
+        for part in manifest["parts"]:
+            part["name"], part["n_rows"] = str(part["name"]), int(part["n_rows"])
     except (KeyError, TypeError, ValueError) as exc:
-        if isinstance(exc, DataError):
-            raise
         raise DataError(f"{join(url, MANIFEST)} is no manifest of this harpy: {exc!r}") from exc
+    return manifest
+
+
+def read_parts(fs: FileSystem, url: str) -> np.ndarray:
+    """The values of all rows, in global row order, in one array.
+
+    Raises
+    ------
+    DataError
+        It is not complete, or parts are not what the manifest says.
+    PathNotFound
+    """
+    parts = read_manifest(fs, url)["parts"]
+    files = [NpyFile(fs, join(url, part["name"])) for part in parts]
+    counts = [part["n_rows"] for part in parts]
     if [file.shape[0] for file in files] != counts or not files:
         raise DataError(f"parts in {url} have other rows than its {MANIFEST} says; run it again")
     out = np.empty((sum(counts), *files[0].shape[1:]), files[0].dtype)

@@ -61,7 +61,8 @@ def test_a_fit_has_the_same_bits_and_every_file_is_the_users(shell: Shell) -> No
     rows = np.random.default_rng(8).normal(size=(3_000, 6))
     np.save(shell.home / "rows.npy", rows)
     shell.before = shell.traces()
-    options = ["--n-clusters=7", "--max-iter=20", "--random-state=1", "--keep", "--output=model"]
+    options = ["--n-clusters=7", "--max-iter=20", "--random-state=1", "--keep"]
+    options += ["--model=model", "--output=labels.npy"]
     fit = shell.harpy("kmeans", "fit", "rows.npy", *options, *shell.session())
     assert fit.returncode == 0, fit.stderr
     expected = harpy.DAALKMeans(
@@ -70,7 +71,7 @@ def test_a_fit_has_the_same_bits_and_every_file_is_the_users(shell: Shell) -> No
     facts = json.loads(fit.stdout)
     model = shell.home / "model"
     assert np.load(model / "cluster_centers.npy").tobytes() == expected.cluster_centers_.tobytes()
-    assert np.load(model / "labels.npy").tobytes() == expected.labels_.tobytes()
+    assert np.load(shell.home / "labels.npy").tobytes() == expected.labels_.tobytes()
     assert (facts["inertia"], facts["n_iter"]) == (expected.inertia_, expected.n_iter_)
 
     entries = {entry.path: entry for entry in shell.files_of(facts["job"])}
@@ -85,7 +86,7 @@ def test_a_fit_has_the_same_bits_and_every_file_is_the_users(shell: Shell) -> No
     assert {entry.owner for entry in entries.values()} == {USER}
 
     assert shell.harpy("clean", "--kept").stdout == f"removed {facts['job']}\n"
-    for path in (*model.iterdir(), shell.home / "rows.npy"):
+    for path in (*model.iterdir(), *shell.home.glob("*.npy")):
         path.unlink()
     shell.nothing_left()
 
