@@ -15,7 +15,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
-ROOMS = ("kmeans", "collective")  # native rooms below kernels/
+ROOMS = ("kmeans", "collective", "liveness")  # native rooms below kernels/
 JAVA_SOURCES = "harpy/launch/java"
 JAR = "harpy/launch/harpy-launcher.jar"
 # The oldest Hadoop whose client interface the launcher is compiled against, and the oldest Java

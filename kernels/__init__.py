@@ -1,1 +1,2 @@
-"""Native kernels: `kmeans` (numerics of one worker) and `collective` (bytes between workers)."""
+"""Native kernels: `kmeans` (numerics of one worker), `collective` (bytes between workers) and
+`liveness` (heartbeats)."""

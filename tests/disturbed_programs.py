@@ -4,6 +4,7 @@ strike and what was done twice; marks of all attempts stay.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from pathlib import Path
@@ -47,11 +48,35 @@ def kmeans_slowly(ctx: Any) -> dict[str, Any]:
     return kmeans.main(ctx)
 
 
+def holds_the_interpreter(ctx: Any) -> int:
+    """Rank `params["rank"]` computes in native code that keeps the interpreter locked."""
+    ctx.comm.barrier()
+    ctx.save("ranks", np.array([ctx.rank]))
+    if ctx.rank == ctx.params["rank"]:
+        ctypes.PyDLL(None).sleep(ctx.params["seconds"])
+    ctx.comm.barrier()
+    return os.getpid()
+
+
+def rank_1_hangs_once(ctx: Any) -> int:
+    """Rank 1 hangs in native code at its first attempt, holding its interpreter's lock."""
+    marks = Marks(ctx)
+    first = not marks.exist()
+    ctx.comm.barrier()
+    marks.begin(0)
+    if ctx.rank == 1 and first:
+        ctypes.PyDLL(None).sleep(600)
+    return int(ctx.comm.allreduce(np.ones(1))[0])
+
+
 class Marks:
     """One file a rank, a line each: what, process, iteration, seconds since the epoch."""
 
     def __init__(self, ctx: Any) -> None:
         self._path = Path(ctx.params["folder"]) / f"rank-{ctx.rank}"
+
+    def exist(self) -> bool:
+        return self._path.exists()
 
     def begin(self, iteration: int) -> None:
         self._write("begin", iteration)

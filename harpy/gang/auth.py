@@ -39,10 +39,13 @@ class Role(IntEnum):
     WORKER = 2
     DRIVER = 3
     PEER = 4  # one rank's end of a collective connection
+    PULSE = 5  # a worker's heartbeats to rank 0, and rank 0's to it
 
+
+DRIVER_BEATS = (-1, 0)  # rank and attempt that the driver's heartbeats come under
 
 # Who may connect to whom.
-_WELCOME = {Role.HUB: (Role.WORKER, Role.DRIVER), Role.PEER: (Role.PEER,)}
+_WELCOME = {Role.HUB: (Role.WORKER, Role.DRIVER, Role.PULSE), Role.PEER: (Role.PEER,)}
 
 
 @dataclass(frozen=True)

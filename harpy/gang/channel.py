@@ -12,11 +12,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harpy.errors import PeerLost
 from harpy.gang.auth import Initiator, SessionKeys, initiate
 from harpy.gang.frames import FrameReader, FrameWriter
+
+if TYPE_CHECKING:
+    from harpy.kernels.liveness import Pulse
 
 CONNECT_S = 5.0
 RECEIVE_BYTES = 1 << 18
@@ -32,6 +35,8 @@ class Channel:
         self._lock = threading.Lock()
         self._silence_s = silence_s
         self._waited_s = 0.0  # without a byte from the other end
+        self._pulse: Pulse | None = None
+        self._beats = 0  # the other end's number in the pulse
         self._received: deque[dict[str, Any]] = deque()
 
     @classmethod
@@ -59,6 +64,19 @@ class Channel:
             sock.close()
             raise
 
+    def beat_by(
+        self, pulse: Pulse, address: str, port: int, initiator: Initiator, handshake_s: float
+    ) -> None:
+        """Exchange heartbeats with the other end over a connection of their own: from now on it may
+        be busy for as long as it likes. Raises as `connect` does."""
+        sock = connect_socket(address, port)
+        try:
+            initiate(sock, initiator, handshake_s)
+        except BaseException:
+            sock.close()
+            raise
+        self._pulse, self._beats = pulse, pulse.add(sock.detach())
+
     def send(self, message: Mapping[str, Any]) -> None:
         """Send one message; PeerLost if the connection is gone, or the other end takes nothing."""
         with self._lock:
@@ -74,7 +92,7 @@ class Channel:
         poll = select.poll()
         poll.register(self._sock, select.POLLOUT)
         while data:
-            if not poll.poll(self._silence_s * 1000):
+            if not poll.poll(self._silence_s * 1000) and self._is_silent(self._silence_s):
                 raise PeerLost(
                     f"rank 0 took nothing for {self._silence_s:g} s (HARPY_SILENCE_S)", rank=0
                 )
@@ -110,7 +128,7 @@ class Channel:
             raise PeerLost(f"the connection to rank 0 is gone: {exc}", rank=0) from exc
         if data is None:
             self._waited_s += time.monotonic() - started
-            if self._waited_s > self._silence_s:
+            if self._is_silent(self._waited_s):
                 raise PeerLost(
                     f"rank 0 said nothing for {self._silence_s:g} s (HARPY_SILENCE_S)", rank=0
                 )
@@ -121,7 +139,14 @@ class Channel:
         messages = self._reader.feed(data)
         self._received.extend(m for m in messages if m.get("type") != "heartbeat")
 
+    def _is_silent(self, waited_s: float) -> bool:
+        """Whether the other end, waited for so long, is gone and not merely busy."""
+        silent_s = waited_s if self._pulse is None else self._pulse.silent_for(self._beats)
+        return silent_s >= self._silence_s
+
     def close(self) -> None:
+        if self._pulse is not None:
+            self._pulse.remove(self._beats)
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()

@@ -112,6 +112,11 @@ class Connection:
             else:
                 self._unsent[0] = self._unsent[0][n:]
 
+    def detach(self) -> int:
+        """The descriptor, for somebody else to own."""
+        self.closed = True
+        return self.sock.detach()
+
     def close(self) -> None:
         self.closed = True
         self._unsent.clear()

@@ -15,10 +15,11 @@ import numpy as np
 
 from harpy.config import Deadlines
 from harpy.errors import DataError, PeerLost, ProtocolError
-from harpy.gang.auth import Identity, Initiator, Role
+from harpy.gang.auth import DRIVER_BEATS, Identity, Initiator, Role
 from harpy.gang.cause import Cause
 from harpy.gang.channel import Channel
 from harpy.gang.run_spec import RunSpec
+from harpy.kernels.liveness import Pulse
 from harpy.storage import RunDirectory, read_value
 from harpy.storage.arrays import NpyFile
 
@@ -125,13 +126,25 @@ class ControlChannel:
         AuthenticationError
             Whoever listens does not know the secret.
         """
-        initiator = Initiator(
-            secret, job_id, Identity(Role.DRIVER), Identity(Role.HUB), any_attempt=True
-        )
+
+        def initiator(me: Identity) -> Initiator:
+            return Initiator(secret, job_id, me, Identity(Role.HUB), any_attempt=True)
+
         channel = Channel.connect(
-            address, port, initiator, deadlines.handshake_s, deadlines.silence_s
+            address,
+            port,
+            initiator(Identity(Role.DRIVER)),
+            deadlines.handshake_s,
+            deadlines.silence_s,
         )
-        channel.send({"type": "attach"})
+        try:
+            channel.send({"type": "attach"})
+            beating = initiator(Identity(Role.PULSE, *DRIVER_BEATS))
+            pulse = Pulse(deadlines.heartbeat_s)
+            channel.beat_by(pulse, address, port, beating, deadlines.handshake_s)
+        except BaseException:
+            channel.close()
+            raise
         return cls(channel)
 
     def start_run(self, spec: RunSpec) -> None:

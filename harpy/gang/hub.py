@@ -13,17 +13,20 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harpy.config import Deadlines
 from harpy.errors import ConfigError, GangError, ProtocolError
 from harpy.gang import events
-from harpy.gang.auth import Acceptor, Identity, Role
+from harpy.gang.auth import DRIVER_BEATS, Acceptor, Identity, Role
 from harpy.gang.connection import Connection
 from harpy.gang.listening import Exhausted, listen, waiting
 from harpy.gang.messages import event_of
 from harpy.gang.rendezvous import Gang
 from harpy.gang.strangers import Strangers
+
+if TYPE_CHECKING:
+    from harpy.kernels.liveness import Pulse
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +50,8 @@ class Hub:
         Numeric local address.
     port_range : (int, int)
         First and last port to try; (0, 0) for any.
+    pulse : Pulse
+        This process's heartbeats; workers connect to the hub for them, too.
     on_end : callable
         Called last in the hub's thread, with whether the session ended well.
     on_crash : callable
@@ -62,6 +67,7 @@ class Hub:
         bind: str,
         port_range: tuple[int, int],
         deadlines: Deadlines,
+        pulse: Pulse,
         on_end: Callable[[bool], None],
         on_crash: Callable[[BaseException], None],
     ) -> None:
@@ -70,6 +76,8 @@ class Hub:
         self._job_id = job_id
         self._me = Identity(Role.HUB, 0, attempt)
         self._deadlines = deadlines
+        self._pulse = pulse
+        self._beats: dict[tuple[int, int], int] = {}  # (rank, attempt): number in the pulse
         self._on_end, self._on_crash = on_end, on_crash
         self._listener = listen(bind, port_range, backlog=gang.n_node + 64)
         self._listener.setblocking(False)
@@ -134,11 +142,13 @@ class Hub:
             self._selector.register(self._listener, selectors.EVENT_READ)
         for stranger in self._strangers.overdue(now):
             self._drop(stranger, "it did not authenticate in time")
-        for connection in list(self._connections):
-            silent = now - connection.heard_at
-            worker = connection.identity is not None and connection.identity.role is Role.WORKER
-            if worker and silent > self._deadlines.silence_s:
-                self._drop(connection, f"it said nothing for {silent:.0f} s")
+        for key, connection in list(self._workers.items()):
+            beats = self._beats.get(key)
+            # Before its heartbeats have come by, its messages count.
+            silent = now - connection.heard_at if beats is None else self._pulse.silent_for(beats)
+            if silent > self._deadlines.silence_s:
+                why = f"it said nothing for {silent:.0f} s (HARPY_SILENCE_S)"
+                self._drop(connection, why, counts=False)
         if now >= self._beat_at:
             self._beat_at = now + self._deadlines.heartbeat_s
             listeners = [*self._workers.values(), *([self._driver] if self._driver else [])]
@@ -175,6 +185,8 @@ class Hub:
                 messages = connection.receive(time.monotonic())
                 if connection in self._strangers:
                     self._look_at(connection)
+                if connection.closed:
+                    return
                 for message in messages:
                     self._take(connection, message)
                     if connection.closed:
@@ -185,10 +197,23 @@ class Hub:
         self._watch(connection)
 
     def _look_at(self, stranger: Connection) -> None:
-        if stranger.identity is not None:
+        identity = stranger.identity
+        if identity is not None:
             self._strangers.remove(stranger)
+            if identity.role is Role.PULSE:
+                self._take_pulse(stranger, (identity.rank, identity.attempt))
         elif stranger.greeted:
             self._strangers.greeted(stranger)
+
+    def _take_pulse(self, connection: Connection, key: tuple[int, int]) -> None:
+        """This connection carries heartbeats alone, for the pulse's thread."""
+        if key == DRIVER_BEATS:
+            self._lay_down_pulse(key)  # of its older connection
+        elif key not in self._workers or key in self._beats:
+            raise ProtocolError(f"heartbeats of rank {key[0]}, attempt {key[1]}, are not expected")
+        self._selector.unregister(connection.sock)
+        self._connections.discard(connection)
+        self._beats[key] = self._pulse.add(connection.detach())
 
     def _watch(self, connection: Connection) -> None:
         if connection.closed:
@@ -209,8 +234,9 @@ class Hub:
             return
         self._watch(connection)
 
-    def _drop(self, connection: Connection, why: str) -> None:
-        """Close a connection and tell the state machine if it belonged to somebody."""
+    def _drop(self, connection: Connection, why: str, counts: bool = True) -> None:
+        """Close a connection and tell the state machine if it belonged to somebody, and whether
+        that counts as a loss."""
         if connection.closed:
             return
         self._selector.unregister(connection.sock)
@@ -224,8 +250,15 @@ class Hub:
             self._driver = None
             self._handle(events.DriverLeft())
         elif self._workers.get((identity.rank, identity.attempt)) is connection:
-            del self._workers[identity.rank, identity.attempt]
-            self._handle(events.Left(identity.rank, identity.attempt, why))
+            key = (identity.rank, identity.attempt)
+            del self._workers[key]
+            self._lay_down_pulse(key)
+            self._handle(events.Left(*key, why, counts))
+
+    def _lay_down_pulse(self, key: tuple[int, int]) -> None:
+        beats = self._beats.pop(key, None)
+        if beats is not None:
+            self._pulse.remove(beats)
 
     # -- messages in -------------------------------------------------------------------------------
 
@@ -288,6 +321,7 @@ class Hub:
                     self._drop(connection, reason)
             case events.Supersede(rank, attempt):
                 connection = self._workers.pop((rank, attempt), None)
+                self._lay_down_pulse((rank, attempt))
                 if connection is not None:
                     self._send(connection, {"type": "superseded"})
             case events.StartRun(rank, spec, epoch):
@@ -304,6 +338,7 @@ class Hub:
             case events.Expel(rank, attempt, reason):
                 connection = self._workers.get((rank, attempt))
                 if connection is not None:
+                    self._pulse.order_end(self._beats.get((rank, attempt), 0))
                     self._drop(connection, reason)
             case events.CommitRun(run, epoch):
                 self._to(0, {"type": "commit", "run": run, "epoch": epoch})

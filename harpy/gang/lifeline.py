@@ -12,9 +12,13 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from harpy.kernels.liveness import Pulse
 
 PROTOCOL = 1
 MAX_HELLO_BYTES = 64 << 10
@@ -90,6 +94,7 @@ class Lifeline:
         os.dup2(2, 1)
         self._lock = threading.Lock()
         self._said_error = False
+        self._pulse: Pulse | None = None
 
     def read_hello(self) -> Hello:
         """Wait for the first line. HelloError if it is no hello or does not come."""
@@ -105,28 +110,37 @@ class Lifeline:
             line += piece
         return Hello.from_line(bytes(line))
 
-    def watch(self, heartbeat_s: float) -> None:
-        """From now on say `heartbeat`, and die when the launcher does."""
-        threading.Thread(
-            target=self._watch, args=(heartbeat_s,), name="harpy-lifeline", daemon=True
-        ).start()
+    def watch(self, heartbeat_s: float) -> Pulse:
+        """From now on say `heartbeat`, and die when the launcher does: in a native thread, which
+        beats on the connections to other workers, too."""
+        from harpy.kernels.liveness import Pulse
 
-    def _watch(self, heartbeat_s: float) -> None:
-        while True:
-            if select.select([self._in], [], [], heartbeat_s)[0] and not os.read(self._in, 4096):
-                die_with_children()
-            self.say("heartbeat")
+        self._pulse = Pulse(heartbeat_s)
+        self._pulse.tie(self._in, self._out)
+        return self._pulse
 
     def say(self, verb: str, rest: str = "") -> None:
         """One protocol line. A launcher that is gone ends this process."""
         line = f"{verb} {rest}".rstrip() if rest else verb
         data = " ".join(line.splitlines()).encode("utf-8", "replace") + b"\n"
         try:
-            with self._lock:
+            with self._lock, self._unbroken(data):
                 while data:
                     data = data[os.write(self._out, data) :]
         except OSError:
             die_with_children()
+
+    @contextmanager
+    def _unbroken(self, data: bytes) -> Iterator[None]:
+        """The system writes what is short in one piece; a heartbeat could break in on the rest."""
+        if self._pulse is None or len(data) <= select.PIPE_BUF:
+            yield
+            return
+        self._pulse.hush(True)
+        try:
+            yield
+        finally:
+            self._pulse.hush(False)
 
     def status(self, text: str) -> None:
         self.say("status", text[:MAX_LINE_CHARS])

@@ -11,13 +11,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from harpy.config import Deadlines
 from harpy.errors import AuthenticationError, GangError, PeerLost, RendezvousTimeout
 from harpy.gang.auth import Identity, Initiator, Role
 from harpy.gang.channel import Channel
 from harpy.storage import JobDirectory, Rank0Address
+
+if TYPE_CHECKING:
+    from harpy.kernels.liveness import Pulse
 
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.02, 0.5  # between looks for rank 0, growing
 RECEIVE_S = 1.0  # of one wait; silence is added up over them
@@ -131,9 +135,10 @@ def join_hub(
     secret: bytes,
     me: Identity,
     listening: tuple[str, int],
+    pulse: Pulse,
     deadlines: Deadlines,
 ) -> Channel:
-    """Find rank 0's hub and join it; tries again until Deadlines.allocate_s.
+    """Find rank 0's hub and join it, heartbeats and all; tries again until Deadlines.allocate_s.
 
     Parameters
     ----------
@@ -141,6 +146,8 @@ def join_hub(
         This worker.
     listening : (str, int)
         Where this worker awaits its peers.
+    pulse : Pulse
+        Beats for this process; it learns of the hub.
 
     Raises
     ------
@@ -158,7 +165,7 @@ def join_hub(
     for _ in _tries(deadline):
         for hub in directory.rank0_addresses():
             try:
-                return _join(hub, directory.job_id, secret, me, listening, deadlines)
+                return _join(hub, directory.job_id, secret, me, listening, pulse, deadlines)
             except AuthenticationError:
                 raise
             except OSError as exc:  # PeerLost and TimeoutError are, too
@@ -189,12 +196,17 @@ def _join(
     secret: bytes,
     me: Identity,
     listening: tuple[str, int],
+    pulse: Pulse,
     deadlines: Deadlines,
 ) -> Channel:
     """One try to join one hub."""
-    initiator = Initiator(secret, job_id, me, Identity(Role.HUB, 0, hub.attempt))
+    there = Identity(Role.HUB, 0, hub.attempt)
     channel = Channel.connect(
-        hub.address, hub.port, initiator, deadlines.handshake_s, deadlines.silence_s
+        hub.address,
+        hub.port,
+        Initiator(secret, job_id, me, there),
+        deadlines.handshake_s,
+        deadlines.silence_s,
     )
     try:
         channel.send(
@@ -213,6 +225,8 @@ def _join(
             raise Superseded(str(answer.get("reason")))
         if answer.get("type") != "admitted":
             raise PeerLost(f"refused: {answer.get('reason')}", rank=0)
+        beating = Initiator(secret, job_id, replace(me, role=Role.PULSE), there)
+        channel.beat_by(pulse, hub.address, hub.port, beating, deadlines.handshake_s)
     except BaseException:
         channel.close()
         raise

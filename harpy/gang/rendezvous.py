@@ -45,6 +45,7 @@ from harpy.gang.events import (
 )
 from harpy.gang.run_spec import RunSpec
 
+DRIVER_GRACE_S = 3.0  # for a driver that lost its connection to come back
 EPOCHS_PER_HUB = 1 << 20  # so that a hub that takes another's place counts on from above
 
 
@@ -62,6 +63,7 @@ class _Run:
     asked_at: float = 0.0
     formed: bool = False
     committing: bool = False
+    unheard: bool = False  # for a while there was no driver to hear what it delivers
     broken_at: float | None = None
     broken_by: Cause | None = None  # the echo, where nobody is known to be lost
     break_settled: bool = False  # whether the break has been counted as a loss, or is none
@@ -126,7 +128,7 @@ class Gang:
         self._run = self._new_run(first_run) if first_run else None
         self._next: RunSpec | None = None  # offered while the last one winds down
         self._driver = False
-        self._driver_gone = False
+        self._driver_gone_at: float | None = None
         self._closing = False
         self._n_losses = 0
         self._first_loss: Cause | None = None
@@ -148,7 +150,8 @@ class Gang:
             case DriverJoined():
                 self._driver_joined(actions)
             case DriverLeft():
-                self._driver, self._driver_gone = False, True
+                self._driver, self._driver_gone_at = False, now
+                self._miss_driver()
             case RunOffered(spec):
                 self._run_offered(spec, now, actions)
             case CancelAsked(run, reason):
@@ -248,17 +251,28 @@ class Gang:
         return replace(first, message=first.message + words)
 
     def _driver_joined(self, actions: list[Action]) -> None:
-        self._driver, self._driver_gone = True, False
+        if self._driver:
+            self._miss_driver()  # this is a new connection of it
+        self._driver, self._driver_gone_at = True, None
         actions.append(self._joined_message())
         if self._last_word is not None:
             actions.append(self._last_word)
+
+    def _miss_driver(self) -> None:
+        """What the current run delivers may have gone nowhere."""
+        if self._run is not None:
+            self._run.unheard = True
 
     # -- a run -------------------------------------------------------------------------------------
 
     def _run_offered(self, spec: RunSpec, now: float, actions: list[Action]) -> None:
         run = self._run
         if run is not None and run.failed_at is None and run.spec.run == spec.run:
-            return  # the driver lost its connection meanwhile, and offers it again
+            # The driver lost its connection meanwhile, and offers it again.
+            if spec.deliver and run.unheard and run.goes_on:
+                self._break("the driver may have missed what it delivered", now, actions)
+                run.break_settled = True
+            return
         if self._closing or self._next is not None or (run is not None and run.failed_at is None):
             busy = f"run {run.spec.run} is still going on" if run else "the session is closing"
             actions.append(_run_failed(spec.run, Cause("ProtocolError", busy)))
@@ -327,8 +341,9 @@ class Gang:
             return
         message = {"type": "run_done", "run": event.run, "result": event.result}
         told = TellDriver({**message, "delivered": run.spec.deliver})
-        actions.append(told)
         # What went through the driver's connection is gone with it: such a run is offered again.
+        if not (run.spec.deliver and run.unheard):
+            actions.append(told)
         self._last_word = None if run.spec.deliver else told
         self._run = None
         self._idle_since = now
@@ -395,7 +410,7 @@ class Gang:
             ranks = ", ".join(map(str, outstanding))
             reason = f"rank {ranks} did not stop within {self._deadlines.abort_s:g} s"
             self._end(reason, run.cause, actions)
-        elif self._lost_too_many or not self._keep_open or self._driver_gone:
+        elif self._lost_too_many or not self._keep_open:
             self._end(f"run {run.spec.run} failed", run.cause, actions)
 
     @property
@@ -454,7 +469,7 @@ class Gang:
         elif self._next is not None:
             spec, self._next = self._next, None
             self._start(spec, actions)
-        elif self._driver_gone:
+        elif self._driver_gone_at is not None and now - self._driver_gone_at > DRIVER_GRACE_S:
             self._end("the driver is gone", None, actions)
 
     def _end(self, reason: str, cause: Cause | None, actions: list[Action]) -> None:

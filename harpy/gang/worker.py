@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from harpy.gang.hub import Hub
     from harpy.gang.link import Link
     from harpy.gang.run_spec import JobSpec
+    from harpy.kernels.liveness import Pulse
     from harpy.storage import JobDirectory
 
 # Read by numerical libraries when they are loaded, which is later.
@@ -36,6 +37,7 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "ARROW_IO_THREADS",
 )
+HEARTBEAT_S = 1.0  # to launcher and gang
 HUB_LINGER_S = 10.0
 TELL_S = 1.0
 SUCCESSOR_S = 3.0  # between looks for a higher attempt of rank 0
@@ -55,13 +57,13 @@ def main() -> NoReturn:
     except HelloError as exc:
         print(f"harpy worker: {exc}", file=sys.stderr)
         os._exit(FIRST_CAUSE)
-    lifeline.watch(heartbeat_s=2.0)
+    pulse = lifeline.watch(HEARTBEAT_S)
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(hello.n_thread)
     # Nodes are shared: a thread that waits for the next iteration must not spin meanwhile.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ["HARPY_INSIDE_WORKER"] = "1"
-    code = _live(hello, lifeline)
+    code = _live(hello, lifeline, pulse)
     if code == DONE:
         lifeline.say("bye")
     sys.stdout.flush()
@@ -70,7 +72,7 @@ def main() -> NoReturn:
     os._exit(code)
 
 
-def _live(hello: Hello, lifeline: Lifeline) -> int:
+def _live(hello: Hello, lifeline: Lifeline, pulse: Pulse) -> int:
     """Everything after the hello; one of the two places that catch all."""
     import socket
 
@@ -81,7 +83,7 @@ def _live(hello: Hello, lifeline: Lifeline) -> int:
         lifeline.error({"kind": "ConfigError", "message": f"{exc}", "rank": hello.rank})
         return FIRST_CAUSE
     try:
-        return Worker(hello, lifeline).run()
+        return Worker(hello, lifeline, pulse).run()
     except Superseded as exc:
         print(f"harpy worker: {exc}", file=sys.stderr)
         return SUPERSEDED
@@ -98,11 +100,12 @@ def _live(hello: Hello, lifeline: Lifeline) -> int:
 class Worker:
     """One rank of one session."""
 
-    def __init__(self, hello: Hello, lifeline: Lifeline) -> None:
+    def __init__(self, hello: Hello, lifeline: Lifeline, pulse: Pulse) -> None:
         import socket
 
         self._hello = hello
         self._lifeline = lifeline
+        self._pulse = pulse
         self._host = socket.gethostname()
         self._execution: Execution | None = None
         self._link: Link | None = None
@@ -190,7 +193,9 @@ class Worker:
         from harpy.gang.link import Link, join_hub
 
         me = Identity(Role.WORKER, self._hello.rank, self._hello.attempt)
-        channel = join_hub(directory, self._hello.secret, me, self._listening, job.deadlines)
+        channel = join_hub(
+            directory, self._hello.secret, me, self._listening, self._pulse, job.deadlines
+        )
         self._link = Link(channel, job.deadlines.heartbeat_s, self._on_message, self._on_hub_lost)
         self._link.start()
         self._lifeline.status("joined")
@@ -221,6 +226,7 @@ class Worker:
             hello.bind,
             hello.port_range,
             job.deadlines,
+            self._pulse,
             on_end=directory.publish_end,
             on_crash=self._on_hub_crash,
         )

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from disturbed_runs import Disturbed, same_bits
+from disturbed_runs import PROGRAMS, Disturbed, same_bits
 from failing_runs import driver_here, session, told
 from running_cluster import RunningCluster
-from user_shell import Shell
+from user_shell import Shell, eventually
 
 from harpy import Session
 from harpy.errors import WorkerLost
@@ -110,3 +110,31 @@ def test_kmeans_has_the_same_bits_after_a_loss(shell: Shell, tmp_path: Path, ran
         running.wait(30)  # in the second of two runs
         os.kill(running.pids()[rank], signal.SIGKILL)
         assert same_bits(running.end(), expected)
+
+
+@pytest.mark.parametrize("launcher", ["local"])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_worker_that_holds_its_interpreter_is_busy_and_not_lost(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, rank: int
+) -> None:
+    monkeypatch.setenv("HARPY_SILENCE_S", "3")
+    monkeypatch.setenv("HARPY_MAX_LOSSES", "0")
+    with session(shell) as opened:
+        params = {"rank": rank, "seconds": 8}
+        result = opened.run(f"{PROGRAMS}:holds_the_interpreter", params, timeout_s=60)
+        assert result.arrays["ranks"].tolist() == [0, 1]
+        assert opened.job.failures == ()
+
+
+@pytest.mark.parametrize("launcher", ["local"])
+def test_a_worker_that_never_lets_go_of_its_interpreter_is_ended_for_good(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARPY_ABORT_S", "2")
+    with session(shell, n_node=3) as opened:
+        running = Disturbed(opened, "rank_1_hangs_once", tmp_path, n_node=3)
+        eventually(lambda: bool(running.marks(1)), 60, "rank 1 never began")
+        hanging = running.marks(1)[-1].pid
+        os.kill(running.marks(2)[-1].pid, signal.SIGKILL)
+        assert running.end().value == 3
+        assert hanging not in running.pids()

@@ -30,7 +30,7 @@ from harpy.gang.events import (
     TellDriver,
     Tick,
 )
-from harpy.gang.rendezvous import Gang
+from harpy.gang.rendezvous import DRIVER_GRACE_S, Gang
 from harpy.gang.run_spec import RunSpec
 
 DEADLINES = Deadlines(allocate_s=100, collective_s=50, abort_s=20, idle_s=600)
@@ -517,6 +517,16 @@ def test_a_run_that_is_offered_again_by_a_driver_that_came_back_goes_on():
     assert play(RunOffered(run(1))) == []
 
 
+def test_a_run_whose_deliveries_may_be_lost_begins_anew_for_the_driver():
+    spec = RunSpec(run=1, module="m", deliver=True)
+    play = complete()
+    play(RunOffered(spec), *(CommAsked(r, 1, 1) for r in range(3)), DriverLeft(), DriverJoined())
+    play(RunOffered(spec))
+    assert play.of(AbortRun)[0].ranks == (0, 1, 2)
+    play(*(Reported(r, 1, 1, ECHO) for r in range(3)))
+    assert [start.epoch for start in play.of(StartRun)] == [2, 2, 2]
+
+
 # -- the end -------------------------------------------------------------------------------------
 
 
@@ -540,13 +550,14 @@ def test_without_a_driver_the_run_is_finished_and_then_the_session_ends():
     assert play(DriverLeft()) == []
     play(*(Reported(r, 1, 1) for r in range(3)))
     assert play.of(CommitRun)
-    play(Committed(1, 1))
+    play(Committed(1, 1), Tick(), after=DRIVER_GRACE_S + 0.1)
     assert play.end == EndSession("the driver is gone")
 
 
 def test_a_driver_that_leaves_an_idle_session_ends_it():
     play = complete()
-    play(DriverLeft())
+    assert play(DriverLeft()) == []
+    play(Tick(), after=DRIVER_GRACE_S + 0.1)
     assert play.end == EndSession("the driver is gone")
 
 
