@@ -57,6 +57,7 @@ from harpy.storage.put_rows import PutRows
 
 PROGRAM = "harpy.jobs.kmeans:main"
 PREDICT_PROGRAM = "harpy.jobs.kmeans_predict:main"
+SCORE_PROGRAM = "harpy.jobs.kmeans_predict:inertia"
 _DTYPES = [np.float64, np.float32]
 _AT_LEAST_ONE = Interval(Integral, 1, None, closed="left")
 
@@ -350,13 +351,30 @@ class DAALKMeans(
 
     def transform(self, X: Any) -> np.ndarray:
         """Euclidean distance of each row to each center: ndarray (n_samples, n_clusters)."""
+        if names_files(X):
+            raise ValueError(
+                "transform takes rows in memory, and X names files: n_clusters distances a row "
+                "would come here.\n  Load the rows, or ask for their labels: predict(path)"
+            )
         X, centers = self._rows_and_centers(X)
         self._refuse_unusable(X, *kernels_for(X).column_ranges(X, self._threads_for(X)))
         return kernels_for(X).transform(X, centers, self._threads_for(X))
 
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+    def score(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        columns: Any = None,
+        format: str | None = None,
+    ) -> float:
         """Opposite of the sum of the squared distances of `X`'s rows to their centers, each times
-        its weight of `sample_weight` (n_samples,), if given."""
+        its weight of `sample_weight` (n_samples,), if given. Rows in files, which `predict`
+        describes, are read by workers."""
+        if names_files(X):
+            return -self._run_on_files(SCORE_PROGRAM, X, sample_weight, columns, format).value
+        refuse_choice(columns=columns, format=format)
         X, centers = self._rows_and_centers(X)
         labels, absmax = self._labels_and_ranges(X, centers)
         weights = self._validate_weights(sample_weight, X, absmax)
@@ -501,12 +519,19 @@ class DAALKMeans(
 
     def _predict_files(self, X: Any, columns: Any, format: Any, output: Any) -> Any:
         check_is_fitted(self, "cluster_centers_")
-        rows = describe_rows(self, X, columns, format)
-        centers = np.ascontiguousarray(self.cluster_centers_, dtype=rows.dtype)
         with labels_directory(self, output) as url:
-            params = {"centers": centers, "output": url}
-            result = self._run(PREDICT_PROGRAM, rows, None, params)
+            result = self._run_on_files(PREDICT_PROGRAM, X, None, columns, format, output=url)
         return result.load("labels") if url is None else url
+
+    def _run_on_files(
+        self, program: str, X: Any, sample_weight: Any, columns: Any, format: Any, **params: Any
+    ) -> RunResult:
+        """Run a program on the fitted centers and rows in files."""
+        check_is_fitted(self, "cluster_centers_")
+        rows = describe_rows(self, X, columns, format)
+        weights = check_file_weights(sample_weight, rows)
+        centers = np.ascontiguousarray(self.cluster_centers_, dtype=rows.dtype)
+        return self._run(program, rows, weights, {"centers": centers, **params})
 
     def _rows_and_centers(self, X: Any) -> tuple[Any, np.ndarray]:
         """Validated rows, as kernels read them, and the centers, both of the wider of their dtypes

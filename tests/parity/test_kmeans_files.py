@@ -124,6 +124,25 @@ def test_a_bad_value_is_named_by_file_and_row(form: str, n_node: int, tmp_path: 
         model.fit(folder)
 
 
+@pytest.mark.parametrize("n_node", [1, 3])
+def test_score_of_files_has_the_bits_of_memory(
+    tables: Any, sparse_tables: Any, n_node: int, tmp_path: Path
+) -> None:
+    gang = Session(n_node, launcher="local", workdir=str(tmp_path), progress=False)
+    with gang as session:
+        for X, folders in (tables[0], sparse_tables[0]):
+            model = DAALKMeans(n_clusters=4, random_state=1, launcher="local").fit(X[:300])
+            weights = np.random.default_rng(3).random(X.shape[0]).astype(X.dtype)
+            expected = model.score(X), model.score(X, sample_weight=weights)
+            model.set_params(launcher="auto", session=session)
+            for form, folder in folders.items():
+                named = harpy.dataset(folder, dtype=X.dtype)
+                scores = model.score(named), model.score(named, sample_weight=weights)
+                assert scores == expected, form
+                with pytest.raises(ValueError, match="sample_weight"):
+                    model.score(named, sample_weight=weights[:-1])
+
+
 # Labels that stay where the files are
 
 
@@ -212,6 +231,10 @@ def test_what_is_about_files_is_refused_with_rows_in_memory(tmp_path: Path) -> N
         model.fit(X, columns=[0], output=tmp_path / "labels")
     with pytest.raises(ValueError, match=r"^output: only for rows in files"):
         model.fit(X).predict(X, output=tmp_path / "labels")
+    with pytest.raises(ValueError, match=r"^columns: only for rows in files"):
+        model.fit(X).score(X, columns=[0])
+    with pytest.raises(ValueError, match=r"transform takes rows in memory, and X names files"):
+        model.fit(X).transform(tmp_path / "x.npy")
     with pytest.raises(ValueError, match="init is a callable"):
         np.save(tmp_path / "x.npy", X)
         model.set_params(init=lambda X, n_clusters, random_state: X[:3]).fit(tmp_path / "x.npy")
