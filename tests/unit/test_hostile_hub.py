@@ -30,24 +30,33 @@ SOON_S = 10.0
 
 @contextmanager
 def hub(behaviour: Callable[[socket.socket], None]) -> Iterator[tuple[str, int]]:
-    """Its first caller is treated so; the connection stays open until the block ends."""
+    """Its first caller is treated so, the second, for heartbeats, let in and hears none; the
+    connections stay open until the block ends."""
     over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def serve() -> None:
-            sock, _ = listener.accept()
+        def treat(sock: socket.socket, so: Callable[[socket.socket], Any]) -> None:
             with sock, contextlib.suppress(OSError):
                 sock.settimeout(SOON_S)
-                behaviour(sock)
+                so(sock)
                 over.wait(SOON_S)
 
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
+        def serve() -> None:
+            with contextlib.suppress(OSError):  # the listener is closed at the end
+                for so in (behaviour, answer):
+                    sock, _ = listener.accept()
+                    threads.append(threading.Thread(target=treat, args=(sock, so), daemon=True))
+                    threads[-1].start()
+
+        threads = [threading.Thread(target=serve, daemon=True)]
+        threads[0].start()
         try:
             yield listener.getsockname()
         finally:
             over.set()
-            thread.join(SOON_S)
+            listener.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join(SOON_S)
 
 
 def connect(address: tuple[str, int]) -> ControlChannel:

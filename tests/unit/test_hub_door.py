@@ -22,6 +22,7 @@ from harpy.gang.channel import Channel
 from harpy.gang.frames import PREFIX, FrameWriter
 from harpy.gang.hub import MAX_STRANGERS, Hub
 from harpy.gang.rendezvous import Gang
+from harpy.kernels.liveness import Pulse
 
 SECRET = b"s" * 32
 ME = Identity(Role.HUB, 0, 0)
@@ -48,7 +49,8 @@ class Door:
             "127.0.0.1",
             (0, 0),
             self.deadlines,
-            on_end=lambda complete: None,
+            Pulse(self.deadlines.heartbeat_s),
+            on_end=lambda well: None,
             on_crash=self.crashed.append,
         )
         self.hub.start()
