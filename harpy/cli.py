@@ -173,6 +173,18 @@ def fetch(job: str, output: Path | None, keep: bool, timeout_s: float) -> None:
 
 
 @cli.command()
+@click.argument("job")
+@click.option("--progress/--no-progress", default=None, help="On stderr.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(0, min_open=True), help="Seconds.")
+def resume(job: str, progress: bool | None, timeout_s: float | None) -> None:
+    """Go on with JOB, whose driver and workers are gone, from its last checkpoint."""
+    from harpy import job_control
+
+    done = job_control.resume(job, progress=progress, timeout_s=timeout_s)
+    click.echo(f"{done} is done; next: harpy fetch {done}", err=True)
+
+
+@cli.command()
 @click.option("--older-than", default=0.0, show_default=True, metavar="HOURS")
 @click.option("--kept", is_flag=True, help="Also directories left on purpose (keep).")
 def clean(older_than: float, kept: bool) -> None:

@@ -39,6 +39,7 @@ class Deadlines:
     abort_s: float = 20.0  # for the other workers to stop after the first failed
     stage_s: float = 600.0  # for a worker to wait until the driver has staged its data
     idle_s: float = 600.0  # a kept session without a run ends itself
+    master_s: float = 30.0  # how long an application master may be silent while a worker is missing
     close_s: float = 30.0  # from "close" until the cluster says the job has ended
     kill_s: float = 30.0  # from "kill" until the cluster says so
 
@@ -131,9 +132,12 @@ def hadoop_conf_dir() -> Path | None:
     return None
 
 
-def load_hadoop_conf(overrides: Mapping[str, str] | None = None) -> HadoopConf:
-    """The client's Hadoop configuration, or HadoopNotFound that says how to get one."""
-    directory = hadoop_conf_dir()
+def load_hadoop_conf(
+    overrides: Mapping[str, str] | None = None, directory: Path | None = None
+) -> HadoopConf:
+    """The client's Hadoop configuration, from `directory` or where the environment says, or
+    HadoopNotFound that says how to get one."""
+    directory = directory or hadoop_conf_dir()
     if directory is None:
         raise HadoopNotFound(
             "no Hadoop configuration: neither HADOOP_CONF_DIR nor HADOOP_HOME names one.\n"

@@ -44,8 +44,16 @@ from harpy.gang.control import (
     SessionEnded,
 )
 from harpy.gang.frames import array_bytes
-from harpy.gang.run_spec import RunSpec
-from harpy.launch.base import Demand, FileRange, GangSpec, Grant, JobState, Launcher
+from harpy.gang.run_spec import JobSpec, RunSpec
+from harpy.launch.base import (
+    Demand,
+    FileRange,
+    GangSpec,
+    Grant,
+    JobState,
+    Launcher,
+    LaunchStatus,
+)
 from harpy.program import ProgramSource
 from harpy.progress import Progress
 from harpy.session_options import JobInfo, SessionOptions
@@ -72,8 +80,12 @@ POLL_S = 0.05  # how often the driver looks for rank 0, an event or the job's st
 class GangDriver:
     """One gang from its job directory to its end. All methods are called from one thread."""
 
-    def __init__(self, options: SessionOptions, progress: Progress) -> None:
+    def __init__(
+        self, options: SessionOptions, progress: Progress, conf_dir: Path | None = None
+    ) -> None:
+        """`conf_dir`: Hadoop's configuration, if not the environment's."""
         self.options = options
+        self._conf_dir = conf_dir
         self.deadlines = Deadlines.from_environment()
         self._max_losses = max_losses()
         self.usable = True  # False once the gang has ended for whatever reason
@@ -94,6 +106,7 @@ class GangDriver:
         self._writers = ThreadPoolExecutor(4, thread_name_prefix="harpy-writer")
         self._writing: list[Future[None]] = []
         self._n_runs = 0
+        self._waits_for_replacement = False
 
     # -- opening ---------------------------------------------------------------------------------
 
@@ -126,6 +139,20 @@ class GangDriver:
             raise
         self._mark("job_directory")
 
+    def take_over(self, record: registry.JobRecord) -> RunSpec:
+        """Become the driver of a job of one run whose driver and workers are gone; return its run,
+        which is to be followed after `submit_again`."""
+        self._launcher.open()
+        self._job_id = record.job_id
+        self._fs = filesystem(record.job_url, hadoop_conf=self._conf, deadlines=self.deadlines)
+        self._directory = JobDirectory(self._fs, record.job_url)
+        spec = JobSpec.from_json(self._directory.read_job()).first_run
+        assert spec is not None
+        self._n_runs = spec.run
+        self._record = registry.update(record.of_new_driver(), application_id=None, ended=False)
+        self._mark("job_directory")
+        return spec
+
     def submit(
         self, first_run: RunSpec | None, shares: tuple[tuple[FileRange, ...], ...] = ()
     ) -> None:
@@ -143,12 +170,26 @@ class GangDriver:
                 "launcher": options.launcher,
                 "n_node": options.n_node,
                 "n_thread": options.n_thread,
+                "n_mem": options.n_mem,
+                "queue": options.queue,
+                "wishes": sorted(options.wishes),
                 "keep_open": not options.single_run,
                 "first_run": first_run.to_json() if first_run else None,
                 "max_losses": self._max_losses,
                 "deadlines": self._worker_deadlines(),
             },
         )
+        self._launch(shares)
+
+    def submit_again(self) -> None:
+        """Start workers anew on the job directory as it stands. What is left of the older ones is
+        fenced by their lower attempts."""
+        assert self._directory is not None
+        self._launch((), self._directory.begin_generation())
+
+    def _launch(self, shares: tuple[tuple[FileRange, ...], ...], first_attempt: int = 0) -> None:
+        assert self._directory and self._record
+        options = self.options
         self._grant = self._launcher.preflight(
             Demand(options.n_node, options.n_thread, options.n_mem, options.queue, options.wishes)
         )
@@ -166,6 +207,7 @@ class GangDriver:
                 python=options.python,
                 name=self._job_id,
                 max_attempts=1 + self._max_losses,
+                first_attempt=first_attempt,
                 hadoop_conf=options.hadoop_conf,
                 shares=shares,
             )
@@ -178,6 +220,14 @@ class GangDriver:
         self._progress.note(f"submitted {self._job_id}{where}{url}")
 
     # -- runs ------------------------------------------------------------------------------------
+
+    def resume(self, spec: RunSpec, timeout_s: float | None) -> None:
+        """Follow a run that was taken over until it is done."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        with self.cleaned_up_on_error():
+            self.submit_again()
+            self._connect(deadline)
+            self._follow(spec, deadline, failed_before=False)
 
     def run(
         self,
@@ -284,6 +334,9 @@ class GangDriver:
             status = self._launcher.status()
             if self._over_already():
                 return
+            if self._waits_for_replacement and self._master_is_silent(status):
+                self._start_anew()
+                continue
             if status.state.ended:
                 raise self._cause(None)
             self._progress.stage(status.message or "waiting for workers")
@@ -296,6 +349,7 @@ class GangDriver:
                     refused = exc  # an attempt that is gone, or not listening yet
                     continue
                 self._mark("connected")
+                self._waits_for_replacement = False
                 return
             self._check_deadline(run_deadline)
             if time.monotonic() > deadline:
@@ -335,12 +389,17 @@ class GangDriver:
                 self._progress.iteration(event.fraction, event.values)
             elif isinstance(event, Lost):
                 self._progress.note(f"{event.message}; waiting for its replacement")
+                self._waits_for_replacement = True
             elif isinstance(event, BegunAnew):
+                self._waits_for_replacement = False
                 self._progress.note("all workers are there; going on from the last checkpoint")
             elif event is None:
                 status = self._launcher.status()
                 if status.state.ended or status.final_failure is not None:
                     raise self._cause(None)
+                if self._waits_for_replacement and self._master_is_silent(status):
+                    self._start_anew()
+                    self._connect_anew(spec, PeerLost("its application was started anew"), deadline)
                 self._check_deadline(deadline)
 
     def _connect_anew(self, spec: RunSpec, lost: Exception, deadline: float | None) -> None:
@@ -350,10 +409,30 @@ class GangDriver:
         self._control.close()
         self._control = None
         self._progress.note(f"lost rank 0 ({lost}); waiting for its replacement")
+        self._waits_for_replacement = True
         self._connect(deadline)
         if self._control is not None and not self._travels_with_the_job(spec):
             with suppress(PeerLost):  # it is met again at the next look
                 self._control.start_run(spec)
+
+    def _master_is_silent(self, status: LaunchStatus) -> bool:
+        """Whether nobody is there who could replace workers: the application master's host is gone
+        and the cluster has not noticed yet. YARN waits ten minutes by default."""
+        return status.master_silent_s > self.deadlines.master_s and not status.state.ended
+
+    def _start_anew(self) -> None:
+        """Kill the job and start another on its directory, which goes on from its checkpoint."""
+        silent_s = self._launcher.status().master_silent_s
+        self._progress.note(
+            f"the application master has not answered for {silent_s:.0f} s (HARPY_MASTER_S): "
+            "killing the application, starting another that goes on from the last checkpoint"
+        )
+        self._launcher.kill("its application master is silent")
+        self._launcher.close()
+        self._launcher = self._make_launcher()
+        self._launcher.open()
+        self._waits_for_replacement = False
+        self.submit_again()
 
     def _travels_with_the_job(self, spec: RunSpec) -> bool:
         """Whether workers find this run in job.json."""
@@ -482,7 +561,7 @@ class GangDriver:
             return LocalLauncher(self.deadlines)
         from harpy.launch.yarn import YarnLauncher
 
-        self._conf = load_hadoop_conf(self.options.hadoop_conf)
+        self._conf = load_hadoop_conf(self.options.hadoop_conf, self._conf_dir)
         return YarnLauncher(self._conf, self.deadlines)
 
     def _resolve_workdir(self) -> tuple[FileSystem, str]:

@@ -192,6 +192,66 @@ def _await_finished_run(
         time.sleep(POLL_S)
 
 
+def resume(job_id: str, *, progress: bool | None = None, timeout_s: float | None = None) -> str:
+    """Go on with a job whose driver and workers are gone, from its last checkpoint: new workers on
+    its directory. Returns its full id once its run is done; `fetch` has the results.
+
+    Raises
+    ------
+    ConfigError
+        It was a session for many runs: the runs were its driver's.
+    RunError
+        It runs still, has finished, or its rows were never staged as a whole.
+    """
+    from harpy.driver import GangDriver
+    from harpy.progress import Progress
+    from harpy.session_options import SessionOptions
+
+    record = _with_application(registry.find(job_id))
+    directory = _directory(record)
+    job = directory.read_job()
+    _check_resumable(record, directory, job)
+    options = SessionOptions(
+        n_node=job["n_node"],
+        n_thread=job["n_thread"],
+        n_mem=job["n_mem"],
+        launcher=record.launcher,
+        queue=job["queue"],
+        hadoop_conf=record.hadoop_conf or {},
+        keep=True,
+        single_run=True,
+        wishes=frozenset(job["wishes"]),
+    )
+    shown = Progress(progress)
+    driver = GangDriver(options, shown, Path(record.conf_dir) if record.conf_dir else None)
+    try:
+        driver.resume(driver.take_over(record), timeout_s)
+        driver.close()
+    finally:
+        shown.close()
+    return record.job_id
+
+
+def _check_resumable(record: JobRecord, directory: JobDirectory, job: dict[str, Any]) -> None:
+    name, spec = record.job_id, job["first_run"]
+    if spec is None or job["keep_open"]:
+        raise ConfigError(
+            f"job {name} was a session for many runs, which its driver knew: only a job of one run "
+            "can be resumed"
+        )
+    if directory.run(spec["run"]).finished():
+        raise RunError(f"job {name} has finished; next: harpy fetch {name}")
+    state = _state(record)
+    if record.driver_alive() or state in (JobState.SUBMITTED, JobState.RUNNING):
+        raise RunError(f"job {name} is {state.value}; to begin anew: harpy kill {name}")
+    for digest in spec["data"].values():
+        if not directory.is_staged(digest):
+            raise RunError(
+                f"the rows of job {name} were never staged as a whole: run its program again\n"
+                "  what is left of it: harpy clean"
+            )
+
+
 def check_output(output: Path) -> None:
     """Refuse a place for results that is taken, before any work is done for them."""
     if output.exists() and (not output.is_dir() or any(output.iterdir())):

@@ -14,6 +14,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from harpy.errors import ConfigError, JobNotFound
 
@@ -40,17 +41,11 @@ class JobRecord:
 
     @classmethod
     def of_this_process(cls, job_id: str, job_url: str, launcher: str, created: float) -> JobRecord:
-        import psutil
+        return cls(job_id, job_url, launcher, created, **_this_process())
 
-        return cls(
-            job_id=job_id,
-            job_url=job_url,
-            launcher=launcher,
-            created=created,
-            host=socket.gethostname(),
-            driver_pid=os.getpid(),
-            driver_started=psutil.Process().create_time(),
-        )
+    def of_new_driver(self) -> JobRecord:
+        """The same job, driven from this process."""
+        return replace(self, **_this_process())
 
     def driver_alive(self) -> bool:
         """Whether the process that started the job still works on it (True on another host)."""
@@ -65,6 +60,16 @@ class JobRecord:
         except psutil.NoSuchProcess:
             return False
         return abs(started - self.driver_started) < 1.0
+
+
+def _this_process() -> dict[str, Any]:
+    import psutil
+
+    return {
+        "host": socket.gethostname(),
+        "driver_pid": os.getpid(),
+        "driver_started": psutil.Process().create_time(),
+    }
 
 
 def state_dir() -> Path:

@@ -76,7 +76,8 @@ def form_mesh(
             formation.advance(deadline)
         socks = formation.take()
     fds = [-1 if r == rank else socks[r].detach() for r in range(len(members))]
-    return Mesh(rank, len(members), fds, epoch, deadlines.collective_s)
+    # Its frames carry as much of the epoch as tells it from those shortly before.
+    return Mesh(rank, len(members), fds, epoch & 0xFFFFFFFF, deadlines.collective_s)
 
 
 class _Formation:

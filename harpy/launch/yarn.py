@@ -189,6 +189,9 @@ class YarnLauncher(Launcher):
     def _on_silent(self, facts: Mapping[str, Any]) -> None:
         self._set(message=f"the resource manager has not answered for {facts['seconds']} s")
 
+    def _on_master_silent(self, facts: Mapping[str, Any]) -> None:
+        self._set(master_silent_s=float(facts["seconds"]))
+
     def _on_ended(self, facts: Mapping[str, Any]) -> None:
         self._mark("ended")
         self._set(

@@ -28,6 +28,9 @@ JOB_KEYS = frozenset(
         "launcher",
         "n_node",
         "n_thread",
+        "n_mem",
+        "queue",
+        "wishes",
         "keep_open",
         "first_run",
         "max_losses",
@@ -36,6 +39,7 @@ JOB_KEYS = frozenset(
 )
 # Attempt, address and port stand in the *name* of an empty file: HDFS needs half a second to close
 # a file with content, and the whole gang waits for this one. ":" is not allowed in HDFS.
+ATTEMPTS_PER_GENERATION = 1_000_000  # (application attempt - 1) * 1000 + i, as MapReduce counts
 _ENDED = {True: "ended", False: "failed"}
 _RANK0 = re.compile(r"rank0-(\d{10})@([0-9a-fA-F._]+)@(\d{1,5})")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -72,6 +76,10 @@ class JobDirectory:
 
     def data(self, digest: str) -> str:
         return join(self.url, "data", digest)
+
+    def is_staged(self, digest: str) -> bool:
+        """Whether all of these rows, or their description, are there."""
+        return self.fs.exists(join(self.data(digest), "manifest.json"))
 
     def rank0_file(self, attempt: int, address: str, port: int) -> str:
         return join(self.gang, f"rank0-{attempt:010d}@{address.replace(':', '_')}@{port}")
@@ -165,6 +173,14 @@ class JobDirectory:
             (Rank0Address(int(m[1]), m[2].replace("_", ":"), int(m[3])) for m in found),
             reverse=True,
         )
+
+    def begin_generation(self) -> int:
+        """Open a session that ended, or lost all its workers, to new ones: the number of their
+        first attempt, above all that came before."""
+        attempts = [hub.attempt for hub in self.rank0_addresses()]
+        for name in _ENDED.values():
+            self.fs.delete(join(self.gang, name))
+        return (max(attempts, default=0) // ATTEMPTS_PER_GENERATION + 1) * ATTEMPTS_PER_GENERATION
 
     def publish_end(self, well: bool) -> None:
         """Say to workers that start only now that the session is over, and how it ended."""

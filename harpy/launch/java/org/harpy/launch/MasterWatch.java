@@ -3,6 +3,7 @@ package org.harpy.launch;
 import java.io.IOException;
 import java.util.HashSet;
 import java.util.Set;
+import java.util.concurrent.TimeUnit;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.mapred.TIPStatus;
 import org.apache.hadoop.mapreduce.Job;
@@ -25,6 +26,8 @@ final class MasterWatch {
   private int rounds;
   private String lastProgress = "";
   private int connectedTo;
+  private long answeredAt = System.nanoTime();
+  private long toldSilentFor;
   private volatile int master;
   private volatile boolean stop;
 
@@ -76,10 +79,28 @@ final class MasterWatch {
         if (rounds++ % REPORTS_EVERY == 0 && !stop) {
           progress();
         }
+        answered();
       }
     } catch (IOException e) {
+      silent();
       // The master restarts, or its node is gone: the resource manager's word decides.
       System.err.println("harpy: the application master does not answer: " + e.getMessage());
+    }
+  }
+
+  private void answered() {
+    answeredAt = System.nanoTime();
+    if (toldSilentFor > 0) {
+      toldSilentFor = 0;
+      events.send("master_silent", new Json().put("seconds", 0));
+    }
+  }
+
+  private void silent() {
+    long seconds = TimeUnit.NANOSECONDS.toSeconds(System.nanoTime() - answeredAt);
+    if (seconds > toldSilentFor) {
+      toldSilentFor = seconds;
+      events.send("master_silent", new Json().put("seconds", seconds));
     }
   }
 
