@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from Cython.Build import cythonize
@@ -89,9 +91,18 @@ def build_launcher_jar(target: Path) -> None:
 class BuildNative(build_ext):
     """Extensions first, then the jar, both beside the sources for an editable install."""
 
-    def finalize_options(self) -> None:
-        super().finalize_options()
-        self.parallel = self.parallel or os.cpu_count()
+    def build_extensions(self) -> None:
+        # setuptools would build whole extensions side by side, of which one has nearly all sources.
+        n_compilers, self.parallel = self.parallel or os.cpu_count(), None
+        compile_in_turn = self.compiler.compile
+
+        def compile_at_once(sources: list[str], **options: Any) -> list[str]:
+            with ThreadPoolExecutor(n_compilers) as pool:
+                made = pool.map(lambda source: compile_in_turn([source], **options), sources)
+                return [compiled for each in made for compiled in each]
+
+        self.compiler.compile = compile_at_once
+        super().build_extensions()
 
     def run(self) -> None:
         super().run()
