@@ -248,21 +248,22 @@ def test_any_parquet_of_numbers_comes_back_equal(tmp_path: Path, stored: str) ->
     np.testing.assert_array_equal(source.read_rows(3, 19), rows[3:19])
 
 
-def test_reading_parquet_imports_no_pandas(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["x.parquet", "x.csv", "x.svm"])
+def test_reading_imports_no_pandas(tmp_path: Path, name: str) -> None:
     # It takes half a second in every worker. A stand-in tells: Arrow would swallow an error of it.
     (tmp_path / "pandas.py").write_text("print('pandas was imported')")
-    url = write_parquet(tmp_path / "x.parquet")
+    write_parquet(tmp_path / "x.parquet")
+    (tmp_path / "x.csv").write_text("1.5,2,3\n" * 20)
+    (tmp_path / "x.svm").write_text("0 1:1.5 3:2\n" * 20)
     code = (
-        "import sys, harpy; from harpy.storage import FileSystems;"
-        "from harpy.storage.loading import open_files;"
-        "source = open_files(harpy.dataset(sys.argv[1]).describe(), FileSystems(), 1);"
-        "print(source.read_rows(0, 20).sum())"
+        "import sys, harpy; from harpy.gang.context import Context;"
+        "rows = harpy.dataset(sys.argv[1]).describe();"
+        "print(Context.in_process(data={'X': rows}).data['X'].load().shape)"
     )
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code, url], env=env, capture_output=True, text=True, timeout=60
-    )
-    assert (done.stdout.strip(), done.stderr) == (str(X.sum()), "")
+    command = [sys.executable, "-c", code, str(tmp_path / name)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    assert (done.stdout.strip(), done.stderr) == ("(20, 3)", "")
 
 
 def test_columns_that_lie_apart_are_fetched_without_what_is_between(

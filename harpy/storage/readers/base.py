@@ -131,16 +131,12 @@ def check_unchanged(fs: FileSystem, file: DataFile) -> None:
     )
 
 
-class FileBytes(io.RawIOBase):
-    """A file on any file system as Python's file object, for libraries that want one.
+class SeekableBytes(io.RawIOBase):
+    """What Python's file objects for reading have in common; how bytes come is left to others."""
 
-    What is read in small steps is fetched `window` bytes at a time.
-    """
-
-    def __init__(self, fs: FileSystem, path: str, length: int, window: int = 1 << 20) -> None:
-        self._fs, self._path, self._length, self._window = fs, path, length, window
+    def __init__(self, path: str, length: int) -> None:
+        self._path, self._length = path, length
         self._position = 0
-        self._start, self._bytes = 0, bytearray()
 
     def readable(self) -> bool:
         return True
@@ -155,6 +151,18 @@ class FileBytes(io.RawIOBase):
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length}[whence]
         self._position = max(0, base + offset)
         return self._position
+
+
+class FileBytes(SeekableBytes):
+    """A file on any file system as Python's file object, for libraries that want one.
+
+    What is read in small steps is fetched `window` bytes at a time.
+    """
+
+    def __init__(self, fs: FileSystem, path: str, length: int, window: int = 1 << 20) -> None:
+        super().__init__(path, length)
+        self._fs, self._window = fs, window
+        self._start, self._bytes = 0, bytearray()
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")

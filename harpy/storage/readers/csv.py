@@ -11,8 +11,9 @@ import numpy as np
 from harpy.errors import DataError
 from harpy.storage.file_rows import DataFile, FileRows
 from harpy.storage.filesystem import Entry, FileSystem
+from harpy.storage.readers.arrow import chunked_numbers
 from harpy.storage.readers.base import FoundColumns, LineError, TextFormat, check_distinct
-from harpy.storage.readers.lines import first_bytes, is_gzip
+from harpy.storage.readers.lines import first_bytes, text_file
 
 _FIRST_LINE_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
@@ -27,8 +28,7 @@ class CsvFormat(TextFormat):
     name = "csv"
 
     def describe(self, fs: FileSystem, entry: Entry) -> tuple[DataFile, FoundColumns]:
-        plain = DataFile(entry.path, entry.length, entry.mtime)
-        start = first_bytes(fs, plain, _FIRST_LINE_BYTES)
+        start = first_bytes(fs, text_file(entry), _FIRST_LINE_BYTES)
         mark = len(_BOM) if start.startswith(_BOM) else 0
         line, end, _ = start[mark:].partition(b"\n")
         if not line.strip():
@@ -36,19 +36,11 @@ class CsvFormat(TextFormat):
         if not end and len(start) == _FIRST_LINE_BYTES:
             raise DataError(f"{entry.path} has no line end in its first {len(start)} bytes")
         fields = _fields(entry.path, line)
-        numbers = all(map(_is_number, fields))
-        skip = mark if numbers else mark + len(line) + len(end)
-        packed = is_gzip(entry.path)
-        file = DataFile(
-            entry.path,
-            entry.length,
-            entry.mtime,
-            borders=() if packed else block_borders(entry),
-            detail={"skip": skip, "splittable": not packed},
-        )
-        names = None if numbers else tuple(fields)
+        headless = all(map(_is_number, fields))
+        skip = mark if headless else mark + len(line) + len(end)
+        names = None if headless else tuple(fields)
         check_distinct(entry.path, names or ())
-        return file, FoundColumns(len(fields), (_STORED,), names)
+        return text_file(entry, skip), FoundColumns(len(fields), (_STORED,), names)
 
     def parse(self, block: memoryview, rows: FileRows) -> np.ndarray:
         import pyarrow as pa
@@ -76,7 +68,7 @@ class CsvFormat(TextFormat):
             raise _line_error(str(exc), rows) from exc
         out = np.empty((table.num_rows, len(wanted)), rows.dtype)
         for number, column in enumerate(table.columns):
-            out[:, number] = column.to_numpy()
+            out[:, number] = chunked_numbers(column)
         return out
 
 
@@ -115,10 +107,3 @@ def _column(number: int, rows: FileRows) -> str:
         positions: Any = range(len(rows.names)) if rows.positions is None else rows.positions
         return f"column {rows.names[list(positions).index(number)]!r}"
     return f"column {number} (counted from 0)"
-
-
-def block_borders(entry: Entry) -> tuple[int, ...]:
-    """Bytes of a text file with which its blocks begin, but for the first."""
-    if entry.block_size is None:
-        return ()
-    return tuple(range(entry.block_size, entry.length, entry.block_size))

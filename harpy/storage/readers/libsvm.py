@@ -14,9 +14,9 @@ import numpy as np
 from harpy.storage.csr import MOST_COLUMNS, CsrRows
 from harpy.storage.file_rows import DataFile, FileRows
 from harpy.storage.filesystem import Entry, FileSystem
+from harpy.storage.readers.arrow import chunked_numbers
 from harpy.storage.readers.base import FoundColumns, LineError, TextFormat
-from harpy.storage.readers.csv import block_borders
-from harpy.storage.readers.lines import first_bytes, is_gzip
+from harpy.storage.readers.lines import first_bytes, text_file
 
 _SEPARATORS = bytes.maketrans(b" \t\r:", b"\n\n\n\n")
 _COMMENT = re.compile(rb"#[^\n]*")
@@ -29,14 +29,7 @@ class LibsvmFormat(TextFormat):
     sparse = True
 
     def describe(self, fs: FileSystem, entry: Entry) -> tuple[DataFile, FoundColumns]:
-        packed = is_gzip(entry.path)
-        file = DataFile(
-            entry.path,
-            entry.length,
-            entry.mtime,
-            borders=() if packed else block_borders(entry),
-            detail={"skip": 0, "splittable": not packed},
-        )
+        file = text_file(entry)
         first_bytes(fs, file, 1)  # that it can be read, and unpacked
         return file, FoundColumns(None, (np.dtype(np.float64),))
 
@@ -98,7 +91,7 @@ def _numbers(text: bytes) -> np.ndarray | None:
         )
     except pa.ArrowInvalid:
         return None
-    return table.column(0).to_numpy()
+    return chunked_numbers(table.column(0))
 
 
 def _raise_first_bad_line(text: bytes) -> NoReturn:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from harpy.errors import DataError
 from harpy.storage.file_rows import DataFile, Piece
-from harpy.storage.filesystem import FileSystem
+from harpy.storage.filesystem import Entry, FileSystem
 from harpy.storage.readers.base import FileBytes
 
 BLOCK_BYTES = 2 << 20
@@ -26,6 +26,16 @@ _BLANK = re.compile(rb"(?:\A|\n)\r?\n")
 
 def is_gzip(name: str) -> bool:
     return name.lower().endswith(".gz")
+
+
+def text_file(entry: Entry, skip: int = 0) -> DataFile:
+    """What is known of a text file before it is read: its rows begin after `skip` bytes, its shares
+    where its blocks do. One in gzip has neither blocks nor shares."""
+    packed = is_gzip(entry.path)
+    block_size = None if packed else entry.block_size
+    borders = () if block_size is None else range(block_size, entry.length, block_size)
+    detail = {"skip": skip, "splittable": not packed}
+    return DataFile(entry.path, entry.length, entry.mtime, borders=tuple(borders), detail=detail)
 
 
 def block_ranges(piece: Piece) -> Iterator[tuple[int, int]]:

@@ -14,7 +14,15 @@ import numpy as np
 from harpy.errors import DataError, HarpyError
 from harpy.storage.file_rows import DataFile, FileRows, Piece
 from harpy.storage.filesystem import Entry, FileSystem
-from harpy.storage.readers.base import DenseFormat, FileBytes, FoundColumns, Task, check_distinct
+from harpy.storage.readers.arrow import numbers
+from harpy.storage.readers.base import (
+    DenseFormat,
+    FileBytes,
+    FoundColumns,
+    SeekableBytes,
+    Task,
+    check_distinct,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -141,7 +149,7 @@ class _GroupColumns:
                     f"{self.file.path} has no value (null) at row {row}, column {name!r} (counted "
                     "from 0): expected numbers.\n  Fill or drop such rows before."
                 )
-            columns.append(_numbers(column))
+            columns.append(numbers(column))
         step = max(256, _TILE_BYTES // max(1, target.shape[1] * target.itemsize))
         for start in range(0, len(target), step):
             tile = target[start : start + step]
@@ -149,28 +157,14 @@ class _GroupColumns:
                 tile[:, number] = values[start : start + step]
 
 
-class FetchedRanges(io.RawIOBase):
+class FetchedRanges(SeekableBytes):
     """A file of which only some ranges of bytes are there, in memory."""
 
     def __init__(self, fs: FileSystem, path: str, length: int, ranges: list[range]) -> None:
-        self._path, self._length, self._position = path, length, 0
+        super().__init__(path, length)
         self._parts = [(r, memoryview(np.empty(len(r), np.uint8).data)) for r in ranges]
         for wanted, part in self._parts:
             fs.read_into(path, wanted.start, part)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length}[whence]
-        self._position = base + offset
-        return self._position
 
     def read(self, size: int | None = -1) -> memoryview:
         """Bytes as a view: pyarrow takes it without a copy."""
@@ -182,21 +176,6 @@ class FetchedRanges(io.RawIOBase):
                 self._position += len(view)
                 return view
         raise DataError(f"{self._path}: its footer points at byte {start}, outside of its columns")
-
-
-def _numbers(column: pa.Array) -> np.ndarray:
-    """The values of a column of numbers without nulls, where Arrow keeps them.
-
-    Arrow's own `to_numpy` imports pandas where that is installed: half a second in each worker.
-    """
-    import pyarrow as pa
-
-    start, values = column.offset, column.buffers()[1]
-    if pa.types.is_boolean(column.type):  # eight in a byte
-        bits = np.unpackbits(np.frombuffer(values, np.uint8), bitorder="little")
-        return bits[start : start + len(column)]
-    dtype = np.dtype(column.type.to_pandas_dtype())
-    return np.frombuffer(values, dtype, len(column), start * dtype.itemsize)
 
 
 def _column_runs(chunks: pq.RowGroupMetaData, names: tuple[str, ...]) -> Iterator[slice]:
