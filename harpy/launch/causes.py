@@ -118,7 +118,7 @@ def find_cause(words: str) -> Cause | None:
 
 def hadoop_says(words: str) -> str:
     """The first line of Hadoop's words without its time and without Java's class names."""
-    lines = [_TIME.sub("", line).strip() for line in words.splitlines()]
+    lines = [_TIME.sub("", line.strip()).strip() for line in words.splitlines()]
     first = next((line for line in lines if line), "Hadoop gives no reason")
     return _JAVA_CLASS.sub("", first)
 
@@ -129,12 +129,15 @@ def refused(words: str) -> HarpyError | None:
     LeafQueue.validateSubmitApplication (AbstractLeafQueue since 3.3), CapacityScheduler.
     """
     found = re.search(r"Queue (\S+) is (STOPPED|DRAINING)", words)
-    if found is None:
-        return None
+    return None if found is None else queue_stopped(found[1], found[2])
+
+
+def queue_stopped(queue: str, state: str) -> QueueStopped:
+    """The error of a queue in that state, whoever found it so."""
     return QueueStopped(
-        f"queue {found[1]} takes no applications: it is {found[2]}.\n"
+        f"queue {queue} takes no applications: it is {state}.\n"
         "  Ask for another queue (queue=...; mapred queue -list names them), or have this one "
-        f"started (yarn.scheduler.capacity.{found[1]}.state)."
+        f"started (yarn.scheduler.capacity.{queue}.state)."
     )
 
 

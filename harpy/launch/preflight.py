@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from harpy.errors import DemandRefused
 from harpy.launch.base import Demand, Grant
+from harpy.launch.causes import queue_stopped
 from harpy.launch.job_settings import JVM_SHARE_MB, MASTER_MEMORY_MB, MASTER_VCORES
 from harpy.launch.limits import Limits, Queue, Resource
 
@@ -93,7 +94,7 @@ def _queue(name: str, limits: Limits) -> Queue:
             f"queue {queue.path!r} takes no applications, only those below it: {', '.join(below)}"
         )
     if not queue.running:
-        raise DemandRefused(f"queue {queue.path!r} is stopped: it takes no applications now")
+        raise queue_stopped(queue.path, "STOPPED")
     return queue
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harpy.errors import DemandRefused
+from harpy.errors import DemandRefused, QueueStopped
 from harpy.launch.base import Demand
 from harpy.launch.limits import Limits, Node, Queue, Resource
 from harpy.launch.preflight import settle
@@ -140,7 +140,7 @@ def test_a_queue_may_have_a_smaller_largest_container() -> None:
 def test_queues_that_take_no_application_are_refused_by_name() -> None:
     with pytest.raises(DemandRefused, match=r"no queue 'other'; the cluster has: root\.small"):
         settle(Demand(1, 1, 1024, queue="other"), queue())
-    with pytest.raises(DemandRefused, match="is stopped"):
+    with pytest.raises(QueueStopped, match="takes no applications: it is STOPPED"):
         settle(Demand(1, 1, 1024, queue="small"), queue(running=False))
     with pytest.raises(DemandRefused, match="takes no applications"):
         settle(Demand(1, 1, 1024, queue="small"), queue(leaf=False))
