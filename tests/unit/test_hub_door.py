@@ -188,6 +188,16 @@ def test_time_runs_for_the_whole_handshake_not_for_each_byte() -> None:
     door.close()
 
 
+@pytest.mark.parametrize("key", [(0, 0), (1, 7)], ids=str)
+def test_heartbeats_of_somebody_who_is_not_there_are_not_taken(
+    door: Door, key: tuple[int, int]
+) -> None:
+    channel = door.channel(Identity(Role.PULSE, *key))
+    with pytest.raises(PeerLost):
+        channel.receive(SOON_S)
+    door.joins()
+
+
 @pytest.mark.parametrize("said", [b"", HELLO_OF_ANOTHER], ids=["silent", "after a whole hello"])
 def test_strangers_hold_a_bounded_number_of_places_and_the_oldest_give_way(
     door: Door, said: bytes
