@@ -25,6 +25,16 @@ class Mark:
     at: float  # seconds since the epoch
 
 
+def read_marks(folder: Path, rank: int) -> list[Mark]:
+    """What a rank has left, in order; an unfinished line is not read."""
+    try:
+        lines = (folder / f"rank-{rank}").read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    found = [line.split() for line in lines]
+    return [Mark(f[0], int(f[1]), int(f[2]), float(f[3])) for f in found if len(f) == 4]
+
+
 class Disturbed:
     """`program` of disturbed_programs.py on an open session, in a thread of its own."""
 
@@ -51,12 +61,7 @@ class Disturbed:
             self._error = exc
 
     def marks(self, rank: int) -> list[Mark]:
-        try:
-            lines = (self._folder / f"rank-{rank}").read_text().splitlines()
-        except FileNotFoundError:
-            return []
-        found = [line.split() for line in lines]
-        return [Mark(f[0], int(f[1]), int(f[2]), float(f[3])) for f in found if len(f) == 4]
+        return read_marks(self._folder, rank)
 
     def pids(self) -> list[int]:
         """Of all ranks, as they were last seen."""

@@ -252,6 +252,8 @@ class Hub:
         elif self._workers.get((identity.rank, identity.attempt)) is connection:
             key = (identity.rank, identity.attempt)
             del self._workers[key]
+            if self._pulse.was_terminated(self._beats.get(key, 0)):
+                why, counts = "it was ended from outside (SIGTERM)", False
             self._lay_down_pulse(key)
             self._handle(events.Left(*key, why, counts))
 

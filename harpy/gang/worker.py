@@ -58,6 +58,7 @@ def main() -> NoReturn:
         print(f"harpy worker: {exc}", file=sys.stderr)
         os._exit(FIRST_CAUSE)
     pulse = lifeline.watch(HEARTBEAT_S)
+    pulse.bid_farewell()
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(hello.n_thread)
     # Nodes are shared: a thread that waits for the next iteration must not spin meanwhile.

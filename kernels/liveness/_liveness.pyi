@@ -26,3 +26,10 @@ class Pulse:
 
     def order_end(self, number: int) -> None:
         """Have that peer's process end at once, whatever it does."""
+
+    def was_terminated(self, number: int) -> bool:
+        """Whether that peer was told to end from outside (SIGTERM), and said so before it did."""
+
+    def bid_farewell(self) -> None:
+        """From now on say so to the peers, at most 64 of them, when SIGTERM ends this process. The
+        handler is C's: Python's own for that signal would wait for native code to return."""

@@ -9,6 +9,8 @@ cdef extern from "pulse.h" namespace "harpy::liveness" nogil:
         int add(int socket) except +
         void remove(int number)
         double silent_for(int number)
+        bint was_terminated(int number)
+        void bid_farewell()
         void order_end(int number)
 
 
@@ -51,3 +53,13 @@ cdef class Pulse:
     def order_end(self, int number):
         with nogil:
             self._pulse.order_end(number)
+
+    def was_terminated(self, int number):
+        cdef bint terminated
+        with nogil:
+            terminated = self._pulse.was_terminated(number)
+        return terminated
+
+    def bid_farewell(self):
+        with nogil:
+            self._pulse.bid_farewell()

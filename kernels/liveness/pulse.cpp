@@ -16,6 +16,7 @@ namespace harpy::liveness {
 namespace {
 constexpr char kBeat = 'b';
 constexpr char kEnd = 'e';
+constexpr char kTerminated = 't';
 constexpr char kLine[] = "heartbeat\n";  // the launcher's protocol, docs/architecture.md
 constexpr int kEcho = 75;                // exit code of a worker that follows others
 
@@ -24,6 +25,28 @@ constexpr int kEcho = 75;                // exit code of a worker that follows o
 [[noreturn]] void end_process() {
     if (getpgrp() == getpid()) kill(0, SIGKILL);
     _exit(kEcho);
+}
+
+// For the signal handler, which may not take a lock: the sockets to say farewell on.
+constexpr std::size_t kMostFarewells = 64;
+std::atomic<int> farewells[kMostFarewells];
+std::atomic<pid_t> farewell_owner{0};
+
+void on_terminated(int number) {
+    if (getpid() == farewell_owner) {  // not a fork, which has our sockets, too
+        for (const auto& socket : farewells) {
+            if (socket >= 0) send(socket, &kTerminated, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+        }
+    }
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+void replace_farewell(int before, int after) {
+    for (auto& socket : farewells) {
+        int expected = before;
+        if (socket.compare_exchange_strong(expected, after)) return;
+    }
 }
 }  // namespace
 
@@ -78,6 +101,7 @@ void Pulse::hush(bool value) {
 int Pulse::add(int socket) {
     const std::lock_guard<std::mutex> lock(mutex_);
     peers_[next_number_] = {socket, Clock::now(), true};
+    if (farewell_owner == owner_) replace_farewell(-1, socket);
     wake();
     return next_number_++;
 }
@@ -86,6 +110,7 @@ void Pulse::remove(int number) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto found = peers_.find(number);
     if (found == peers_.end()) return;
+    replace_farewell(found->second.socket, -1);
     close(found->second.socket);
     peers_.erase(found);
 }
@@ -106,6 +131,24 @@ void Pulse::order_end(int number) {
     if (send(found->second.socket, &kEnd, 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1) {
         found->second.open = false;
     }
+}
+
+bool Pulse::was_terminated(int number) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = peers_.find(number);
+    if (found == peers_.end()) return false;
+    if (found->second.open) listen(found->second);  // its last word may have just come
+    return found->second.terminated;
+}
+
+void Pulse::bid_farewell() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (auto& socket : farewells) socket = -1;
+    for (const auto& [number, peer] : peers_) replace_farewell(-1, peer.socket);
+    farewell_owner = owner_;
+    struct sigaction action{};
+    action.sa_handler = on_terminated;
+    sigaction(SIGTERM, &action, nullptr);
 }
 
 void Pulse::wake() {
@@ -162,6 +205,7 @@ void Pulse::listen(Peer& peer) {
     if (n > 0) {
         peer.heard_at = Clock::now();
         if (std::find(heard, heard + n, kEnd) != heard + n) end_process();
+        peer.terminated |= std::find(heard, heard + n, kTerminated) != heard + n;
     } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
         peer.open = false;  // closed: from now on it is silent
     }

@@ -31,6 +31,10 @@ class Pulse {
     // Seconds for which the other end has said nothing, as far as this thread has looked: time for
     // which this process was stopped itself does not count. 0 for an unknown number.
     double silent_for(int number);
+    // Whether the other end was told to end from outside (SIGTERM), and said so before it did.
+    bool was_terminated(int number);
+    // From now on say so to all peers when SIGTERM ends this process. One Pulse of a process may.
+    void bid_farewell();
     // Have the other end's process end at once, whatever it does.
     void order_end(int number);
 
@@ -40,6 +44,7 @@ class Pulse {
         int socket;
         Clock::time_point heard_at;
         bool open;
+        bool terminated = false;
     };
 
     void run();

@@ -87,6 +87,16 @@ def test_a_process_ends_when_it_is_told_whatever_it_does():
     assert other.process.wait(SOON_S) in (DONE_BY_ECHO, -signal.SIGKILL)
 
 
+@pytest.mark.parametrize(("number", "said"), [(signal.SIGTERM, True), (signal.SIGKILL, False)])
+def test_a_process_that_is_terminated_says_farewell_even_from_native_code(number, said):
+    other = Other('pulse.bid_farewell(); print("set", flush=True); ctypes.PyDLL(None).sleep(60)')
+    assert other.process.stdout.readline() == b"set\n"
+    assert not other.pulse.was_terminated(other.number)
+    os.kill(other.process.pid, number)
+    assert other.process.wait(SOON_S) == -number
+    assert other.pulse.was_terminated(other.number) is said
+
+
 def test_one_that_was_removed_or_never_there_is_not_silent():
     pulse = Pulse(BEAT_S)
     mine, theirs = socket.socketpair()
