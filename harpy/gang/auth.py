@@ -164,13 +164,14 @@ class Initiator:
         AuthenticationError
             The answer is no proof that the other end is `expected`.
         PeerLost
-            It is that rank beyond doubt, but of another attempt or epoch; `peer` says which.
+            It is that rank beyond doubt, but of another attempt or epoch; `peer` says which. Or
+            it is no gang's at all: some other service has the port of one that is gone.
         """
         if len(data) != self.needed:
             raise AuthenticationError(f"expected {self.needed} bytes, got {len(data)}")
         magic, version, role, rank, attempt, epoch, _nonce, proof = ANSWER.unpack(data)
         if magic != MAGIC:
-            raise AuthenticationError("the other end does not speak harpy's protocol")
+            raise PeerLost("something else listens there: it does not speak harpy's protocol")
         _check_version(version)
         peer = _identity(role, rank, attempt, epoch)
         expected = self._expected
