@@ -62,9 +62,15 @@ class Watch:
             {
                 "descriptors": [p.num_fds() for p in self._processes],
                 "mb": [round(p.memory_info().rss / 2**20, 1) for p in self._processes],
-                "cpu_s": [sum(p.cpu_times()[:2]) for p in self._processes],
+                "beside_s": [_beside(p) for p in self._processes],
             }
         )
+
+
+def _beside(process: psutil.Process) -> float:
+    """Processor seconds of all threads but the program's own; the hub's is among them."""
+    threads = (t for t in process.threads() if t.id != process.pid)
+    return sum(t.user_time + t.system_time for t in threads)
 
 
 def workers() -> list[psutil.Process]:
@@ -172,6 +178,12 @@ def tell(report: dict[str, Any], block_s: float) -> None:
         f"min {min(ratios):.4f}, max {max(ratios):.4f}"
     )
     watched = report["watched"]
+    spent = np.diff([sum(look["beside_s"]) for look in watched])  # quiet and besieged in turn
+    extra_s = spent[1::2].sum() - spent[::2].sum()
+    print(
+        f"the workers' other threads took {1e3 * extra_s / report['connections']:.3f} ms of a "
+        f"processor for a connection, {100 * extra_s / (n_blocks * block_s):.2f} % of one"
+    )
     for what in ("descriptors", "mb"):
         seen = [look[what] for look in watched]
         most = [max(of_one) for of_one in zip(*seen, strict=True)]
