@@ -104,6 +104,7 @@ def test_the_same_ranks_can_form_again_for_another_epoch(make_town):
     town = make_town(3)
     check(town.form())
     check(town.form(epochs=dict.fromkeys(range(3), 2)))
+    check(town.form(epochs=dict.fromkeys(range(3), (1 << 40) + 3)))
 
 
 def test_strangers_and_silence_at_the_door_delay_nobody(make_town):
