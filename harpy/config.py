@@ -30,6 +30,7 @@ class Deadlines:
     storage_s: float = 60.0  # one storage operation with retries: survives a NameNode restart
     submit_s: float = 60.0  # from submission to an application id
     allocate_s: float = 600.0  # for all containers to start: a busy cluster is waited for, in sight
+    give_back_s: float = 60.0  # for a part of the workers to hold room while the rest wait for some
     rendezvous_s: float = 60.0  # from the first worker's start until all have joined
     handshake_s: float = 5.0  # one authentication
     heartbeat_s: float = 2.0  # how often a worker speaks

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from harpy import registry
+from harpy.allocation import GiveBack
 from harpy.config import Deadlines, HadoopConf, hadoop_user, load_hadoop_conf, max_losses
 from harpy.errors import (
     ConfigError,
@@ -107,6 +108,7 @@ class GangDriver:
         self._writing: list[Future[None]] = []
         self._n_runs = 0
         self._waits_for_replacement = False
+        self._give_back = GiveBack(options.n_node, self.deadlines.give_back_s)
 
     # -- opening ---------------------------------------------------------------------------------
 
@@ -334,11 +336,10 @@ class GangDriver:
             status = self._launcher.status()
             if self._over_already():
                 return
-            if self._waits_for_replacement and self._master_is_silent(status):
-                self._start_anew()
-                continue
             if status.state.ended:
                 raise self._cause(None)
+            if self._start_anew_if_stuck(status):
+                continue
             self._progress.stage(status.message or "waiting for workers")
             for hub in self._directory.rank0_addresses():  # the highest attempt first
                 try:
@@ -397,42 +398,58 @@ class GangDriver:
                 status = self._launcher.status()
                 if status.state.ended or status.final_failure is not None:
                     raise self._cause(None)
-                if self._waits_for_replacement and self._master_is_silent(status):
-                    self._start_anew()
-                    self._connect_anew(spec, PeerLost("its application was started anew"), deadline)
+                if self._start_anew_if_stuck(status):
+                    self._reconnect(spec, deadline)
                 self._check_deadline(deadline)
 
     def _connect_anew(self, spec: RunSpec, lost: Exception, deadline: float | None) -> None:
         """Find the hub of rank 0's replacement; raise the cause if the gang is ending instead."""
         if self._control is None or self._launcher.status().state.ended or not self._max_losses:
             raise self._cause(lost) from lost
-        self._control.close()
-        self._control = None
         self._progress.note(f"lost rank 0 ({lost}); waiting for its replacement")
         self._waits_for_replacement = True
+        self._reconnect(spec, deadline)
+
+    def _reconnect(self, spec: RunSpec, deadline: float | None) -> None:
+        """Find the hub, wherever it is now, and go on with the run there."""
+        assert self._control is not None
+        self._control.close()
+        self._control = None
         self._connect(deadline)
         if self._control is not None and not self._travels_with_the_job(spec):
             with suppress(PeerLost):  # it is met again at the next look
                 self._control.start_run(spec)
 
-    def _master_is_silent(self, status: LaunchStatus) -> bool:
-        """Whether nobody is there who could replace workers: the application master's host is gone
-        and the cluster has not noticed yet. YARN waits ten minutes by default."""
-        return status.master_silent_s > self.deadlines.master_s and not status.state.ended
-
-    def _start_anew(self) -> None:
-        """Kill the job and start another on its directory, which goes on from its checkpoint."""
-        silent_s = self._launcher.status().master_silent_s
-        self._progress.note(
-            f"the application master has not answered for {silent_s:.0f} s (HARPY_MASTER_S): "
-            "killing the application, starting another that goes on from the last checkpoint"
-        )
-        self._launcher.kill("its application master is silent")
+    def _start_anew_if_stuck(self, status: LaunchStatus) -> bool:
+        """Kill a job that cannot get on by itself and start another on its directory, which goes on
+        from its checkpoint; False if there is no need to."""
+        if status.state.ended:
+            return False
+        silent_s = status.master_silent_s
+        if self._waits_for_replacement and silent_s > self.deadlines.master_s:
+            # Its host is gone, and with it whoever could replace workers. YARN would notice after
+            # ten minutes by default.
+            why, pause_s = (
+                f"the application master has not answered for {silent_s:.0f} s (HARPY_MASTER_S)",
+                0.0,
+            )
+        elif self._give_back.due(status.workers_running, time.monotonic()):
+            why, pause_s = (
+                f"{status.workers_running} of {self.options.n_node} workers run while the others "
+                "wait for room that another job may hold (HARPY_GIVE_BACK_S)",
+                self._give_back.pause_s(),
+            )
+        else:
+            return False
+        self._progress.note(f"{why}: killing this application and starting another")
+        self._launcher.kill(why)
         self._launcher.close()
+        time.sleep(pause_s)
         self._launcher = self._make_launcher()
         self._launcher.open()
         self._waits_for_replacement = False
         self.submit_again()
+        return True
 
     def _travels_with_the_job(self, spec: RunSpec) -> bool:
         """Whether workers find this run in job.json."""

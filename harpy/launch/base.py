@@ -106,6 +106,7 @@ class LaunchStatus:
     progress: float = 0.0
     message: str = ""  # e.g. why it waits: "2 of 4 workers running; queue default is at 98 %"
     failures: tuple[AttemptFailure, ...] = ()  # in order of time
+    workers_running: int = 0  # that have begun, as far as the cluster says
     master_silent_s: float = 0.0  # since the application master answered last; 0 while it does
     diagnostics: str = ""  # the cluster's last word on a failed job
     timings: Mapping[str, float] = field(default_factory=dict)  # stage -> seconds since open()

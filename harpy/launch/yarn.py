@@ -180,6 +180,7 @@ class YarnLauncher(Launcher):
             self._mark("all_workers")
         self._set(
             progress=facts["progress"],
+            workers_running=started,
             message=f"{started} of {of} workers running",
         )
 
