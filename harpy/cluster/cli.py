@@ -15,6 +15,7 @@ from types import FrameType
 
 import click
 
+from harpy.cli_options import hadoop_pairs
 from harpy.cluster import daemons
 from harpy.cluster.embedded import EmbeddedCluster, Status
 from harpy.cluster.spec import Shape, State
@@ -39,6 +40,14 @@ def cluster() -> None:
 @click.option("--stock", is_flag=True, help="Hadoop's own limits: 8192 MB, vmem check, …")
 @click.option("--user", "users", multiple=True, metavar="NAME", help="Make NAME's HDFS home, too.")
 @click.option("--bind", metavar="ADDR", help="Address of all daemons.  [default: 127.0.0.1]")
+@click.option(
+    "-D",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=hadoop_pairs,
+    help="A setting of Hadoop's, on top of the profile's; may be repeated.",
+)
 @_home
 def up(
     nodes: int | None,
@@ -47,10 +56,17 @@ def up(
     stock: bool,
     users: tuple[str, ...],
     bind: str | None,
+    settings: dict[str, str],
     home: Path | None,
 ) -> None:
     """Start it, or do nothing if it runs."""
-    asked = {"nodes": nodes, "memory_mb": memory_mb, "vcores": vcores, "bind": bind}
+    asked = {
+        "nodes": nodes,
+        "memory_mb": memory_mb,
+        "vcores": vcores,
+        "bind": bind,
+        "settings": settings or None,
+    }
     anything = stock or any(value is not None for value in asked.values())
     shape = Shape.of(stock=stock, **asked) if anything else None
     begun = time.monotonic()

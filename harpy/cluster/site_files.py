@@ -25,6 +25,15 @@ log4j.appender.console.layout=org.apache.log4j.PatternLayout
 log4j.appender.console.layout.ConversionPattern=%d{ISO8601} %p %c{2}: %m%n
 """
 
+# A longer beginning comes before a shorter one; what begins otherwise belongs to core-site.xml.
+SITE_OF = {
+    "yarn.scheduler.capacity.": "capacity-scheduler.xml",
+    "yarn.app.mapreduce.": "mapred-site.xml",
+    "yarn.": "yarn-site.xml",
+    "mapreduce.": "mapred-site.xml",
+    "dfs.": "hdfs-site.xml",
+}
+
 Sites = dict[str, dict[str, str]]
 
 
@@ -51,6 +60,7 @@ def site_settings(
     parts = [_paths(layout, runtime.hadoop), _addresses(shape.bind, ports)]
     if not shape.stock:
         parts.append(_archived_classes(runtime))
+    parts.append(_chosen(shape.settings))
     for part in parts:
         for file, values in part.items():
             sites.setdefault(file, {}).update(values)
@@ -80,6 +90,15 @@ def node_settings(
     # Not in yarn-site.xml: mapred-default.xml is read after it and would win.
     mine["mapred-site.xml"]["mapreduce.shuffle.port"] = str(ports[f"nm{node}.shuffle"])
     return mine
+
+
+def _chosen(settings: Mapping[str, str]) -> Sites:
+    """The user's own settings, each in the file where Hadoop's daemons look for it."""
+    sites: Sites = {}
+    for name, value in settings.items():
+        file = next((f for start, f in SITE_OF.items() if name.startswith(start)), "core-site.xml")
+        sites.setdefault(file, {})[name] = value
+    return sites
 
 
 def _paths(layout: Layout, hadoop: Distribution) -> Sites:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Shape:
-    """What a cluster is asked to be. `memory_mb` and `vcores` are booked per node manager."""
+    """What a cluster is asked to be. `memory_mb` and `vcores` are booked per node manager;
+    `settings` are Hadoop's, on top of the profile's."""
 
     nodes: int = 1
     memory_mb: int = 12288  # one worker of the default n_mem (10240) and its application master
     vcores: int = 16  # one worker of the default n_thread (8) and its application master
     stock: bool = False  # Hadoop's own defaults instead of the quick profile
     bind: str = "127.0.0.1"
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, smallest, largest in (
@@ -41,7 +44,7 @@ class Shape:
             ) from exc
 
     @classmethod
-    def of(cls, *, stock: bool = False, **given: int | str | None) -> Shape:
+    def of(cls, *, stock: bool = False, **given: int | str | Mapping[str, str] | None) -> Shape:
         """Return a shape from what was given, None meaning the profile's default.
 
         Stock is Hadoop's default node: 8192 MB and 8 vcores.

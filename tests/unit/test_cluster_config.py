@@ -54,6 +54,23 @@ def test_every_address_is_the_one_bound_to(layout: Layout, runtime: Runtime) -> 
     assert seen == set(ports.values())
 
 
+def test_settings_win_over_the_profile_in_the_file_that_is_read_for_them(
+    layout: Layout, runtime: Runtime
+) -> None:
+    expiry, capacity = "yarn.nm.liveness-monitor.expiry-interval-ms", "yarn.scheduler.capacity.root"
+    master, size = "yarn.app.mapreduce.am.resource.mb", "dfs.blocksize"
+    chosen = {expiry: "600000", f"{capacity}.queues": "a,b", master: "700", size: "1m", "x.y": "z"}
+    shape, ports = Shape(settings=chosen), numbered(1)
+    sites = site_settings(layout, shape, ports, runtime)
+    node = node_settings(sites, layout, shape, ports, 0)
+    for settings in (sites, node):
+        assert settings["yarn-site.xml"][expiry] == "600000"
+        assert settings["capacity-scheduler.xml"][f"{capacity}.queues"] == "a,b"
+        assert settings["mapred-site.xml"][master] == "700"
+        assert settings["hdfs-site.xml"][size] == "1m"
+        assert settings["core-site.xml"]["x.y"] == "z"
+
+
 def test_node_managers_share_neither_port_nor_directory(layout: Layout, runtime: Runtime) -> None:
     shape, ports = Shape(nodes=2), numbered(2)
     sites = site_settings(layout, shape, ports, runtime)
