@@ -32,11 +32,19 @@ def counts(ctx: Any) -> dict[str, Any]:
 
 
 def kmeans_slowly(ctx: Any) -> dict[str, Any]:
-    """k-means with a pause in each iteration."""
+    """k-means with a pause in each iteration and, once, where `params["waits"]` says: a mapping of
+    "loading", "saving" or "returning" to {rank: seconds}."""
     marks = Marks(ctx)
-    pause_s, progress = ctx.params.pop("pause_s"), ctx.progress
+    pause_s, progress, save = ctx.params.pop("pause_s"), ctx.progress, ctx.save
+    waits = ctx.params.pop("waits", {})
     del ctx.params["folder"]
+    load = ctx.data["X"].load
     marks.begin(-1)
+
+    def wait(where: str) -> None:
+        seconds = waits.get(where, {}).get(str(ctx.rank))
+        if seconds and marks.first(where):
+            time.sleep(seconds)
 
     def marked(fraction: float | None = None, **values: Any) -> None:
         progress(fraction, **values)
@@ -44,8 +52,18 @@ def kmeans_slowly(ctx: Any) -> dict[str, Any]:
             time.sleep(pause_s)
             marks.iteration(values["iteration"])
 
-    ctx.progress = marked
-    return kmeans.main(ctx)
+    def waiting_load(*arguments: Any) -> Any:
+        wait("loading")
+        return load(*arguments)
+
+    def waiting_save(*arguments: Any) -> None:
+        save(*arguments)
+        wait("saving")
+
+    ctx.progress, ctx.save, ctx.data["X"].load = marked, waiting_save, waiting_load
+    result = kmeans.main(ctx)
+    wait("returning")
+    return result
 
 
 def holds_the_interpreter(ctx: Any) -> int:
@@ -83,6 +101,12 @@ class Marks:
 
     def iteration(self, iteration: int) -> None:
         self._write("iteration", iteration)
+
+    def first(self, what: str) -> bool:
+        """Mark it; whether this rank, in any of its processes, had not been there before."""
+        before = self._path.read_text().splitlines()
+        self._write(what, -1)
+        return not any(line.startswith(f"{what} ") for line in before)
 
     def _write(self, what: str, iteration: int) -> None:
         with self._path.open("a") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ START_S = 120.0
 
 @dataclass(frozen=True)
 class Mark:
-    what: str  # "begin" or "iteration"
+    what: str  # "begin", "iteration", or where it waits
     pid: int
     iteration: int
     at: float  # seconds since the epoch
@@ -59,6 +60,7 @@ class Disturbed:
             )
         except BaseException as exc:  # handed to the caller's thread
             self._error = exc
+        self.ended_at = time.time()
 
     def marks(self, rank: int) -> list[Mark]:
         return read_marks(self._folder, rank)
@@ -78,18 +80,40 @@ class Disturbed:
 
         eventually(further, START_S, f"the workers did not iterate: {self._error}")
 
+    def wait_for(self, what: str, rank: int) -> int:
+        """Until a rank says that it is there; its process."""
+
+        def found() -> int | None:
+            assert self._thread.is_alive(), self._error or "the run is over"
+            return next((mark.pid for mark in self.marks(rank) if mark.what == what), None)
+
+        return int(eventually(found, START_S, f"rank {rank} was never {what}: {self._error}"))
+
     def _n_iterations(self, rank: int) -> int:
         return sum(mark.what == "iteration" for mark in self.marks(rank))
 
     def recovered_s(self, since: float) -> float:
-        """Seconds from a moment (of time.time) until all ranks had made one iteration again, all of
-        them in processes that were told so after it."""
+        """Seconds from a moment (of time.time) until all ranks had made one iteration after they
+        last began, or until the end of the run if none was left to make."""
         firsts = []
         for rank in range(self._n_node):
             begun = [mark.at for mark in self.marks(rank) if mark.what == "begin"]
             after = [m.at for m in self.marks(rank) if m.what == "iteration" and m.at > begun[-1]]
-            firsts.append(after[0])
+            firsts.append(after[0] if after else self.ended_at)
         return max(firsts) - since
+
+    def longest_pause_s(self, since: float) -> float:
+        """The longest time from one iteration to the next after a moment, of any rank."""
+        longest = 0.0
+        for rank in range(self._n_node):
+            times = [mark.at for mark in self.marks(rank) if mark.what == "iteration"]
+            longest = max([longest, *(b - a for a, b in pairwise(times) if b > since)])
+        return longest
+
+    def begun_anew(self, since: float) -> bool:
+        """Whether any rank began again after a moment."""
+        ranks = range(self._n_node)
+        return any(m.what == "begin" and m.at > since for r in ranks for m in self.marks(r))
 
     def end(self, timeout_s: float = 300.0) -> Any:
         """The run's result; what it raised is raised here."""
@@ -98,6 +122,10 @@ class Disturbed:
         if self._error is not None:
             raise self._error
         return self._result
+
+    def end_whatever(self, timeout_s: float = 300.0) -> None:
+        """Wait for the end, good or bad: the session is closed after it."""
+        self._thread.join(timeout_s)
 
 
 def same_bits(a: Any, b: Any) -> bool:

@@ -1,0 +1,269 @@
+"""What faults cost a run: k-means on a cluster of several node managers is hurt in every way that
+recovery_faults.py knows, and must end with the bits of a run that nobody hurt.
+
+    python benchmarks/recovery.py --only "rank 0" --json recovery.json --markdown recovery.md
+
+A results file is added to, so that faults can be done one by one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from peers.machine import describe
+
+TESTS = Path(__file__).parents[1] / "tests"
+sys.path[:0] = [str(TESTS), str(TESTS / "integration")]  # runs that are disturbed serve tests, too
+
+from disturbed_cluster import Farewell, started_again  # noqa: E402
+from disturbed_runs import Disturbed, same_bits  # noqa: E402
+from failing_runs import driver_here  # noqa: E402
+from network_hosts import Host, cluster_of_hosts, missing  # noqa: E402
+from recovery_faults import FAULTS, Fault, Scene  # noqa: E402
+from running_cluster import RunningCluster, running_cluster  # noqa: E402
+from user_shell import Shell  # noqa: E402
+
+from harpy import Session  # noqa: E402
+from harpy.cluster.spec import Shape  # noqa: E402
+from harpy.errors import HarpyError  # noqa: E402
+
+# A node holds one worker, and the master beside it: a lost node takes one worker with it.
+WORKER_MB, NODE_MB = 768, 1408
+EXPIRY = "yarn.nm.liveness-monitor.expiry-interval-ms"
+CLUSTERS = {
+    "plain": Shape(nodes=3, memory_mb=NODE_MB),
+    "slow expiry": Shape(nodes=3, memory_mb=NODE_MB, settings={EXPIRY: "600000"}),
+}
+ROWS, COLUMNS, CLUSTERS_WANTED, N_ITER = 20_000, 8, 50, 60
+# Only the node manager at the bridge has room for the master, only hosts have room for workers.
+MASTER_MB, N_HOSTS = 1024, 3
+HOSTS_SHAPE = Shape(
+    memory_mb=MASTER_MB,
+    settings={EXPIRY: "600000", "yarn.scheduler.maximum-allocation-mb": str(MASTER_MB)},
+)
+FAREWELL_S = 30.0
+PARAMS = {
+    "n_clusters": CLUSTERS_WANTED,
+    "max_iter": N_ITER,
+    "tol": 0.0,
+    "random_state": 3,
+}
+
+
+@dataclass
+class Outcome:
+    """What one fault led to.
+
+    Attributes
+    ----------
+    seconds : float or None
+        From the fault to the next iteration of all ranks; where the run went on, its longest pause.
+    same_bits : bool or None
+        None where an error was asked for.
+    gone_s : float or None
+        From the moment the replacements began until the last of the workers that were to go had.
+    left : str
+        What was still there afterwards.
+    """
+
+    name: str
+    target_s: float | None
+    load: float
+    began_anew: bool = False
+    seconds: float | None = None
+    same_bits: bool | None = None
+    gone_s: float | None = None
+    error: str = ""
+    left: str = ""
+    wrong: str = ""
+
+    @property
+    def well(self) -> bool:
+        return not self.wrong and not self.left
+
+
+def rows() -> np.ndarray:
+    return np.random.default_rng(4).normal(size=(ROWS, COLUMNS)).astype(np.float32)
+
+
+@contextmanager
+def disturbed_cluster(kind: str) -> Iterator[tuple[RunningCluster, list[Host]]]:
+    if kind == "hosts":
+        with cluster_of_hosts(HOSTS_SHAPE, N_HOSTS, WORKER_MB) as (cluster, hosts):
+            yield cluster, hosts
+    else:
+        with running_cluster(CLUSTERS[kind]) as cluster:
+            yield cluster, []
+
+
+def session(shell: Shell, hosts: Sequence[Host], single: bool = False) -> Session:
+    master = {"yarn.app.mapreduce.am.resource.mb": str(MASTER_MB)} if hosts else {}
+    return Session(
+        n_node=2,
+        n_thread=1,
+        n_mem=WORKER_MB,
+        launcher=shell.launcher,
+        progress=False,
+        single_run=single,
+        hadoop_conf=master,
+    )
+
+
+@contextmanager
+def disturbed_run(
+    opened: Session, pause_s: float, waits: Mapping[str, Mapping[str, float]] | None = None
+) -> Iterator[Disturbed]:
+    with tempfile.TemporaryDirectory(prefix="harpy-marks-") as folder:
+        params = {**PARAMS, "pause_s": pause_s, "waits": waits or {}}
+        data = {"X": rows()}
+        yield Disturbed(opened, "kmeans_slowly", Path(folder), params=params, data=data)
+
+
+def undisturbed(cluster: RunningCluster, hosts: Sequence[Host]) -> Any:
+    with ExitStack() as stack:
+        shell = stack.enter_context(driver_here("yarn", cluster))
+        opened = stack.enter_context(session(shell, hosts))
+        result = stack.enter_context(disturbed_run(opened, 0.0)).end()
+    assert result.value["n_iter"] == N_ITER, "it converged before it could be disturbed"
+    return result
+
+
+def suffer(fault: Fault, cluster: RunningCluster, hosts: Sequence[Host], expected: Any) -> Outcome:
+    """One run with one fault."""
+    outcome = Outcome(fault.name, fault.target_s, round(os.getloadavg()[0], 1))
+    try:
+        with driver_here("yarn", cluster) as shell, patch.dict(os.environ, fault.env):
+            try:
+                _disturb(fault, shell, hosts, expected, outcome)
+            except Exception as exc:
+                outcome.wrong = f"{type(exc).__name__}: {exc}"
+    except AssertionError as exc:
+        outcome.left = str(exc)
+    return outcome
+
+
+def _disturb(
+    fault: Fault, shell: Shell, hosts: Sequence[Host], expected: Any, outcome: Outcome
+) -> None:
+    assert shell.cluster is not None
+    with ExitStack() as after:
+        opened = after.enter_context(session(shell, hosts, fault.single))
+        run = after.enter_context(disturbed_run(opened, fault.pause_s, fault.waits))
+        after.callback(run.end_whatever)
+        undo = after.enter_context(ExitStack())
+        scene = Scene(shell.cluster, shell, opened, run, undo, hosts)
+        if not fault.at_once:
+            run.wait()
+        struck = fault.strike(scene)
+        farewell = Farewell(scene.victims)
+        try:
+            result = run.end()
+        except HarpyError as exc:
+            if type(exc).__name__ != fault.error:
+                raise
+            outcome.error = str(exc)
+            return
+        finally:
+            undo.close()
+        outcome.began_anew = run.begun_anew(struck)
+        outcome.seconds = (
+            run.recovered_s(struck) if outcome.began_anew else run.longest_pause_s(struck)
+        )
+        outcome.same_bits = same_bits(result, expected)
+        outcome.gone_s = _gone_s(scene, farewell, struck)
+        outcome.wrong = _judged(fault, outcome)
+
+
+def _judged(fault: Fault, outcome: Outcome) -> str:
+    if fault.error is not None:
+        return f"ended without {fault.error}"
+    if not outcome.same_bits:
+        return "other bits"
+    if fault.goes_on and outcome.began_anew:
+        return "the run began anew"
+    return ""
+
+
+def _gone_s(scene: Scene, farewell: Farewell, struck: float) -> float | None:
+    """From the replacements' begin to the last victim's end; None if none was to go."""
+    begun = [m.at for r in (0, 1) for m in scene.run.marks(r) if m.what == "begin"]
+    if not scene.victims or max(begun) < struck:
+        return None
+    deadline = time.monotonic() + FAREWELL_S
+    while len(farewell.at) < len(scene.victims) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(farewell.at) == len(scene.victims), f"of {scene.victims} only {farewell.at} ended"
+    return max(farewell.at.values()) - max(begun)
+
+
+def table(outcomes: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = [
+        "| fault | seconds | asked | then | bits | left behind | load |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in [fault.name for fault in FAULTS if fault.name in outcomes]:
+        o = outcomes[name]
+        seconds = "" if o["seconds"] is None else f"{o['seconds']:.1f}"
+        asked = "" if o["target_s"] is None else f"< {o['target_s']:g}"
+        then = "began anew" if o["began_anew"] else "went on"
+        then = "one error" if o["error"] else then
+        bits = {True: "the same", False: "**others**", None: ""}[o["same_bits"]]
+        left = o["wrong"] or o["left"] or "nothing"
+        left = left.splitlines()[0][:200]
+        lines.append(f"| {name} | {seconds} | {asked} | {then} | {bits} | {left} | {o['load']} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", action="append", help="faults whose names contain this")
+    parser.add_argument("--list", action="store_true", help="names of the faults")
+    parser.add_argument("--json", type=Path, help="add the outcomes to this file")
+    parser.add_argument("--markdown", type=Path, help="write the table of that file")
+    chosen = parser.parse_args()
+    wanted = [f for f in FAULTS if not chosen.only or any(part in f.name for part in chosen.only)]
+    if chosen.list:
+        print("\n".join(fault.name for fault in wanted))
+        return 0
+    known = json.loads(chosen.json.read_text()) if chosen.json and chosen.json.exists() else {}
+    outcomes = known.setdefault("outcomes", {})
+    known["machine"] = describe(["harpy", "numpy"])
+    failed = 0
+    for kind in (*CLUSTERS, "hosts"):
+        faults = [fault for fault in wanted if fault.cluster == kind]
+        if kind == "hosts" and faults and (reason := missing()):
+            print(f"left out: {', '.join(fault.name for fault in faults)}: {reason}")
+            continue
+        if not faults:
+            continue
+        with disturbed_cluster(kind) as (cluster, hosts):
+            expected = undisturbed(cluster, hosts)
+            for fault in faults:
+                outcome = suffer(fault, cluster, hosts, expected)
+                outcomes[fault.name] = {**asdict(outcome), "at": time.strftime("%Y-%m-%d %H:%M")}
+                failed += not outcome.well
+                print(table({fault.name: outcomes[fault.name]}).splitlines()[-1], flush=True)
+                if chosen.json:
+                    chosen.json.write_text(json.dumps(known, indent=1) + "\n")
+                cluster = started_again(cluster)
+    text = table(outcomes)
+    print(f"\n{text}")
+    if chosen.markdown:
+        chosen.markdown.write_text(text + "\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
