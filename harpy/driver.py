@@ -39,6 +39,7 @@ from harpy.gang.control import (
     BegunAnew,
     ControlChannel,
     Lost,
+    Paced,
     Progressed,
     RunDone,
     RunFailed,
@@ -250,6 +251,7 @@ class GangDriver:
         failed_before, self._gang_stands = self._gang_stands, False
         with self.cleaned_up_on_error():
             self._n_runs += 1
+            self._progress.new_run()
             digests = {name: content_hash(array) for name, array in data.items()}
             spec = self._describe_run(source, params, digests)
             with_the_job = self._travels_with_the_job(spec)
@@ -388,6 +390,8 @@ class GangDriver:
                 raise ended if failed_before else self._cause(ended)
             if isinstance(event, Progressed):
                 self._progress.iteration(event.fraction, event.values)
+            elif isinstance(event, Paced):
+                self._progress.pace(event.rank, event.host, event.busy)
             elif isinstance(event, Lost):
                 self._progress.note(f"{event.message}; waiting for its replacement")
                 self._waits_for_replacement = True

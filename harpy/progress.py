@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 NOTE_S = 5.0  # between iterations shown where stderr is no terminal
+# A rank that is busy for this part of its time is slow if all others are for no more than that.
+SLOW, QUICK = 0.8, 0.5
 
 
 class Progress:
@@ -28,6 +30,7 @@ class Progress:
         self._status: Any = None
         self._shown = ""
         self._noted_at = self._started
+        self._busy: dict[int, tuple[float, str]] = {}  # rank -> part of its time, host
 
     def stage(self, text: str) -> None:
         """Enter a stage: shown at once, replacing the line before on a terminal."""
@@ -58,7 +61,26 @@ class Progress:
         words = [f"{name} {_short(value)}" for name, value in values.items()]
         if fraction is not None:
             words.insert(0, f"{100 * fraction:.0f} %")
+        words += self._waited_for()
         self.stage(", ".join(words) or "running")
+
+    def pace(self, rank: int, host: str, busy: float) -> None:
+        """Take note of which part of its time a rank does not wait for others."""
+        self._busy[rank] = (busy, host)
+
+    def new_run(self) -> None:
+        """What was noted of the ranks' paces is of another run."""
+        self._busy.clear()
+
+    def _waited_for(self) -> list[str]:
+        """Words on the one rank that keeps all others waiting, if there is one."""
+        ranked = sorted((busy, rank) for rank, (busy, _) in self._busy.items())
+        if len(ranked) < 2 or ranked[-1][0] < SLOW or ranked[-2][0] > QUICK:
+            return []
+        rank = ranked[-1][1]
+        waiting = round(100 * (1 - ranked[-2][0]))
+        host = self._busy[rank][1]
+        return [f"slow: rank {rank} on {host}, for which the others wait {waiting} % of the time"]
 
     def note(self, text: str) -> None:
         """A line that stays."""

@@ -4,8 +4,11 @@ harpy.kernels.collective, connections are made by peers.py.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -73,6 +76,23 @@ class Communicator(ABC):
         """Leave; later calls fail, and peers that still call learn why."""
 
 
+Call = TypeVar("Call", bound=Callable[..., Any])
+
+
+def _timed(call: Call) -> Call:
+    """Add what a call takes to its communicator's `inside_s`."""
+
+    @wraps(call)
+    def timed(self: MeshCommunicator, *arguments: Any, **named: Any) -> Any:
+        begun = time.monotonic()
+        try:
+            return call(self, *arguments, **named)
+        finally:
+            self.inside_s += time.monotonic() - begun
+
+    return cast(Call, timed)
+
+
 class LocalCommunicator(Communicator):
     """One rank alone: no sockets, same checks, same fresh arrays."""
 
@@ -100,17 +120,26 @@ class LocalCommunicator(Communicator):
 
 
 class MeshCommunicator(Communicator):
-    """Ranks connected by a native mesh."""
+    """Ranks connected by a native mesh.
+
+    Attributes
+    ----------
+    inside_s : float
+        Seconds spent in calls so far, most of them waiting for other ranks.
+    """
 
     def __init__(self, mesh: Mesh) -> None:
         self._mesh = mesh
+        self.inside_s = 0.0
         self.rank, self.size = mesh.rank, mesh.size
 
+    @_timed
     def allreduce(self, array: Any, op: str = "sum") -> np.ndarray:
         result = np.array(_reducible(array, op), order="C")
         self._mesh.allreduce(_bytes(result), result.dtype.name, op)
         return result
 
+    @_timed
     def broadcast(self, array: Any | None, root: int = 0) -> np.ndarray:
         _check_root(root, self.size)
         mine = self.rank == root
@@ -121,6 +150,7 @@ class MeshCommunicator(Communicator):
         self._mesh.broadcast(_bytes(result), root)
         return result
 
+    @_timed
     def allgather(self, array: Any) -> list[np.ndarray]:
         given = np.ascontiguousarray(_movable(array))
         descriptions = np.zeros(self.size, _DESCRIPTION)
@@ -133,6 +163,7 @@ class MeshCommunicator(Communicator):
         self._mesh.allgather([_bytes(block) for block in blocks])
         return blocks
 
+    @_timed
     def barrier(self) -> None:
         self._mesh.barrier()
 

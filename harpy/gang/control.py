@@ -43,6 +43,16 @@ class Progressed:
 
 
 @dataclass(frozen=True)
+class Paced:
+    """Which part of its time, from 0 to 1, a rank did not wait for others."""
+
+    run: int
+    rank: int
+    host: str
+    busy: float
+
+
+@dataclass(frozen=True)
 class RunDone:
     """A run ended well. What was delivered is here; None stands for what is in a file."""
 
@@ -103,7 +113,7 @@ class SessionEnded:
     reason: str
 
 
-ControlEvent = Joined | Progressed | Lost | BegunAnew | RunDone | RunFailed | SessionEnded
+ControlEvent = Joined | Progressed | Paced | Lost | BegunAnew | RunDone | RunFailed | SessionEnded
 
 
 class ControlChannel:
@@ -192,6 +202,9 @@ class ControlChannel:
                     values = _a(dict, message["values"])
                     run, rank = _a(int, message["run"]), _a(int, message["rank"])
                     return Progressed(run, rank, fraction, values)
+                case "pace":
+                    run, rank = _a(int, message["run"]), _a(int, message["rank"])
+                    return Paced(run, rank, _a(str, message["host"]), _a(float, message["busy"]))
                 case "output":
                     array = _a(np.ndarray | None, message["array"])
                     parts = self._outputs.setdefault(_a(int, message["run"]), {})

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 PROGRESS_S = 0.1  # between words to the driver
 STATUS_S = 0.5  # between words to the launcher
+PACE_S = 3.0  # between a rank's words on what it does with its time
 ABORT_SIGNAL = signal.SIGUSR1
 
 
@@ -76,6 +77,7 @@ class Execution:
         self.ended = threading.Event()  # reported
         self._in_program = False
         self._driver_heard_at = self._launcher_heard_at = -1e9
+        self._pace_since, self._inside_before_s = time.monotonic(), 0.0
 
     # -- main thread -------------------------------------------------------------------------------
 
@@ -198,6 +200,20 @@ class Execution:
             self._driver_heard_at = now
             message = {"type": "progress", "run": self.spec.run, "fraction": fraction}
             around.send({**message, "values": {k: _plain(v) for k, v in values.items()}})
+        if now - self._pace_since > PACE_S:
+            self._tell_pace(now)
+
+    def _tell_pace(self, now: float) -> None:
+        """Say how much of its time this rank does not wait for others."""
+        inside_s = getattr(self._communicator, "inside_s", None)
+        if inside_s is None:
+            return  # no other ranks, or not joined yet
+        passed = now - self._pace_since
+        busy = 1.0 - min(1.0, (inside_s - self._inside_before_s) / passed)
+        if self._inside_before_s > 0:
+            pace = {"type": "pace", "run": self.spec.run, "host": self._around.host, "busy": busy}
+            self._around.send(pace)
+        self._pace_since, self._inside_before_s = now, inside_s
 
     def _log(self, text: str) -> None:
         print(f"rank={self._around.rank} {text}", file=sys.stderr, flush=True)

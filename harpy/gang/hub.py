@@ -282,7 +282,7 @@ class Hub:
         admitted = self._workers.get((identity.rank, identity.attempt)) is connection
         if not admitted and connection is not self._driver:
             raise ProtocolError(f"{identity} sent {kind!r} before it was let in")
-        if kind in ("progress", "output"):
+        if kind in ("progress", "pace", "output"):
             if self._driver is not None:
                 self._send(self._driver, {**message, "rank": identity.rank})
             return

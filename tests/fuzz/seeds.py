@@ -26,6 +26,7 @@ MESSAGES: list[dict[str, Any]] = [
     {"type": "close"},
     {"type": "joined", "n": 1, "of": 2},
     {"type": "progress", "run": 1, "rank": 0, "fraction": 0.5, "values": {"iteration": 3}},
+    {"type": "pace", "run": 1, "rank": 1, "host": "n1", "busy": 0.9},
     {"type": "output", "run": 1, "rank": 0, "name": "labels", "array": {"$array": 0}},
     {"type": "run_done", "run": 1, "delivered": True, "result": {"in_file": True}},
     {"type": "run_failed", "run": 1, **CAUSE},

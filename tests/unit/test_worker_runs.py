@@ -10,7 +10,7 @@ from local_gang import DEADLINES, SOON_S, local_gang
 
 from harpy.config import Deadlines
 from harpy.errors import PeerLost
-from harpy.gang.control import Joined, Progressed, RunDone, RunFailed, SessionEnded
+from harpy.gang.control import Joined, Paced, Progressed, RunDone, RunFailed, SessionEnded
 from harpy.gang.run_spec import RunSpec
 from harpy.launch.base import JobState
 
@@ -66,6 +66,30 @@ def test_the_driver_hears_who_joins_progress_and_the_end(tmp_path):
         assert last.values == {"step": 2, "total": float(X[:, 0].sum())}
         assert gang.failures() == {}
         assert gang.launcher.status().progress == 1.0
+
+
+SLOW_RANK_1 = """
+import time
+from harpy.gang import execution
+
+def main(ctx):
+    execution.PACE_S = 0.5
+    for step in range(40):
+        time.sleep(0.05 if ctx.rank == 1 else 0.0)
+        ctx.comm.barrier()
+        ctx.progress()
+"""
+
+
+def test_the_driver_hears_which_rank_the_others_wait_for(tmp_path):
+    with local_gang(tmp_path, 3) as gang:
+        gang.submit(gang.program(SLOW_RANK_1))
+        gang.connect()
+        gang.until(RunDone)
+        busy = {e.rank: e.busy for e in gang.events if isinstance(e, Paced)}
+        assert busy.keys() == {0, 1, 2}
+        assert min(busy, key=busy.__getitem__) != 1
+        assert busy[1] == max(busy.values()) and busy[1] > 0.5
 
 
 @pytest.mark.parametrize("deliver", [False, True], ids=["files", "delivered"])
