@@ -43,14 +43,9 @@ class Scene:
         self.victims.append(pid)
         return pid
 
-    def master(self) -> int:
-        application_id = self.session.job.application_id
-        assert application_id is not None
-        return master(application_id)
-
     def far_rank(self) -> int:
         """A rank on another node than the application master."""
-        near = node_of(self.master())
+        near = node_of(master(self.session))
         return next(r for r, pid in enumerate(self.run.pids()) if node_of(pid) != near)
 
     def host(self, pid: int) -> Host:
@@ -192,13 +187,13 @@ def kill_too_often(scene: Scene) -> float:
 
 def kill_master(scene: Scene) -> float:
     scene.victims.extend(scene.run.pids())
-    return kill(scene.master())
+    return kill(master(scene.session))
 
 
 def kill_master_late(scene: Scene) -> float:
     """When rank 0's task has succeeded and rank 1's has not: its JVM is stopped meanwhile."""
     jvms = [task_jvm(pid) for pid in scene.run.pids()]
-    am = scene.master()
+    am = master(scene.session)
     os.kill(jvms[1], signal.SIGSTOP)
     scene.after.callback(_continue, jvms[1])
     import disturbed_cluster

@@ -15,11 +15,13 @@ import psutil
 from running_cluster import RunningCluster
 from user_shell import eventually
 
+from harpy import Session
 from harpy.cluster import web
 from harpy.cluster.daemons import alive
 from harpy.cluster.embedded import EmbeddedCluster
 
 SEEN_S = 60.0
+MASTER_CLASS = "org.apache.hadoop.mapreduce.v2.app.MRAppMaster"
 
 
 def task_jvm(worker: int) -> int:
@@ -29,8 +31,10 @@ def task_jvm(worker: int) -> int:
     return int(parent.pid)
 
 
-def master(application_id: str) -> int:
-    """The application master that lives, once there is one."""
+def master(session: Session) -> int:
+    """The process of a session's application master that lives, once there is one."""
+    application_id = session.job.application_id
+    assert application_id is not None
     container = application_id.replace("application", "container")
 
     def found() -> int | None:
@@ -43,9 +47,6 @@ def master(application_id: str) -> int:
         return None
 
     return int(eventually(found, SEEN_S, f"{application_id} has no application master"))
-
-
-MASTER_CLASS = "org.apache.hadoop.mapreduce.v2.app.MRAppMaster"
 
 
 def node_of(pid: int) -> str:

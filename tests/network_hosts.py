@@ -22,8 +22,8 @@ from harpy.cluster import web
 from harpy.cluster.places import Layout
 from harpy.cluster.spec import Shape
 
-# Of documentation (RFC 5737), hence nobody's: what a bridge of this machine may have.
-NETWORK, BRIDGE = "192.0.2", "harpy-br"
+# Of benchmarks (RFC 2544), hence nobody's: what a bridge of this machine may have.
+NETWORK, BRIDGE = "198.18.77", "harpy-br"
 NODE_PORTS = {"rpc": 8041, "localizer": 8040, "http": 8042, "shuffle": 13562}
 START_S = 120.0
 
@@ -33,7 +33,12 @@ def missing() -> str | None:
     if os.geteuid() != 0:
         return "network namespaces need root"
     tools = [tool for tool in ("ip", "nft", "tc") if shutil.which(tool) is None]
-    return f"not found: {', '.join(tools)} (Debian: iproute2, nftables)" if tools else None
+    if tools:
+        return f"not found: {', '.join(tools)} (Debian: iproute2, nftables)"
+    addresses = subprocess.run(["ip", "-4", "-o", "addr"], capture_output=True, text=True).stdout
+    foreign = [line for line in addresses.splitlines() if f" {NETWORK}." in line]
+    taken = any(BRIDGE not in line for line in foreign)
+    return f"this machine has an address in {NETWORK}.0/24" if taken else None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from disturbed_cluster import master, task_jvm
 from disturbed_runs import PROGRAMS, Disturbed, same_bits
 from failing_runs import driver_here, session, told
 from running_cluster import RunningCluster
@@ -39,7 +40,7 @@ def counting(tmp_path: Path, opened: Session) -> Disturbed:
     return running
 
 
-@LAUNCHERS
+@pytest.mark.parametrize("launcher", ["local"])
 @pytest.mark.parametrize("rank", [1, 0])
 def test_a_killed_worker_is_replaced_and_the_run_goes_on(
     shell: Shell, tmp_path: Path, rank: int
@@ -55,6 +56,28 @@ def test_a_killed_worker_is_replaced_and_the_run_goes_on(
         assert after[rank] != before[rank]
         begun = [mark.iteration for mark in running.marks(1 - rank) if mark.what == "begin"]
         assert begun[0] == 0 and begun[1] >= 3, "the run began at its beginning"
+        again = Disturbed(opened, "counts", tmp_path, params=COUNTS, data={"X": X})
+        assert again.end().value["sum"] == EXPECTED  # the session stands
+
+
+@pytest.mark.parametrize("launcher", ["yarn"])
+def test_whatever_of_a_job_is_killed_the_run_goes_on(shell: Shell, tmp_path: Path) -> None:
+    with session(shell) as opened:
+        running = counting(tmp_path, opened)
+        workers, am = running.pids(), master(opened)
+        os.kill(workers[1], signal.SIGKILL)
+        running.wait()
+        assert running.pids()[0] == workers[0], "a survivor was replaced"
+        os.kill(task_jvm(running.pids()[1]), signal.SIGKILL)
+        running.wait()
+        os.kill(workers[0], signal.SIGKILL)
+        running.wait()
+        begun = [mark.iteration for mark in running.marks(1) if mark.what == "begin"]
+        assert min(begun[1:]) >= 3, "the run began at its beginning"
+        os.kill(am, signal.SIGKILL)
+        result = running.end()
+        assert (result.value["sum"], result.arrays["ranks"].tolist()) == (EXPECTED, [0, 1])
+        assert master(opened) != am
         again = Disturbed(opened, "counts", tmp_path, params=COUNTS, data={"X": X})
         assert again.end().value["sum"] == EXPECTED  # the session stands
 
