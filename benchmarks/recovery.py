@@ -215,7 +215,7 @@ def table(outcomes: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     for name in [fault.name for fault in FAULTS if fault.name in outcomes]:
         o = outcomes[name]
-        seconds = "" if o["seconds"] is None else f"{o['seconds']:.1f}"
+        seconds = f"{o['seconds']:.1f}" if o["seconds"] else ""
         asked = "" if o["target_s"] is None else f"< {o['target_s']:g}"
         then = "began anew" if o["began_anew"] else "went on"
         then = "one error" if o["error"] else then
