@@ -23,7 +23,7 @@ from harpy.storage import JobDirectory, Rank0Address
 if TYPE_CHECKING:
     from harpy.kernels.liveness import Pulse
 
-FIRST_PAUSE_S, LAST_PAUSE_S = 0.02, 0.5  # between looks for rank 0, growing
+FIRST_PAUSE_S, LAST_PAUSE_S = 0.02, 0.2  # between looks for rank 0, growing
 RECEIVE_S = 1.0  # of one wait; silence is added up over them
 CLOSE_S = 5.0
 
