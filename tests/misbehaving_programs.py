@@ -135,3 +135,11 @@ def ignores_the_end_of_others(ctx: Any) -> None:
 
 def sleeps(ctx: Any) -> None:
     time.sleep(WAIT_S)
+
+
+def hogs(ctx: Any) -> None:
+    """More memory, little by little, than any container here has."""
+    hoard = []
+    for _ in range(400):
+        hoard.append(np.ones(2 << 20))  # 16 MB
+        time.sleep(0.02)

@@ -26,6 +26,7 @@ from harpy.errors import (
 
 _TIME = re.compile(r"^\[\d{4}-\d\d-\d\d [\d:.]+\]")
 _JAVA_CLASS = re.compile(r"\b(?:[a-z][\w]*\.){2,}(?:\w+\$)?\w*(?:Exception|Error|InvalidToken): ")
+_SAYS_NOTHING = re.compile(r"(?:[a-z]\w*\.){2,}[\w$]+:?|at .*|Exception from container-launch\.")
 _MASTER = re.compile(
     r"failed (?P<times>\d+) times?.* due to (?P<how>AM Container|ApplicationMaster for attempt)",
     re.DOTALL,
@@ -117,10 +118,15 @@ def find_cause(words: str) -> Cause | None:
 
 
 def hadoop_says(words: str) -> str:
-    """The first line of Hadoop's words without its time and without Java's class names."""
+    """The first line of Hadoop's words that says something, without its time and without Java's
+    class names; what lies at the bottom of an exception that says nothing itself."""
     lines = [_TIME.sub("", line.strip()).strip() for line in words.splitlines()]
-    first = next((line for line in lines if line), "Hadoop gives no reason")
-    return _JAVA_CLASS.sub("", first)
+    causes = [line for line in reversed(lines) if line.startswith("Caused by: ")]
+    for line in (*lines[:1], *causes, *lines[1:]):
+        said = _JAVA_CLASS.sub("", line.removeprefix("Caused by: "))
+        if said and not _SAYS_NOTHING.fullmatch(said):
+            return said
+    return "Hadoop gives no reason"
 
 
 def refused(words: str) -> HarpyError | None:

@@ -25,7 +25,7 @@ from harpy.errors import (
     WorkerLost,
 )
 from harpy.launch.base import AttemptFailure
-from harpy.launch.causes import ended_job
+from harpy.launch.causes import ended_job, hadoop_says
 from harpy.launch.diagnostics import attempt_failure
 from harpy.launch.launch_errors import launch_error
 
@@ -177,6 +177,25 @@ def test_the_end_of_a_worker_has_its_cause(
     assert advice in failure.message
     assert "Exception:" not in failure.message
     assert "[2026" not in failure.message
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("[2026-11-21 22:16:55.1]Out of luck.\nmore", "Out of luck."),
+        (
+            "\n [2026-11-21 22:16:55.1]java.lang.reflect.UndeclaredThrowableException\n\tat x.Y.z("
+            "Y.java:1)\nCaused by: org.apache.hadoop.yarn.exceptions.YarnException: Download and "
+            "unpack failed\n\tat x.Y.z(Y.java:2)\nCaused by: java.io.IOException: not a tar\n",
+            "not a tar",
+        ),
+        ("Exception from container-launch.\nContainer id: c_1", "Container id: c_1"),
+        ("java.io.IOException: Disk quota exceeded", "Disk quota exceeded"),
+        ("", "Hadoop gives no reason"),
+    ],
+)
+def test_what_hadoop_says_is_told_without_java(words: str, said: str) -> None:
+    assert hadoop_says(words) == said
 
 
 APPLICATION = "Application application_1795253441560_0008"
