@@ -19,8 +19,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from harpy import registry
-from harpy.allocation import GiveBack
-from harpy.config import Deadlines, HadoopConf, hadoop_user, load_hadoop_conf, max_losses
+from harpy.config import Deadlines, HadoopConf, hadoop_user
 from harpy.errors import (
     ConfigError,
     HarpyError,
@@ -47,14 +46,11 @@ from harpy.gang.control import (
 )
 from harpy.gang.frames import array_bytes
 from harpy.gang.run_spec import JobSpec, RunSpec
+from harpy.gang_job import GangJob, Shares
 from harpy.launch.base import (
-    Demand,
     FileRange,
-    GangSpec,
-    Grant,
     JobState,
     Launcher,
-    LaunchStatus,
 )
 from harpy.program import ProgramSource
 from harpy.progress import Progress
@@ -87,19 +83,14 @@ class GangDriver:
     ) -> None:
         """`conf_dir`: Hadoop's configuration, if not the environment's."""
         self.options = options
-        self._conf_dir = conf_dir
         self.deadlines = Deadlines.from_environment()
-        self._max_losses = max_losses()
         self.usable = True  # False once the gang has ended for whatever reason
         self._gang_stands = False  # the last run failed, and its gang waits for the next
         self._progress = progress
-        self._secret = secrets.token_bytes(32)
         self._job_id = f"{options.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         self._started = time.monotonic()
         self._timings: dict[str, float] = {}
-        self._conf = HadoopConf()
-        self._launcher = self._make_launcher()
-        self._grant: Grant | None = None
+        self._job = GangJob(options, self.deadlines, progress, conf_dir)
         self._fs: FileSystem | None = None
         self._directory: JobDirectory | None = None
         self._record: registry.JobRecord | None = None
@@ -109,7 +100,6 @@ class GangDriver:
         self._writing: list[Future[None]] = []
         self._n_runs = 0
         self._waits_for_replacement = False
-        self._give_back = GiveBack(options.n_node, self.deadlines.give_back_s)
 
     # -- opening ---------------------------------------------------------------------------------
 
@@ -142,23 +132,7 @@ class GangDriver:
             raise
         self._mark("job_directory")
 
-    def take_over(self, record: registry.JobRecord) -> RunSpec:
-        """Become the driver of a job of one run whose driver and workers are gone; return its run,
-        which is to be followed after `submit_again`."""
-        self._launcher.open()
-        self._job_id = record.job_id
-        self._fs = filesystem(record.job_url, hadoop_conf=self._conf, deadlines=self.deadlines)
-        self._directory = JobDirectory(self._fs, record.job_url)
-        spec = JobSpec.from_json(self._directory.read_job()).first_run
-        assert spec is not None
-        self._n_runs = spec.run
-        self._record = registry.update(record.of_new_driver(), application_id=None, ended=False)
-        self._mark("job_directory")
-        return spec
-
-    def submit(
-        self, first_run: RunSpec | None, shares: tuple[tuple[FileRange, ...], ...] = ()
-    ) -> None:
+    def submit(self, first_run: RunSpec | None, shares: Shares = ()) -> None:
         """Check the demand and start the workers, near the files they read if these are known; they
         come up while the driver goes on."""
         assert self._directory and self._record
@@ -178,7 +152,7 @@ class GangDriver:
                 "wishes": sorted(options.wishes),
                 "keep_open": not options.single_run,
                 "first_run": first_run.to_json() if first_run else None,
-                "max_losses": self._max_losses,
+                "max_losses": self._job.max_losses,
                 "deadlines": self._worker_deadlines(),
             },
         )
@@ -190,44 +164,30 @@ class GangDriver:
         assert self._directory is not None
         self._launch((), self._directory.begin_generation())
 
-    def _launch(self, shares: tuple[tuple[FileRange, ...], ...], first_attempt: int = 0) -> None:
+    def _launch(self, shares: Shares, first_attempt: int = 0) -> None:
         assert self._directory and self._record
-        options = self.options
-        self._grant = self._launcher.preflight(
-            Demand(options.n_node, options.n_thread, options.n_mem, options.queue, options.wishes)
-        )
-        for note in (*self._grant.notes, *self._grant.warnings):
-            self._progress.note(note)
-            logger.info(note)
+        self._job.preflight()
         self._mark("preflight")
         self._finish_writing()  # from here on the job needs nothing of us but its data
-        application_id = self._launcher.submit(
-            GangSpec(
-                job_id=self._job_id,
-                job_url=self._directory.url,
-                grant=self._grant,
-                secret=self._secret,
-                python=options.python,
-                name=self._job_id,
-                max_attempts=1 + self._max_losses,
-                first_attempt=first_attempt,
-                hadoop_conf=options.hadoop_conf,
-                shares=shares,
-            )
-        )
+        application_id = self._job.submit(self._job_id, self._directory.url, shares, first_attempt)
         self._record = registry.update(self._record, application_id=application_id)
         self._mark("submitted")
-        status = self._launcher.status()
-        where = f" as {application_id}" if application_id else ""
-        url = f", {status.tracking_url}" if status.tracking_url else ""
-        self._progress.note(f"submitted {self._job_id}{where}{url}")
 
     # -- runs ------------------------------------------------------------------------------------
 
-    def resume(self, spec: RunSpec, timeout_s: float | None) -> None:
-        """Follow a run that was taken over until it is done."""
+    def resume(self, record: registry.JobRecord, timeout_s: float | None) -> None:
+        """Become the driver of a job of one run whose driver and workers are gone: start others on
+        its directory and follow the run until it is done."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         with self.cleaned_up_on_error():
+            self._launcher.open()
+            self._job_id = record.job_id
+            fs = filesystem(record.job_url, hadoop_conf=self._conf, deadlines=self.deadlines)
+            self._fs, self._directory = fs, JobDirectory(fs, record.job_url)
+            spec = JobSpec.from_json(self._directory.read_job()).first_run
+            assert spec is not None
+            self._n_runs = spec.run
+            self._record = registry.update(record.of_new_driver(), application_id=None, ended=False)
             self.submit_again()
             self._connect(deadline)
             self._follow(spec, deadline, failed_before=False)
@@ -340,13 +300,13 @@ class GangDriver:
                 return
             if status.state.ended:
                 raise self._cause(None)
-            if self._start_anew_if_stuck(status):
+            if self._start_anew_if_stuck():
                 continue
             self._progress.stage(status.message or "waiting for workers")
             for hub in self._directory.rank0_addresses():  # the highest attempt first
                 try:
                     self._control = ControlChannel.connect(
-                        hub.address, hub.port, self._secret, self._job_id, self.deadlines
+                        hub.address, hub.port, self._job.secret, self._job_id, self.deadlines
                     )
                 except (ConnectionError, TimeoutError) as exc:
                     refused = exc  # an attempt that is gone, or not listening yet
@@ -402,13 +362,13 @@ class GangDriver:
                 status = self._launcher.status()
                 if status.state.ended or status.final_failure is not None:
                     raise self._cause(None)
-                if self._start_anew_if_stuck(status):
+                if self._start_anew_if_stuck():
                     self._reconnect(spec, deadline)
                 self._check_deadline(deadline)
 
     def _connect_anew(self, spec: RunSpec, lost: Exception, deadline: float | None) -> None:
         """Find the hub of rank 0's replacement; raise the cause if the gang is ending instead."""
-        if self._control is None or self._launcher.status().state.ended or not self._max_losses:
+        if self._control is None or self._launcher.status().state.ended or not self._job.max_losses:
             raise self._cause(lost) from lost
         self._progress.note(f"lost rank 0 ({lost}); waiting for its replacement")
         self._waits_for_replacement = True
@@ -424,33 +384,13 @@ class GangDriver:
             with suppress(PeerLost):  # it is met again at the next look
                 self._control.start_run(spec)
 
-    def _start_anew_if_stuck(self, status: LaunchStatus) -> bool:
-        """Kill a job that cannot get on by itself and start another on its directory, which goes on
-        from its checkpoint; False if there is no need to."""
-        if status.state.ended:
+    def _start_anew_if_stuck(self) -> bool:
+        """Put another application in the place of one that cannot get on by itself; its workers go
+        on from the last checkpoint. False if there is no need to."""
+        why = self._job.why_stuck(self._waits_for_replacement)
+        if why is None:
             return False
-        silent_s = status.master_silent_s
-        if self._waits_for_replacement and silent_s > self.deadlines.master_s:
-            # Its host is gone, and with it whoever could replace workers. YARN would notice after
-            # ten minutes by default.
-            why, pause_s = (
-                f"the application master has not answered for {silent_s:.0f} s (HARPY_MASTER_S)",
-                0.0,
-            )
-        elif self._give_back.due(status.workers_running, time.monotonic()):
-            why, pause_s = (
-                f"{status.workers_running} of {self.options.n_node} workers run while the others "
-                "wait for room that another job may hold (HARPY_GIVE_BACK_S)",
-                self._give_back.pause_s(),
-            )
-        else:
-            return False
-        self._progress.note(f"{why}: killing this application and starting another")
-        self._launcher.kill(why)
-        self._launcher.close()
-        time.sleep(pause_s)
-        self._launcher = self._make_launcher()
-        self._launcher.open()
+        self._job.end_stuck(why)
         self._waits_for_replacement = False
         self.submit_again()
         return True
@@ -560,7 +500,7 @@ class GangDriver:
 
     def job_info(self) -> JobInfo:
         status = self._launcher.status()
-        options, grant = self.options, self._grant
+        options, grant = self.options, self._job.grant
         return JobInfo(
             id=self._job_id,
             launcher=options.launcher,
@@ -575,15 +515,13 @@ class GangDriver:
             timings={**status.timings, **self._timings},
         )
 
-    def _make_launcher(self) -> Launcher:
-        if self.options.launcher == "local":
-            from harpy.launch.local import LocalLauncher
+    @property
+    def _launcher(self) -> Launcher:
+        return self._job.launcher
 
-            return LocalLauncher(self.deadlines)
-        from harpy.launch.yarn import YarnLauncher
-
-        self._conf = load_hadoop_conf(self.options.hadoop_conf, self._conf_dir)
-        return YarnLauncher(self._conf, self.deadlines)
+    @property
+    def _conf(self) -> HadoopConf:
+        return self._job.conf
 
     def _resolve_workdir(self) -> tuple[FileSystem, str]:
         """The file system and URL below which job directories are made."""

@@ -225,7 +225,7 @@ def resume(job_id: str, *, progress: bool | None = None, timeout_s: float | None
     shown = Progress(progress)
     driver = GangDriver(options, shown, Path(record.conf_dir) if record.conf_dir else None)
     try:
-        driver.resume(driver.take_over(record), timeout_s)
+        driver.resume(record, timeout_s)
         driver.close()
     finally:
         shown.close()
