@@ -125,9 +125,9 @@ class Gang:
         self._been_complete = False
         self._highest: dict[int, int] = {}  # attempt, by rank, living or not
         self._epoch = first_epoch - 1
+        self._driver = False
         self._run = self._new_run(first_run) if first_run else None
         self._next: RunSpec | None = None  # offered while the last one winds down
-        self._driver = False
         self._driver_gone_at: float | None = None
         self._closing = False
         self._n_losses = 0
@@ -283,7 +283,7 @@ class Gang:
 
     def _new_run(self, spec: RunSpec) -> _Run:
         self._epoch += 1
-        return _Run(spec, self._epoch)
+        return _Run(spec, self._epoch, unheard=not self._driver)
 
     def _start(self, spec: RunSpec, actions: list[Action]) -> None:
         run = self._run = self._new_run(spec)
