@@ -167,8 +167,11 @@ class LocalLauncher(Launcher):
             if not alive:
                 return
             for child in alive:
-                if child.silent_for() > self._deadlines.silence_s:
-                    child.kill_silent()
+                if child.said_hello and child.silent_for() > self._deadlines.silence_s:
+                    child.kill_silent("HARPY_SILENCE_S")
+                elif child.silent_for() > self._deadlines.rendezvous_s:
+                    # Its interpreter is slow to start: a machine that is busy, a slow disk.
+                    child.kill_silent("HARPY_RENDEZVOUS_S")
             if failed_at is not None and time.monotonic() - failed_at > FOLLOW_S:
                 # As MapReduce does when a task has failed: none of the rest can get anywhere.
                 for child in alive:

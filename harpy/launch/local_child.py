@@ -105,11 +105,12 @@ class LocalChild:
             kind=kind_of_ending(code),
         )
 
-    def kill_silent(self) -> None:
-        """It has stopped saying that it lives."""
+    def kill_silent(self, deadline: str) -> None:
+        """It has stopped saying that it lives, or never began; `deadline` is the one it passed."""
+        stage = "" if self.said_hello else " before its first word"
         self._kill(
             f"rank {self.rank} on {socket.gethostname()} (process {self._process.pid}) was silent "
-            f"for {self.silent_for():.0f} s (HARPY_SILENCE_S) and was killed"
+            f"for {self.silent_for():.0f} s{stage} ({deadline}) and was killed"
         )
 
     def kill_as_follower(self) -> None:
