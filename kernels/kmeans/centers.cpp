@@ -11,10 +11,6 @@ namespace harpy::kmeans {
 
 namespace {
 
-// Measured work of a panel of one and of two vectors, for the same number of centers: wider panels
-// load each value of a row less often.
-constexpr double kSweepCost[kSweepWidths] = {1.25, 1.0};
-
 // Orders `indices` so that each half, quarter, … of the panels holds centers near to each other:
 // halves along the line between two far ends, down to single panels.
 template <class T>
@@ -79,28 +75,11 @@ class Neighbours {
 }  // namespace
 
 template <class T>
-int choose_sweep_width(const TileKernels<T>& kernels, std::int64_t n_clusters) noexcept {
-    int chosen = 0;
-    double least = std::numeric_limits<double>::infinity();
-    for (int width = 0; width < kSweepWidths; ++width) {
-        const std::int64_t lanes = kernels.lanes[width];
-        const double cost = count_blocks(n_clusters, lanes) * lanes * kSweepCost[width];
-        if (cost <= least) {
-            least = cost;
-            chosen = width;
-        }
-    }
-    return chosen;
-}
-
-template <class T>
-PackedCenters<T>::PackedCenters(const TileKernels<T>& kernels, std::int64_t n_clusters,
-                                std::int64_t n_columns, int width)
+PackedCenters<T>::PackedCenters(std::int64_t n_clusters, std::int64_t n_columns, int lanes)
     : n_clusters(n_clusters),
       n_columns(n_columns),
-      n_panels(count_blocks(n_clusters, kernels.lanes[width])),
-      width(width),
-      lanes(kernels.lanes[width]),
+      n_panels(count_blocks(n_clusters, lanes)),
+      lanes(lanes),
       indices(n_panels * lanes),
       slots(n_clusters),
       panels(n_panels * n_columns * lanes),
@@ -144,8 +123,6 @@ void PackedCenters<T>::pack(const TileKernels<T>& kernels, Matrix<T> centers, co
                    });
 }
 
-template int choose_sweep_width<float>(const TileKernels<float>&, std::int64_t) noexcept;
-template int choose_sweep_width<double>(const TileKernels<double>&, std::int64_t) noexcept;
 template struct PackedCenters<float>;
 template struct PackedCenters<double>;
 

@@ -11,15 +11,10 @@
 
 namespace harpy::kmeans {
 
-// The width of panels for a sweep over so many centers.
-template <class T>
-int choose_sweep_width(const TileKernels<T>& kernels, std::int64_t n_clusters) noexcept;
-
 template <class T>
 struct PackedCenters {
     // Throws std::bad_alloc. `panels` are to be packed before anything is searched.
-    PackedCenters(const TileKernels<T>& kernels, std::int64_t n_clusters, std::int64_t n_columns,
-                  int width);
+    PackedCenters(std::int64_t n_clusters, std::int64_t n_columns, int lanes);
 
     // Which slot (panel, lane) holds which center: ascending, or neighbours side by side, and
     // within a panel always ascending.
@@ -29,7 +24,7 @@ struct PackedCenters {
     void pack(const TileKernels<T>& kernels, Matrix<T> centers, const T* offset, int n_thread);
 
     std::int64_t n_clusters, n_columns, n_panels;
-    int width, lanes;                   // centers per panel
+    int lanes;                          // centers per panel
     std::vector<std::int32_t> indices;  // (n_panels, lanes): the center of a slot, or INT32_MAX
     std::vector<std::int32_t> slots;    // (n_clusters): the slot of a center
     Buffer<T> panels;                   // (n_panels, n_columns, lanes)

@@ -16,7 +16,7 @@ std::unique_ptr<EStep<T>> make_estep(const LaneKernels& lanes, Matrix<T> x, std:
     if (n_clusters <= row_kernels<T>(lanes).tiles.most_few) {
         return std::make_unique<FewEStep<T>>(lanes, x, n_clusters, n_thread, bound_bytes);
     }
-    if (bound_bytes > 0 && x.n_columns <= kFewColumns && n_clusters <= kMostScanned) {
+    if (bound_bytes > 0 && x.n_columns <= kFewColumns) {
         return std::make_unique<NeighbourEStep<T>>(lanes, x, n_clusters, n_thread);
     }
     return std::make_unique<PanelEStep<T>>(lanes, x, n_clusters, n_thread, bound_bytes);

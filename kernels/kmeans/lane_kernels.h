@@ -12,20 +12,24 @@ namespace harpy::kmeans {
 // Panel widths on offer: one, two or three vectors of centers side by side.
 constexpr int kPanelWidths = 3;
 
-// Of these the first ones can sweep over all centers.
-constexpr int kSweepWidths = 2;
-// Batches that are swept have room for so many rows or a multiple of it.
-constexpr int kSweepRows = 24;
-// Vectors of centers are counted exactly in a float32.
-constexpr std::int64_t kMostVectors = std::int64_t{1} << 24;
+// Centers are counted exactly in a float32.
+constexpr std::int64_t kMostCenters = std::int64_t{1} << 24;
 
-// Rows of a batch, less the offset, that meet all centers.
+// No instruction set sweeps more rows at a time.
+constexpr int kMostSweepRows = 48;
+
+// A block of rows that meets all centers, a row a lane.
 template <class T>
 struct Sweep {
-    const T* x;  // (n_rows, d)
-    std::int64_t d, stride;
-    T* low;     // (n_rows, lanes of a vector) lowest score of each lane so far
-    T* vector;  // where that was, counted in vectors of centers
+    const T* x;            // (n_rows, d)
+    std::int64_t n_rows;   // at most sweep_rows
+    std::int64_t n_ahead;  // rows behind these that are to be fetched meanwhile
+    std::int64_t d;
+    const T* offset;      // (d)
+    const T* centers;     // (n_panels, d, sweep_centers) less the offset, in ascending order
+    const T* half_norms;  // (n_panels, sweep_centers), +inf beyond the last center
+    std::int64_t n_panels;
+    T* columns;  // (d, sweep_rows) scratch
 };
 
 // Rows of a batch, less the offset, that look for their nearest centers in chosen panels.
@@ -89,10 +93,8 @@ struct Quanta {
                               // of the first quantum
 };
 
-// Searches with rows in the lanes are there for so many columns, and centers that are counted
-// exactly in a float32.
+// Searches along lists of neighbours are there for so many columns.
 constexpr int kFewColumns = 8;
-constexpr std::int64_t kMostScanned = std::int64_t{1} << 24;
 // A center's neighbours lie in chunks of so many, whatever the width of a vector.
 constexpr int kChunk = 16;
 
@@ -128,12 +130,9 @@ struct TileKernels {
     void (*settle[kPanelWidths])(const Search<T>&, std::int64_t n_rows, std::int32_t* slots,
                                  T* second);
 
-    // The same for the first n_rows of a batch and all panels, one after the other in the order of
-    // the centers.
-    void (*begin_sweep)(const Sweep<T>&, std::int64_t n_rows);
-    void (*sweep[kSweepWidths])(const Sweep<T>&, std::int64_t panel, const T* centers,
-                                const T* half_norms, std::int64_t n_rows);
-    void (*end_sweep)(const Sweep<T>&, std::int64_t n_rows, std::int32_t* slots, T* best);
+    // nearest[i] = nearest of all centers to row i of a block; best[i] = its score.
+    int sweep_rows, sweep_centers;
+    void (*sweep)(const Sweep<T>&, std::int32_t* nearest, T* best);
 
     // lows (n_rows, n_panels) = lowest score of each row in each panel; row i is the center of slot
     // first_slot + i, which is left out.

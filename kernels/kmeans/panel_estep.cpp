@@ -15,7 +15,8 @@ namespace {
 // Rows less the offset that a thread works on at a time should stay in its second-level cache.
 constexpr std::int64_t kBatchBytes = 256 << 10;
 constexpr std::int64_t kMaxBatchRows = 480, kMinBatchRows = 72;
-static_assert(kMaxBatchRows % kSweepRows == 0 && kMinBatchRows % kSweepRows == 0);
+// The distance of a typical row is taken from the first rows of each thread.
+constexpr std::int64_t kMeasuredRows = 256;
 // Rows whose bounds are tested at a time.
 constexpr std::int64_t kTestRows = 64;
 static_assert(kTestRows <= kMinBatchRows);
@@ -31,7 +32,7 @@ constexpr double kMuchWork = 150000;
 template <class T>
 std::int64_t batch_rows(std::int64_t d) noexcept {
     const std::int64_t rows = kBatchBytes / static_cast<std::int64_t>(sizeof(T)) / d;
-    return std::clamp(rows / kSweepRows * kSweepRows, kMinBatchRows, kMaxBatchRows);
+    return std::clamp(rows, kMinBatchRows, kMaxBatchRows);
 }
 
 // Values from one row of a batch to the next. Rows a multiple of kCrowded bytes apart would share a
@@ -43,31 +44,23 @@ std::int64_t row_stride(std::int64_t d) noexcept {
     return d * value_bytes % kCrowded == 0 ? d + kCacheLine / value_bytes : d;
 }
 
-// Fetches values into the second-level cache.
-template <class T>
-void fetch(const T* begin, const T* end) noexcept {
-    constexpr std::int64_t kCacheLine = 64 / sizeof(T);
-    for (; begin < end; begin += kCacheLine) __builtin_prefetch(begin, 0, 2);
-}
-
 }  // namespace
 
 template <class T>
 struct PanelEStep<T>::Batch {
-    Batch(std::int64_t d, std::int64_t lanes, int thread)
+    Batch(std::int64_t d, int sweep_rows, int thread)
         : thread(thread),
           capacity(batch_rows<T>(d)),
           stride(row_stride<T>(d)),
-          rows(capacity),
-          x(capacity * stride),
-          squared(capacity),
-          best(capacity),
-          slots(capacity),
-          low(capacity * lanes),
-          low_vector(capacity * lanes) {}
+          columns(d * sweep_rows) {}
 
-    // What a search near the old centers needs besides.
+    // What a search near the old centers needs.
     void prepare_near(std::int64_t n_panels, int lanes, int n_groups) {
+        rows = Buffer<std::int64_t>(capacity);
+        x = Buffer<T>(capacity * stride);
+        squared = Buffer<T>(capacity);
+        best = Buffer<T>(capacity);
+        slots = Buffer<std::int32_t>(capacity);
         best_scores = Buffer<T>(capacity * lanes);
         best_panel = Buffer<std::int32_t>(capacity);
         second = Buffer<T>(capacity);
@@ -81,12 +74,12 @@ struct PanelEStep<T>::Batch {
 
     int thread;
     std::int64_t capacity, stride, n_rows = 0;
+    Buffer<T> columns;  // of a search of all centers
+
+    // Of a search near the old ones.
     Buffer<std::int64_t> rows;
     Buffer<T> x, squared, best;
     Buffer<std::int32_t> slots;
-    Buffer<T> low, low_vector;  // of a search of all centers
-
-    // Of a search near the old ones.
     Buffer<T> best_scores, second, group_low;
     Buffer<std::int32_t> best_panel;
     Buffer<float> lower;              // (capacity, n_groups) bounds from before
@@ -110,9 +103,9 @@ PanelEStep<T>::PanelEStep(const LaneKernels& lanes, Matrix<T> x, std::int64_t n_
       n_clusters_(n_clusters),
       // Gaps between centers would cost as much as the search where rows are few.
       bound_bytes_(x.n_rows < 4 * n_clusters ? 0 : bound_bytes),
-      all_(kernels_, n_clusters, x.n_columns, choose_sweep_width(kernels_, n_clusters)) {
+      all_(n_clusters, x.n_columns, kernels_.sweep_centers) {
     batches_.reserve(n_thread_);
-    for (int t = 0; t < n_thread_; ++t) batches_.emplace_back(x.n_columns, kernels_.lanes[0], t);
+    for (int t = 0; t < n_thread_; ++t) batches_.emplace_back(x.n_columns, kernels_.sweep_rows, t);
     margins_ = make_margins<T>(x.n_columns);
 }
 
@@ -137,15 +130,17 @@ std::int64_t PanelEStep<T>::assign(const T* centers, const T* offset, std::int32
             start_bounds(centers, offset);
         }
     }
-    PackedCenters<T>& packed = near ? *near_ : all_;
-    packed.pack(kernels_, {centers, n_clusters_, x_.n_columns}, offset, n_thread_);
-    packed_ = &packed;
+    (near ? *near_ : all_).pack(kernels_, {centers, n_clusters_, x_.n_columns}, offset, n_thread_);
     if (near) {
         measure_radii();
         if (with_gaps_ || !bounded_) measure_gaps(centers, offset);
     }
     this->for_searches(x_.n_rows, x_.n_rows, [&](int thread, std::int64_t begin, std::int64_t end) {
-        search_range(batches_[thread], begin, end, near);
+        if (near) {
+            search_near(batches_[thread], begin, end);
+        } else {
+            search_all(batches_[thread], begin, end);
+        }
     });
     std::int64_t n_changed = 0, n_kept_by_gap = 0;
     double distances = 0, measured = 0;
@@ -203,12 +198,11 @@ bool PanelEStep<T>::prefers_near(const T* centers, const std::int32_t* labels) {
 template <class T>
 void PanelEStep<T>::prepare_near() {
     if (near_ != nullptr) return;
-    int width = 0;
-    while (width + 1 < kPanelWidths &&
-           n_clusters_ > kernels_.lanes[width] * (width == 0 ? 20 : 40)) {
-        ++width;
+    while (width_ + 1 < kPanelWidths &&
+           n_clusters_ > kernels_.lanes[width_] * (width_ == 0 ? 20 : 40)) {
+        ++width_;
     }
-    near_ = std::make_unique<PackedCenters<T>>(kernels_, n_clusters_, x_.n_columns, width);
+    near_ = std::make_unique<PackedCenters<T>>(n_clusters_, x_.n_columns, kernels_.lanes[width_]);
     const std::int64_t n_panels = near_->n_panels;
     // An upper bound of 4 bytes, stamp and base.
     const int affordable = std::min(bound_bytes_ - 6, kMaxGroups);
@@ -328,9 +322,9 @@ void PanelEStep<T>::measure_gaps(const T* centers, const T* offset) {
             for (std::int64_t i = 0; i < n; ++i) scratch.rows[i] = near_->indices[slot + i];
             kernels_.shift_rows(centers, scratch.rows.data(), n, d, offset, scratch.x.data(),
                                 scratch.stride, scratch.squared.data());
-            kernels_.panel_lows[near_->width](scratch.x.data(), scratch.stride, n, d,
-                                              near_->panels.data(), near_->half_norms.data(),
-                                              n_panels, slot, lows.data());
+            kernels_.panel_lows[width_](scratch.x.data(), scratch.stride, n, d,
+                                        near_->panels.data(), near_->half_norms.data(), n_panels,
+                                        slot, lows.data());
             for (std::int64_t i = 0; i < n; ++i) {
                 const std::int32_t c = near_->indices[slot + i];
                 float least = kFar;
@@ -389,16 +383,58 @@ BoundsTest PanelEStep<T>::bounds_test(const Batch& batch) const noexcept {
             margins_.floor};
 }
 
+// Gives a row its label and moves it in the sums.
 template <class T>
-void PanelEStep<T>::search_range(Batch& batch, std::int64_t begin, std::int64_t end,
-                                 bool near) noexcept {
+void PanelEStep<T>::relabel(Batch& batch, std::int64_t row, std::int32_t label) noexcept {
+    const std::int32_t before = labels_[row];
+    if (label == before) return;
+    labels_[row] = label;
+    ++batch.n_changed;
+    if (sums_ == nullptr) return;
+    (*sums_)[batch.thread].change(kernels_, x_.data + row * x_.n_columns, before, label);
+}
+
+template <class T>
+void PanelEStep<T>::search_all(Batch& batch, std::int64_t begin, std::int64_t end) noexcept {
+    std::int32_t nearest[kMostSweepRows];
+    T best[kMostSweepRows];
+    for (std::int64_t row = begin; row < end; row += kernels_.sweep_rows) {
+        const std::int64_t n = std::min<std::int64_t>(kernels_.sweep_rows, end - row);
+        const std::int64_t n_ahead =
+            std::min<std::int64_t>(kernels_.sweep_rows, x_.n_rows - row - n);
+        kernels_.sweep(
+            {x_.data + row * x_.n_columns, n, n_ahead, x_.n_columns, offset_, all_.panels.data(),
+             all_.half_norms.data(), all_.n_panels, batch.columns.data()},
+            nearest, best);
+        if (bound_bytes_ > 0 && batch.n_measured < kMeasuredRows) measure(batch, best, n);
+        for (std::int64_t i = 0; i < n; ++i) relabel(batch, row + i, nearest[i]);
+    }
+}
+
+// Adds up the distances of rows that were swept.
+template <class T>
+void PanelEStep<T>::measure(Batch& batch, const T* best, std::int64_t n) noexcept {
+    for (std::int64_t i = 0; i < n; ++i) {
+        double squared = 2.0 * best[i];
+        for (std::int64_t j = 0; j < x_.n_columns; ++j) {
+            const double value = batch.columns[j * kernels_.sweep_rows + i];
+            squared += value * value;
+        }
+        batch.distances += std::sqrt(std::max(squared, 0.0));
+    }
+    batch.n_measured += n;
+}
+
+// Collects the rows that may have another nearest center: all of them before there are bounds.
+template <class T>
+void PanelEStep<T>::search_near(Batch& batch, std::int64_t begin, std::int64_t end) noexcept {
     const BoundsTest test = bounds_test(batch);
     std::uint8_t may_move[kTestRows];
     batch.n_rows = 0;
     for (std::int64_t row = begin; row < end; row += kTestRows) {
         const std::int64_t n = std::min(kTestRows, end - row);
-        if (batch.n_rows + n > batch.capacity) finish(batch, near);
-        if (near && bounded_) {
+        if (batch.n_rows + n > batch.capacity) search_batch(batch);
+        if (bounded_) {
             batch.n_kept_by_gap += lanes_.test_bounds(test, row, n, may_move);
             for (std::int64_t i = 0; i < n; ++i) {
                 batch.rows[batch.n_rows] = row + i;
@@ -408,62 +444,27 @@ void PanelEStep<T>::search_range(Batch& batch, std::int64_t begin, std::int64_t 
             for (std::int64_t i = 0; i < n; ++i) batch.rows[batch.n_rows++] = row + i;
         }
     }
-    finish(batch, near);
+    search_batch(batch);
 }
 
-// Searches the rows of a batch, writes their labels and moves them in the sums.
 template <class T>
-void PanelEStep<T>::finish(Batch& batch, bool near) noexcept {
-    const std::int64_t d = x_.n_columns, n = batch.n_rows;
-    if (n == 0) return;
-    // The distance of a typical row is taken from each thread's first batch.
-    const bool measured = near || (bound_bytes_ > 0 && batch.n_measured == 0);
-    kernels_.shift_rows(x_.data, batch.rows.data(), n, d, offset_, batch.x.data(), batch.stride,
-                        measured ? batch.squared.data() : nullptr);
-    if (near) {
-        search_near(batch);
-    } else {
-        search_all(batch);
-        for (std::int64_t i = 0; measured && i < n; ++i) {
-            const double squared = 2.0 * batch.best[i] + batch.squared[i];
-            batch.distances += std::sqrt(std::max(squared, 0.0));
-            ++batch.n_measured;
-        }
-    }
-    for (std::int64_t i = 0; i < n; ++i) {
-        const std::int64_t row = batch.rows[i];
-        const std::int32_t before = labels_[row], label = packed_->indices[batch.slots[i]];
-        if (near) keep_bounds(batch, i, label);
-        if (label == before) continue;
-        labels_[row] = label;
-        ++batch.n_changed;
-        if (sums_ == nullptr) continue;
-        (*sums_)[batch.thread].change(kernels_, x_.data + row * d, before, label);
+void PanelEStep<T>::search_batch(Batch& batch) noexcept {
+    if (batch.n_rows == 0) return;
+    kernels_.shift_rows(x_.data, batch.rows.data(), batch.n_rows, x_.n_columns, offset_,
+                        batch.x.data(), batch.stride, batch.squared.data());
+    search_panels(batch);
+    for (std::int64_t i = 0; i < batch.n_rows; ++i) {
+        const std::int32_t label = near_->indices[batch.slots[i]];
+        keep_bounds(batch, i, label);
+        relabel(batch, batch.rows[i], label);
     }
     batch.n_rows = 0;
 }
 
-template <class T>
-void PanelEStep<T>::search_all(Batch& batch) noexcept {
-    const Sweep<T> sweep{batch.x.data(), x_.n_columns, batch.stride, batch.low.data(),
-                         batch.low_vector.data()};
-    kernels_.begin_sweep(sweep, batch.n_rows);
-    // Meanwhile the rows that most likely follow are fetched, some with each panel.
-    const T* next = x_.data + (batch.rows[batch.n_rows - 1] + 1) * x_.n_columns;
-    const std::int64_t n_ahead =
-        std::min(batch.n_rows * x_.n_columns, x_.data + x_.n_rows * x_.n_columns - next);
-    for (std::int64_t p = 0; p < all_.n_panels; ++p) {
-        fetch(next + n_ahead * p / all_.n_panels, next + n_ahead * (p + 1) / all_.n_panels);
-        kernels_.sweep[all_.width](sweep, p, all_.panels.data() + p * all_.lanes * x_.n_columns,
-                                   all_.half_norms.data() + p * all_.lanes, batch.n_rows);
-    }
-    kernels_.end_sweep(sweep, batch.n_rows, batch.slots.data(), batch.best.data());
-}
-
 // First the panels of the rows' old centers; then, for each row, those that may hold a nearer one.
 template <class T>
-void PanelEStep<T>::search_near(Batch& batch) noexcept {
-    const std::int64_t n = batch.n_rows, n_panels = packed_->n_panels;
+void PanelEStep<T>::search_panels(Batch& batch) noexcept {
+    const std::int64_t n = batch.n_rows, n_panels = near_->n_panels;
     const BoundsTest test = bounds_test(batch);
     std::fill(batch.best.begin(), batch.best.begin() + n, std::numeric_limits<T>::infinity());
     std::fill(batch.best_panel.begin(), batch.best_panel.begin() + n, -1);
@@ -471,7 +472,7 @@ void PanelEStep<T>::search_near(Batch& batch) noexcept {
               std::numeric_limits<T>::infinity());
     const Search<T> search{
         batch.x.data(),           x_.n_columns,           batch.stride,
-        packed_->indices.data(),  batch.best.data(),      batch.best_panel.data(),
+        near_->indices.data(),    batch.best.data(),      batch.best_panel.data(),
         batch.best_scores.data(), batch.group_low.data(), group_of_panel_.data(),
         format_.n_groups};
     const auto enlist = [&](std::int64_t panel, std::int64_t i) {
@@ -481,20 +482,19 @@ void PanelEStep<T>::search_near(Batch& batch) noexcept {
     const auto search_waiting = [&] {
         for (std::int64_t p = 0; p < n_panels; ++p) {
             if (batch.n_waiting[p] == 0) continue;
-            kernels_.search[packed_->width](
-                search, static_cast<std::int32_t>(p),
-                packed_->panels.data() + p * packed_->lanes * x_.n_columns,
-                packed_->half_norms.data() + p * packed_->lanes,
-                batch.waiting.data() + p * batch.capacity, batch.n_waiting[p]);
+            kernels_.search[width_](search, static_cast<std::int32_t>(p),
+                                    near_->panels.data() + p * near_->lanes * x_.n_columns,
+                                    near_->half_norms.data() + p * near_->lanes,
+                                    batch.waiting.data() + p * batch.capacity, batch.n_waiting[p]);
             batch.n_waiting[p] = 0;
         }
     };
     for (std::int64_t i = 0; i < n; ++i) {
-        enlist(packed_->slots[labels_[batch.rows[i]]] / packed_->lanes, i);
+        enlist(near_->slots[labels_[batch.rows[i]]] / near_->lanes, i);
     }
     search_waiting();
     if (n_panels > 1) {
-        kernels_.settle[packed_->width](search, n, batch.slots.data(), nullptr);
+        kernels_.settle[width_](search, n, batch.slots.data(), nullptr);
     }
     const bool by_gaps = !near_panels_.empty() && (!bounded_ || with_gaps_);
     for (std::int64_t i = 0; i < n; ++i) {
@@ -504,7 +504,7 @@ void PanelEStep<T>::search_near(Batch& batch) noexcept {
         batch.n_in_reach[i] = n_groups_;
         if (n_panels == 1) continue;
         const std::int32_t own = batch.best_panel[i];
-        const std::int32_t c = packed_->indices[batch.slots[i]];
+        const std::int32_t c = near_->indices[batch.slots[i]];
         const float upper = upper_distance(margins_, batch.best[i], batch.squared[i], norm_[c]);
         std::uint64_t groups = all_groups_;
         if (bounded_) {
@@ -531,7 +531,7 @@ void PanelEStep<T>::search_near(Batch& batch) noexcept {
         }
     }
     search_waiting();
-    kernels_.settle[packed_->width](search, n, batch.slots.data(), batch.second.data());
+    kernels_.settle[width_](search, n, batch.slots.data(), batch.second.data());
 }
 
 template <class T>

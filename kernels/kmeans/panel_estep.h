@@ -1,5 +1,5 @@
-// The E-step by tiles of rows against panels of centers, with bounds that let most rows keep their
-// center unread once the centers slow down.
+// The E-step for many centers: all rows meet all of them, or once the centers slow down bounds let
+// most rows keep theirs unread, and the others search the panels of centers that may be nearer.
 #pragma once
 
 #include <cstdint>
@@ -40,10 +40,12 @@ class PanelEStep final : public EStep<T> {
     void add_moves() noexcept;
     void measure_gaps(const T* centers, const T* offset);
     void measure_radii() noexcept;
-    void search_range(Batch& batch, std::int64_t begin, std::int64_t end, bool near) noexcept;
-    void finish(Batch& batch, bool near) noexcept;
-    void search_all(Batch& batch) noexcept;
-    void search_near(Batch& batch) noexcept;
+    void search_all(Batch& batch, std::int64_t begin, std::int64_t end) noexcept;
+    void measure(Batch& batch, const T* best, std::int64_t n) noexcept;
+    void search_near(Batch& batch, std::int64_t begin, std::int64_t end) noexcept;
+    void search_batch(Batch& batch) noexcept;
+    void search_panels(Batch& batch) noexcept;
+    void relabel(Batch& batch, std::int64_t row, std::int32_t label) noexcept;
     void keep_bounds(Batch& batch, std::int64_t i, std::int32_t label) noexcept;
 
     std::int64_t record_at(const Batch& batch, std::int64_t row) const noexcept;
@@ -55,11 +57,11 @@ class PanelEStep final : public EStep<T> {
     const std::int64_t n_clusters_;
     const int bound_bytes_;
     PackedCenters<T> all_;                    // for exhaustive searches
-    std::unique_ptr<PackedCenters<T>> near_;  // neighbours in narrow panels
+    std::unique_ptr<PackedCenters<T>> near_;  // neighbours side by side
+    int width_ = 0;                           // of its panels, in vectors less one
     std::vector<Batch> batches_;
 
     // Of the call in progress.
-    const PackedCenters<T>* packed_ = nullptr;
     const T* offset_ = nullptr;
     std::int32_t* labels_ = nullptr;
     std::vector<ExactSums::Part>* sums_ = nullptr;

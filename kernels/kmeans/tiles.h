@@ -11,23 +11,16 @@
 #include "few_columns.h"
 #include "few_lanes.h"
 #include "lane_kernels.h"
+#include "sweep_lanes.h"
 
 namespace harpy::kmeans {
 namespace {
 
-// Rows that follow one another, read like an array of pointers: a register for each of many rows
-// would be too much.
-template <class T>
-struct RowsInOrder {
-    const T* first;
-    std::int64_t stride;
-    const T* operator[](int r) const { return first + r * stride; }
-};
-
 // score[r][v] = half_norms - x[r]·c' for the centers of one panel.
-template <class S, int R, int V, class Rows>
-inline void score_rows(const Rows& x, std::int64_t d, const typename S::Scalar* panel,
-                       const typename S::Scalar* half_norms, typename S::Vector (&score)[R][V]) {
+template <class S, int R, int V>
+inline void score_rows(const typename S::Scalar* const (&x)[R], std::int64_t d,
+                       const typename S::Scalar* panel, const typename S::Scalar* half_norms,
+                       typename S::Vector (&score)[R][V]) {
     using Vector = typename S::Vector;
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
@@ -187,69 +180,6 @@ void settle(const Search<typename S::Scalar>& search, std::int64_t n_rows, std::
         for (int v = 1; v < V; ++v) low = S::min(low, S::load(scores + v * S::kLanes));
         scores[lane] = search.best[row];
         second[row] = S::lowest(low);
-    }
-}
-
-// One panel for all rows of a sweep: each lane keeps its lowest score and where that was, so that
-// nothing depends on the data but at the end. Lanes ascend by index: the first of equal ones stays.
-template <class S, int V>
-void sweep_panel(const Sweep<typename S::Scalar>& sweep, std::int64_t panel,
-                 const typename S::Scalar* centers, const typename S::Scalar* half_norms,
-                 std::int64_t n_rows) {
-    using T = typename S::Scalar;
-    constexpr int R = S::kChains / V;
-    static_assert(kSweepRows % R == 0, "the last tile of a batch ends within it");
-    const std::int64_t d = sweep.d;
-    const T* x = sweep.x;
-    T *lows = sweep.low, *vectors = sweep.vector;
-    typename S::Vector here[V];
-    for (int v = 0; v < V; ++v) here[v] = S::set1(static_cast<T>(panel * V + v));
-    for (std::int64_t i = 0; i < n_rows; i += R) {
-        typename S::Vector score[R][V];
-        score_rows<S, R, V>(RowsInOrder<T>{x, sweep.stride}, d, centers, half_norms, score);
-#pragma GCC unroll 32
-        for (int r = 0; r < R; ++r) {
-            auto low = S::load(lows + r * S::kLanes), vector = S::load(vectors + r * S::kLanes);
-#pragma GCC unroll 4
-            for (int v = 0; v < V; ++v) {
-                vector = S::select_less(score[r][v], low, here[v], vector);
-                low = S::min(score[r][v], low);
-            }
-            S::store(lows + r * S::kLanes, low);
-            S::store(vectors + r * S::kLanes, vector);
-        }
-        x += R * sweep.stride;
-        lows += R * S::kLanes;
-        vectors += R * S::kLanes;
-    }
-}
-
-template <class S>
-void begin_sweep(const Sweep<typename S::Scalar>& sweep, std::int64_t n_rows) {
-    using T = typename S::Scalar;
-    const auto low = S::set1(static_cast<T>(__builtin_inf())), vector = S::set1(T{0});
-    for (std::int64_t i = 0; i < n_rows * S::kLanes; i += S::kLanes) {
-        S::store(sweep.low + i, low);
-        S::store(sweep.vector + i, vector);
-    }
-}
-
-template <class S>
-void end_sweep(const Sweep<typename S::Scalar>& sweep, std::int64_t n_rows, std::int32_t* slots,
-               typename S::Scalar* best) {
-    for (std::int64_t i = 0; i < n_rows; ++i) {
-        const auto low = S::load(sweep.low + i * S::kLanes);
-        best[i] = S::lowest(low);
-        unsigned equal = S::equal(low, S::set1(best[i]));
-        // Scores that are not numbers equal nothing: any slot will do.
-        std::int64_t slot = equal == 0 ? 0 : INT64_MAX;
-        for (; equal != 0; equal &= equal - 1) {
-            const int lane = __builtin_ctz(equal);
-            const auto vector = static_cast<std::int64_t>(sweep.vector[i * S::kLanes + lane]);
-            const std::int64_t other = vector * S::kLanes + lane;
-            slot = other < slot ? other : slot;
-        }
-        slots[i] = static_cast<std::int32_t>(slot);
     }
 }
 
@@ -436,9 +366,9 @@ constexpr TileKernels<typename S::Scalar> make_tile_kernels() {
         {S::kLanes, 2 * S::kLanes, 3 * S::kLanes},
         {search_panel<S, 1>, search_panel<S, 2>, search_panel<S, 3>},
         {settle<S, 1>, settle<S, 2>, settle<S, 3>},
-        begin_sweep<S>,
-        {sweep_panel<S, 1>, sweep_panel<S, 2>},
-        end_sweep<S>,
+        SweepShape<S>::kRows,
+        SweepShape<S>::kCenters,
+        sweep<S>,
         {panel_lows<S, 1>, panel_lows<S, 2>, panel_lows<S, 3>},
         {scan<S, 1>, scan<S, 2>, scan<S, 3>, scan<S, 4>, scan<S, 5>, scan<S, 6>, scan<S, 7>,
          scan<S, 8>},
