@@ -24,7 +24,7 @@ class EStep {
     // whose label changed are moved in `sums` (one part a thread), if given; returns their number.
     // Throws std::bad_alloc.
     virtual std::int64_t assign(const T* centers, const T* offset, std::int32_t* labels,
-                                std::vector<ExactSums::Part>* sums) = 0;
+                                RowSums<T>* sums) = 0;
 
     int n_thread() const noexcept { return n_thread_; }
 

@@ -4,7 +4,6 @@
 
 #include "float_environment.h"
 #include "parallel.h"
-#include "weighted_row.h"
 
 namespace harpy::kmeans {
 
@@ -27,17 +26,23 @@ Wide load_limbs(const std::int64_t* limbs) noexcept {
     return static_cast<Wide>(digit(0) + (digit(1) << 48) + (digit(2) << 96));
 }
 
-ExactSums::ExactSums(std::int64_t n_clusters, std::int64_t n_columns, const std::int32_t* exponents)
-    : n_clusters_(n_clusters),
-      n_columns_(n_columns),
-      magic_high_(n_columns),
-      magic_low_(n_columns),
-      whole_from_(n_columns),
-      totals_(n_clusters * n_columns),
-      counts_(n_clusters) {
-    scale_high_.reserve(n_columns);
-    scale_low_.reserve(n_columns);
-    for (std::int64_t j = 0; j < n_columns; ++j) {
+template <class T>
+RowSums<T>::RowSums(const LaneKernels& lanes, Matrix<T> x, const T* weights,
+                    std::int64_t n_clusters, const std::int32_t* exponents, int n_thread)
+    : kernels_(row_kernels<T>(lanes).tiles),
+      x_(x),
+      weights_(weights),
+      n_clusters_(n_clusters),
+      n_columns_(x.n_columns + (weights != nullptr)),
+      magic_high_(n_columns_),
+      magic_low_(n_columns_),
+      whole_from_(n_columns_),
+      totals_(n_clusters * n_columns_),
+      counts_(n_clusters),
+      parts_(n_thread, Part(n_clusters, n_columns_)) {
+    scale_high_.reserve(n_columns_);
+    scale_low_.reserve(n_columns_);
+    for (std::int64_t j = 0; j < n_columns_; ++j) {
         const int high = std::max(exponents[j], kMinExponent) - kWordBits;
         const int low = high - kWordBits;
         magic_high_[j] = std::ldexp(1.5, 52 + high);
@@ -49,43 +54,32 @@ ExactSums::ExactSums(std::int64_t n_clusters, std::int64_t n_columns, const std:
     }
 }
 
-ExactSums::Part::Part(ExactSums& sums)
-    : sums_(&sums),
-      high_(sums.n_clusters_ * sums.n_columns_),
-      low_(sums.n_clusters_ * sums.n_columns_),
-      counts_(sums.n_clusters_),
-      n_pending_(sums.n_clusters_) {}
-
-void ExactSums::flush(Part& part, std::int64_t cluster) noexcept {
-    double* high = part.high(cluster);
-    double* low = part.low(cluster);
+template <class T>
+void RowSums<T>::flush(Part& part, std::int64_t cluster) noexcept {
+    double* high = part.high.data() + cluster * n_columns_;
+    double* low = part.low.data() + cluster * n_columns_;
     Wide* total = totals_.data() + cluster * n_columns_;
     for (std::int64_t j = 0; j < n_columns_; ++j) {
         total[j] +=
             Wide{scale_high_[j](high[j])} * (Wide{1} << kWordBits) + Wide{scale_low_[j](low[j])};
         high[j] = low[j] = 0.0;
     }
-    counts_[cluster] += part.counts_[cluster];
-    part.counts_[cluster] = 0;
-    part.n_pending_[cluster] = 0;
+    counts_[cluster] += part.counts[cluster];
+    part.counts[cluster] = 0;
+    part.n_pending[cluster] = 0;
 }
 
-void ExactSums::flush(std::vector<Part>& parts, int n_thread) noexcept {
-    for_row_blocks(n_clusters_, 1, useful_threads(n_clusters_, 1, n_thread),
+template <class T>
+void RowSums<T>::store(std::int64_t* limbs, std::int64_t* counts) noexcept {
+    for_row_blocks(n_clusters_, 1, useful_threads(n_clusters_, 1, static_cast<int>(parts_.size())),
                    [&](int, std::int64_t begin, std::int64_t end) {
                        for (std::int64_t c = begin; c < end; ++c) {
-                           for (Part& part : parts) {
-                               if (part.n_pending_[c] != 0) flush(part, c);
+                           for (Part& part : parts_) {
+                               if (part.n_pending[c] != 0) flush(part, c);
                            }
-                       }
-                   });
-}
-
-void ExactSums::store(std::int64_t* limbs, std::int64_t* counts, int n_thread) const noexcept {
-    for_row_blocks(n_clusters_, 1, useful_threads(n_clusters_, 1, n_thread),
-                   [&](int, std::int64_t begin, std::int64_t end) {
-                       for (std::int64_t at = begin * n_columns_; at < end * n_columns_; ++at) {
-                           store_limbs(totals_[at], limbs + kSumLimbs * at);
+                           for (std::int64_t at = c * n_columns_; at < (c + 1) * n_columns_; ++at) {
+                               store_limbs(totals_[at], limbs + kSumLimbs * at);
+                           }
                        }
                    });
     std::copy(counts_.begin(), counts_.end(), counts);
@@ -97,34 +91,24 @@ Status accumulate(const LaneKernels* lanes, Matrix<T> x, const T* weights,
                   const std::int32_t* exponents, int n_thread, std::int64_t* limbs,
                   std::int64_t* counts) noexcept {
     return guarded([&]() -> Status {
-        const std::int64_t n_columns = x.n_columns + (weights != nullptr);
         std::int64_t n_sums;
-        if (!checked_product(n_clusters, n_columns, &n_sums)) return Status::too_large;
+        if (!checked_product(n_clusters, x.n_columns + 1, &n_sums)) return Status::too_large;
         const FloatEnvironment environment;
         n_thread = useful_threads(x.n_rows, kBlockRows, n_thread);
-        ExactSums sums(n_clusters, n_columns, exponents);
-        std::vector<ExactSums::Part> parts(n_thread, ExactSums::Part(sums));
-        std::vector<WeightedRow> weighted(n_thread,
-                                          WeightedRow(weights == nullptr ? 0 : n_columns));
+        RowSums<T> sums(*lanes, x, weights, n_clusters, exponents, n_thread);
         for_row_blocks(x.n_rows, kBlockRows, n_thread,
                        [&](int thread, std::int64_t begin, std::int64_t end) {
                            for (std::int64_t i = begin; i < end; ++i) {
-                               const T* row = x.data + i * x.n_columns;
-                               const std::int32_t label = labels == nullptr ? 0 : labels[i];
-                               if (weights == nullptr) {
-                                   parts[thread].add(row_kernels<T>(*lanes).tiles, row, label);
-                               } else {
-                                   parts[thread].add(row_kernels<double>(*lanes).tiles,
-                                                     weighted[thread].of(row, weights[i]), label);
-                               }
+                               sums.move(thread, i, -1, labels == nullptr ? 0 : labels[i]);
                            }
                        });
-        sums.flush(parts, n_thread);
-        sums.store(limbs, counts, n_thread);
+        sums.store(limbs, counts);
         return Status::ok;
     });
 }
 
+template class RowSums<float>;
+template class RowSums<double>;
 template Status accumulate<float>(const LaneKernels*, Matrix<float>, const float*,
                                   const std::int32_t*, std::int64_t, const std::int32_t*, int,
                                   std::int64_t*, std::int64_t*) noexcept;

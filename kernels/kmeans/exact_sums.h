@@ -23,71 +23,50 @@ constexpr std::int32_t kMaxPending = std::int32_t{1} << 16;
 void store_limbs(Wide value, std::int64_t* limbs) noexcept;
 Wide load_limbs(const std::int64_t* limbs) noexcept;
 
-// Totals stay right when rows change sides: whatever is taken away is what had been added.
-class ExactSums {
+// The exact sums of the rows of each cluster, each times its weight if there are weights, and then
+// with the weight as one column more. They stay right when rows change sides: whatever is taken
+// away is what had been added. Each thread adds to a part of its own.
+template <class T>
+class RowSums {
   public:
-    // Throws std::bad_alloc. All totals are 0.
-    ExactSums(std::int64_t n_clusters, std::int64_t n_columns, const std::int32_t* exponents);
+    // weights: nullptr, or somebody else's, as x is. Throws std::bad_alloc. No row is in yet.
+    RowSums(const LaneKernels& lanes, Matrix<T> x, const T* weights, std::int64_t n_clusters,
+            const std::int32_t* exponents, int n_thread);
 
-    // One thread's changes that are not in the totals yet.
-    class Part {
-      public:
-        explicit Part(ExactSums& sums);
+    // Moves a row from one cluster to another; from < 0: it is new.
+    void move(int thread, std::int64_t row, std::int32_t from, std::int32_t to) noexcept {
+        Part& part = parts_[thread];
+        const T* values = x_.data + row * x_.n_columns;
+        const T* weight = weights_ == nullptr ? nullptr : weights_ + row;
+        make_room(part, to);
+        ++part.counts[to];
+        double *high = part.high.data(), *low = part.low.data();
+        if (from < 0) {
+            kernels_.add_split(values, weight, x_.n_columns, quanta(), high + to * n_columns_,
+                               low + to * n_columns_);
+            return;
+        }
+        make_room(part, from);
+        --part.counts[from];
+        kernels_.move_split(values, weight, x_.n_columns, quanta(), high + from * n_columns_,
+                            low + from * n_columns_, high + to * n_columns_, low + to * n_columns_);
+    }
 
-        template <class T>
-        void add(const TileKernels<T>& kernels, const T* row, std::int64_t to) noexcept {
-            make_room(to);
-            kernels.add_split(row, sums_->n_columns_, sums_->quanta(), high(to), low(to));
-            ++counts_[to];
-        }
-        template <class T>
-        void move(const TileKernels<T>& kernels, const T* row, std::int64_t from,
-                  std::int64_t to) noexcept {
-            make_room(from);
-            make_room(to);
-            kernels.move_split(row, sums_->n_columns_, sums_->quanta(), high(from), low(from),
-                               high(to), low(to));
-            --counts_[from];
-            ++counts_[to];
-        }
-        // A row of no label yet is added.
-        template <class T>
-        void change(const TileKernels<T>& kernels, const T* row, std::int32_t before,
-                    std::int32_t label) noexcept {
-            if (before < 0) {
-                add(kernels, row, label);
-            } else {
-                move(kernels, row, before, label);
-            }
-        }
-
-      private:
-        friend class ExactSums;
-        double* high(std::int64_t cluster) noexcept {
-            return high_.data() + cluster * sums_->n_columns_;
-        }
-        double* low(std::int64_t cluster) noexcept {
-            return low_.data() + cluster * sums_->n_columns_;
-        }
-        void make_room(std::int64_t cluster) noexcept {
-            if (n_pending_[cluster]++ == kMaxPending) {
-                const std::lock_guard<std::mutex> turn(sums_->turn_);
-                sums_->flush(*this, cluster);
-                n_pending_[cluster] = 1;
-            }
-        }
-
-        ExactSums* sums_;
-        std::vector<double> high_, low_;
-        std::vector<std::int64_t> counts_;
-        std::vector<std::int32_t> n_pending_;
-    };
-
-    // Moves what is pending in all parts into the totals.
-    void flush(std::vector<Part>& parts, int n_thread) noexcept;
-    void store(std::int64_t* limbs, std::int64_t* counts, int n_thread) const noexcept;
+    // limbs (n_clusters, columns and weight, kSumLimbs) and counts (n_clusters) of all threads.
+    void store(std::int64_t* limbs, std::int64_t* counts) noexcept;
 
   private:
+    // One thread's changes that are not in the totals yet.
+    struct Part {
+        Part(std::int64_t n_clusters, std::int64_t n_columns)
+            : high(n_clusters * n_columns),
+              low(n_clusters * n_columns),
+              counts(n_clusters),
+              n_pending(n_clusters) {}
+        std::vector<double> high, low;
+        std::vector<std::int64_t> counts;
+        std::vector<std::int32_t> n_pending;
+    };
     // 1 / quantum as two factors: the quanta reach beyond what one float64 can invert.
     struct Scale {
         explicit Scale(int power) noexcept
@@ -100,14 +79,25 @@ class ExactSums {
     Quanta quanta() const noexcept {
         return {magic_high_.data(), magic_low_.data(), whole_from_.data()};
     }
+    void make_room(Part& part, std::int64_t cluster) noexcept {
+        if (part.n_pending[cluster]++ == kMaxPending) {
+            const std::lock_guard<std::mutex> turn(turn_);
+            flush(part, cluster);
+            part.n_pending[cluster] = 1;
+        }
+    }
     void flush(Part& part, std::int64_t cluster) noexcept;
 
-    std::int64_t n_clusters_, n_columns_;
+    const TileKernels<T>& kernels_;
+    const Matrix<T> x_;
+    const T* const weights_;
+    const std::int64_t n_clusters_, n_columns_;
     std::vector<double> magic_high_, magic_low_;
     std::vector<float> whole_from_;
     std::vector<Scale> scale_high_, scale_low_;
     std::vector<Wide> totals_;  // in units of 2^(exponent - 72)
     std::vector<std::int64_t> counts_;
+    std::vector<Part> parts_;  // of the threads
     std::mutex turn_;
 };
 

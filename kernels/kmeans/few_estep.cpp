@@ -61,7 +61,7 @@ FewEStep<T>::FewEStep(const LaneKernels& lanes, Matrix<T> x, std::int64_t n_clus
 
 template <class T>
 std::int64_t FewEStep<T>::assign(const T* centers, const T* offset, std::int32_t* labels,
-                                 std::vector<ExactSums::Part>* sums) {
+                                 RowSums<T>* sums) {
     if (x_.n_rows == 0) return 0;
     const FloatEnvironment environment;
     labels_ = labels;
@@ -222,13 +222,12 @@ std::int64_t FewEStep<T>::search(int thread, const std::int64_t* rows, const std
     }
     std::int64_t n_changed = 0;
     std::int32_t* labels = labels_;
-    ExactSums::Part* part = sums_ == nullptr ? nullptr : sums_->data() + thread;
     for (int i = 0; i < n; ++i) {
         const std::int32_t before = labels[rows[i]], label = nearest.label[i];
         if (label == before) continue;
         labels[rows[i]] = label;
         ++n_changed;
-        if (part != nullptr) part->change(kernels_, x[i], before, label);
+        if (sums_ != nullptr) sums_->move(thread, rows[i], before, label);
     }
     return n_changed;
 }

@@ -26,7 +26,7 @@ class FewEStep final : public EStep<T> {
              int bound_bytes);
 
     std::int64_t assign(const T* centers, const T* offset, std::int32_t* labels,
-                        std::vector<ExactSums::Part>* sums) override;
+                        RowSums<T>* sums) override;
 
   private:
     using EStep<T>::n_thread_;
@@ -54,7 +54,7 @@ class FewEStep final : public EStep<T> {
     // Of the call in progress.
     FewSearch<T> search_;
     std::int32_t* labels_ = nullptr;
-    std::vector<ExactSums::Part>* sums_ = nullptr;
+    RowSums<T>* sums_ = nullptr;
 
     // Bounds hold for the centers of the last call while bounded_.
     bool bounded_ = false;

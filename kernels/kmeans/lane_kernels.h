@@ -163,10 +163,12 @@ struct TileKernels {
     void (*pack_panel)(const T* centers, const std::int32_t* indices, int n_centers, int lanes,
                        std::int64_t d, const T* offset, T* panel, T* half_norms, double* norms);
 
-    // Splits each value of a row in two words and adds both.
-    void (*add_split)(const T* row, std::int64_t d, const Quanta&, double* high, double* low);
-    void (*move_split)(const T* row, std::int64_t d, const Quanta&, double* high_from,
-                       double* low_from, double* high_to, double* low_to);
+    // Splits each of the d values of a row in two words and adds both. With a weight (else nullptr)
+    // it is the values times the weight, and the weight itself as one value more.
+    void (*add_split)(const T* row, const T* weight, std::int64_t d, const Quanta&, double* high,
+                      double* low);
+    void (*move_split)(const T* row, const T* weight, std::int64_t d, const Quanta&,
+                       double* high_from, double* low_from, double* high_to, double* low_to);
 
     // Searches of kFewRows rows among up to kFewStep, 2 * kFewStep, … most_few centers; as many
     // more rows, which are to be searched next, are fetched into the cache.

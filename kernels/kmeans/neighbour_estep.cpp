@@ -106,7 +106,7 @@ NeighbourEStep<T>::~NeighbourEStep() = default;
 
 template <class T>
 std::int64_t NeighbourEStep<T>::assign(const T* centers, const T* offset, std::int32_t* labels,
-                                       std::vector<ExactSums::Part>* sums) {
+                                       RowSums<T>* sums) {
     if (x_.n_rows == 0) return 0;
     const FloatEnvironment environment;
     offset_ = offset;
@@ -299,13 +299,7 @@ void NeighbourEStep<T>::search(Batch& batch, std::int64_t begin, std::int64_t en
         if (label == before) continue;
         labels_[begin + i] = label;
         ++batch.n_changed;
-        if (sums_ == nullptr) continue;
-        ExactSums::Part& part = (*sums_)[batch.thread];
-        if (before < 0) {
-            part.add(kernels_, x + i * d, label);
-        } else {
-            part.move(kernels_, x + i * d, before, label);
-        }
+        if (sums_ != nullptr) sums_->move(batch.thread, begin + i, before, label);
     }
 }
 

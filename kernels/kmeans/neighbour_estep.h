@@ -21,7 +21,7 @@ class NeighbourEStep final : public EStep<T> {
     ~NeighbourEStep() override;
 
     std::int64_t assign(const T* centers, const T* offset, std::int32_t* labels,
-                        std::vector<ExactSums::Part>* sums) override;
+                        RowSums<T>* sums) override;
 
   private:
     using EStep<T>::n_thread_;
@@ -66,7 +66,7 @@ class NeighbourEStep final : public EStep<T> {
     // Of the call in progress.
     const T* offset_ = nullptr;
     std::int32_t* labels_ = nullptr;
-    std::vector<ExactSums::Part>* sums_ = nullptr;
+    RowSums<T>* sums_ = nullptr;
 };
 
 }  // namespace harpy::kmeans

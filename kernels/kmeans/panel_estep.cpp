@@ -114,7 +114,7 @@ PanelEStep<T>::~PanelEStep() = default;
 
 template <class T>
 std::int64_t PanelEStep<T>::assign(const T* centers, const T* offset, std::int32_t* labels,
-                                   std::vector<ExactSums::Part>* sums) {
+                                   RowSums<T>* sums) {
     if (x_.n_rows == 0) return 0;
     const FloatEnvironment environment;
     const auto begun = std::chrono::steady_clock::now();
@@ -390,8 +390,7 @@ void PanelEStep<T>::relabel(Batch& batch, std::int64_t row, std::int32_t label) 
     if (label == before) return;
     labels_[row] = label;
     ++batch.n_changed;
-    if (sums_ == nullptr) return;
-    (*sums_)[batch.thread].change(kernels_, x_.data + row * x_.n_columns, before, label);
+    if (sums_ != nullptr) sums_->move(batch.thread, row, before, label);
 }
 
 template <class T>

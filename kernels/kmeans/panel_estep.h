@@ -24,7 +24,7 @@ class PanelEStep final : public EStep<T> {
     ~PanelEStep() override;
 
     std::int64_t assign(const T* centers, const T* offset, std::int32_t* labels,
-                        std::vector<ExactSums::Part>* sums) override;
+                        RowSums<T>* sums) override;
 
   private:
     using EStep<T>::n_thread_;
@@ -64,7 +64,7 @@ class PanelEStep final : public EStep<T> {
     // Of the call in progress.
     const T* offset_ = nullptr;
     std::int32_t* labels_ = nullptr;
-    std::vector<ExactSums::Part>* sums_ = nullptr;
+    RowSums<T>* sums_ = nullptr;
 
     // Bounds hold for the centers of the last call while bounded_.
     bool bounded_ = false, with_gaps_ = true;

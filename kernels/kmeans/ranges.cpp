@@ -6,7 +6,6 @@
 #include <cstring>
 
 #include "parallel.h"
-#include "weighted_row.h"
 
 namespace harpy::kmeans {
 
@@ -94,18 +93,20 @@ Status weighted_ranges(Matrix<T> x, const T* weights, int n_thread, double* absm
         const FloatEnvironment environment;
         const std::int64_t n_wide = x.n_columns + 1;
         n_thread = useful_threads(x.n_rows, kBlockRows, n_thread);
-        std::vector<WeightedRow> rows(n_thread, WeightedRow(n_wide));
         std::vector<std::vector<double>> largest(n_thread, std::vector<double>(n_wide));
-        for_row_blocks(
-            x.n_rows, kBlockRows, n_thread, [&](int thread, std::int64_t begin, std::int64_t end) {
-                double* most = largest[thread].data();
-                for (std::int64_t i = begin; i < end; ++i) {
-                    const double* row = rows[thread].of(x.data + i * x.n_columns, weights[i]);
-                    for (std::int64_t j = 0; j < n_wide; ++j) {
-                        most[j] = std::max(most[j], std::fabs(row[j]));
-                    }
-                }
-            });
+        for_row_blocks(x.n_rows, kBlockRows, n_thread,
+                       [&](int thread, std::int64_t begin, std::int64_t end) {
+                           double* most = largest[thread].data();
+                           for (std::int64_t i = begin; i < end; ++i) {
+                               const T* row = x.data + i * x.n_columns;
+                               const double weight = static_cast<double>(weights[i]);
+                               for (std::int64_t j = 0; j < x.n_columns; ++j) {
+                                   const double value = weight * static_cast<double>(row[j]);
+                                   most[j] = std::max(most[j], std::fabs(value));
+                               }
+                               most[x.n_columns] = std::max(most[x.n_columns], std::fabs(weight));
+                           }
+                       });
         for (const std::vector<double>& part : largest) {
             for (std::int64_t j = 0; j < n_wide; ++j) absmax[j] = std::max(absmax[j], part[j]);
         }

@@ -36,7 +36,7 @@ std::int64_t to_integer(double plus_magic) noexcept {
 }
 
 // Adds value / 2^(exponent - 72), rounded to the nearest integer, ties to even: what the two words
-// of ExactSums hold together. |value| < 2^(exponent + 1), so that the upper part has 26 bits. The
+// of RowSums hold together. |value| < 2^(exponent + 1), so that the upper part has 26 bits. The
 // limbs stay what store_limbs makes of the total.
 void add(std::int64_t* limbs, double value, int exponent) noexcept {
     constexpr int kLimbBits = 48;

@@ -288,27 +288,30 @@ inline bool whole(N, const T*, const float*) {
     return false;
 }
 
-// Splits n values of a row by their columns' magic numbers and adds both words; where kMoves, they
-// are also taken away from elsewhere.
-template <bool kMoves, class T, class N>
-inline void split_some(N n, const T* __restrict x, const Quanta& quanta, std::int64_t first,
-                       double* __restrict high, double* __restrict low,
-                       double* __restrict high_less, double* __restrict low_less) {
-    const int end = n;
-    if (whole(n, x, quanta.whole_from + first)) {
-#pragma omp simd
-        for (int j = 0; j < end; ++j) {
-            const double value = static_cast<double>(x[j]);
-            high[j] += value;
-            if (kMoves) high_less[j] -= value;
-        }
-        return;
+// Both words of a row's values, on their way into the sums; where kMoves, they are also taken away
+// from elsewhere.
+template <bool kMoves>
+struct Words {
+    double *high, *low, *high_less, *low_less;
+
+    Words from(std::int64_t first) const {
+        return {high + first, low + first, kMoves ? high_less + first : nullptr,
+                kMoves ? low_less + first : nullptr};
     }
+};
+
+// Splits n values by their columns' magic numbers.
+template <bool kMoves, class Value, class N>
+inline void split_values(N n, const Value& value_of, const Quanta& quanta, std::int64_t first,
+                         const Words<kMoves>& words) {
+    const int end = n;
     const double* __restrict magic_high = quanta.magic_high + first;
     const double* __restrict magic_low = quanta.magic_low + first;
+    double* __restrict high = words.high, * __restrict low = words.low;
+    double* __restrict high_less = words.high_less, * __restrict low_less = words.low_less;
 #pragma omp simd
     for (int j = 0; j < end; ++j) {
-        const double value = static_cast<double>(x[j]);
+        const double value = value_of(j);
         const double upper = (value + magic_high[j]) - magic_high[j];
         const double lower = ((value - upper) + magic_low[j]) - magic_low[j];
         high[j] += upper;
@@ -320,33 +323,67 @@ inline void split_some(N n, const T* __restrict x, const Quanta& quanta, std::in
     }
 }
 
-// All columns of a row.
-template <bool kMoves, class T>
-inline void split_row(const T* row, std::int64_t d, const Quanta& quanta, double* high, double* low,
-                      double* high_less, double* low_less) {
+// The same for n values of a row, those that are whole as they are.
+template <bool kMoves, class T, class N>
+inline void split_some(N n, const T* __restrict x, const Quanta& quanta, std::int64_t first,
+                       const Words<kMoves>& words) {
+    const int end = n;
+    if (whole(n, x, quanta.whole_from + first)) {
+        double* __restrict high = words.high, * __restrict high_less = words.high_less;
+#pragma omp simd
+        for (int j = 0; j < end; ++j) {
+            const double value = static_cast<double>(x[j]);
+            high[j] += value;
+            if (kMoves) high_less[j] -= value;
+        }
+        return;
+    }
+    const auto value = [x](int j) { return static_cast<double>(x[j]); };
+    split_values(n, value, quanta, first, words);
+}
+
+// Calls split(n, first) for as long stretches of d columns as the compiler knows.
+template <class Split>
+inline void for_stretches(std::int64_t d, const Split& split) {
     using Some = Columns<8>;
     std::int64_t j = 0;
-    const auto split = [&](auto n) {
-        split_some<kMoves>(n, row + j, quanta, j, high + j, low + j,
-                           kMoves ? high_less + j : nullptr, kMoves ? low_less + j : nullptr);
-        j += n;
-    };
-    while (d - j >= Look{}) split(Look{});
-    while (d - j >= Some{}) split(Some{});
-    if (j < d) split(static_cast<int>(d - j));
+    for (; d - j >= Look{}; j += Look{}) split(Look{}, j);
+    for (; d - j >= Some{}; j += Some{}) split(Some{}, j);
+    if (j < d) split(static_cast<int>(d - j), j);
+}
+
+// All columns of a row, and its weight.
+template <bool kMoves, class T>
+inline void split_row(const T* row, const T* weight, std::int64_t d, const Quanta& quanta,
+                      const Words<kMoves>& words) {
+    if (weight == nullptr) {
+        for_stretches(d, [&](auto n, std::int64_t first) {
+            split_some(n, row + first, quanta, first, words.from(first));
+        });
+        return;
+    }
+    const double factor = static_cast<double>(*weight);
+    for_stretches(d, [&](auto n, std::int64_t first) {
+        const T* x = row + first;
+        const auto weighted = [x, factor](int j) { return factor * static_cast<double>(x[j]); };
+        split_values(n, weighted, quanta, first, words.from(first));
+    });
+    const auto itself = [factor](int) { return factor; };
+    split_values(Columns<1>{}, itself, quanta, d, words.from(d));
 }
 
 // Added to one cluster.
 template <class T>
-void add_split(const T* row, std::int64_t d, const Quanta& quanta, double* high, double* low) {
-    split_row<false>(row, d, quanta, high, low, nullptr, nullptr);
+void add_split(const T* row, const T* weight, std::int64_t d, const Quanta& quanta, double* high,
+               double* low) {
+    split_row<false>(row, weight, d, quanta, {high, low, nullptr, nullptr});
 }
 
 // The same, and taken away from another.
 template <class T>
-void move_split(const T* row, std::int64_t d, const Quanta& quanta, double* high_from,
-                double* low_from, double* high_to, double* low_to) {
-    split_row<true>(row, d, quanta, high_to, low_to, high_from, low_from);
+void move_split(const T* row, const T* weight, std::int64_t d, const Quanta& quanta,
+                double* high_from, double* low_from, double* high_to, double* low_to) {
+    split_row<true>(row, weight, d, quanta, {high_to, low_to, high_from, low_from});
 }
 
 // Searches among few centers, as many as the registers hold.
