@@ -16,8 +16,11 @@ void scan(const typename S::Scalar* x, std::int64_t n_rows, const typename S::Sc
           const typename S::Scalar* centers, std::int64_t n_centers, std::int32_t* nearest) {
     using T = typename S::Scalar;
     using Vector = typename S::Vector;
-    constexpr int V = S::kTileRows / 4;  // what registers hold of rows
+    // What registers hold of rows, scores and what was found.
+    constexpr int kRegisters = 4 * S::kTileRows, kMost = (kRegisters - 3) / (D + 3);
+    constexpr int V = kMost > 4 ? 4 : kMost;
     constexpr int R = V * S::kLanes;
+    const Vector step = S::set1(T{-1});
     T columns[D][R];
     for (std::int64_t begin = 0; begin < n_rows; begin += R) {
         const int n = static_cast<int>(n_rows - begin < R ? n_rows - begin : R);
@@ -32,19 +35,20 @@ void scan(const typename S::Scalar* x, std::int64_t n_rows, const typename S::Sc
             found[v] = S::set1(T{0});
         }
         const T* center = centers;
+        Vector here = S::set1(T{0});
         for (std::int64_t c = 0; c < n_centers; ++c, center += D + 1) {
             Vector score[V];
+#pragma GCC unroll 4
             for (int v = 0; v < V; ++v) score[v] = S::set1(center[0]);
 #pragma GCC unroll 8
             for (int j = 0; j < D; ++j) {
                 const Vector coordinate = S::set1(center[j + 1]);
+#pragma GCC unroll 4
                 for (int v = 0; v < V; ++v) score[v] = S::fnma(value[j][v], coordinate, score[v]);
             }
-            const Vector index = S::set1(static_cast<T>(c));
-            for (int v = 0; v < V; ++v) {
-                found[v] = S::select_less(score[v], best[v], index, found[v]);
-                best[v] = S::min(score[v], best[v]);
-            }
+#pragma GCC unroll 4
+            for (int v = 0; v < V; ++v) S::keep_lower(score[v], here, best[v], found[v]);
+            here = S::sub(here, step);
         }
         T indices[R];
         for (int v = 0; v < V; ++v) S::store(indices + v * S::kLanes, found[v]);

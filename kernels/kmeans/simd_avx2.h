@@ -61,9 +61,11 @@ struct Float256 {
     static __m128 halves_min(Vector v) {
         return _mm_min_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     }
-    // a < b ? x : y
-    static Vector select_less(Vector a, Vector b, Vector x, Vector y) {
-        return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
+    // Where score < low: low = score and index = here.
+    static void keep_lower(Vector score, Vector here, Vector& low, Vector& index) {
+        const Vector lower = _mm256_cmp_ps(score, low, _CMP_LT_OQ);
+        low = _mm256_min_ps(score, low);
+        index = _mm256_blendv_ps(index, here, lower);
     }
     static float first(Vector v) { return _mm256_cvtss_f32(v); }
     static float lowest(Vector v) {
@@ -125,9 +127,11 @@ struct Double256 {
     static unsigned equal(Vector a, Vector b) {
         return static_cast<unsigned>(_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_EQ_OQ)));
     }
-    // a < b ? x : y
-    static Vector select_less(Vector a, Vector b, Vector x, Vector y) {
-        return _mm256_blendv_pd(y, x, _mm256_cmp_pd(a, b, _CMP_LT_OQ));
+    // Where score < low: low = score and index = here.
+    static void keep_lower(Vector score, Vector here, Vector& low, Vector& index) {
+        const Vector lower = _mm256_cmp_pd(score, low, _CMP_LT_OQ);
+        low = _mm256_min_pd(score, low);
+        index = _mm256_blendv_pd(index, here, lower);
     }
     static double first(Vector v) { return _mm256_cvtsd_f64(v); }
     static double lowest(Vector v) {

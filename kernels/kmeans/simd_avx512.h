@@ -29,9 +29,10 @@ struct Float512 {
     // c - a*b
     static Vector fnma(Vector a, Vector b, Vector c) { return _mm512_fnmadd_ps(a, b, c); }
     static unsigned equal(Vector a, Vector b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
-    // a < b ? x : y
-    static Vector select_less(Vector a, Vector b, Vector x, Vector y) {
-        return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
+    static void keep_lower(Vector score, Vector here, Vector& low, Vector& index) {
+        const auto lower = _mm512_cmp_ps_mask(score, low, _CMP_LT_OQ);
+        low = _mm512_min_ps(score, low);
+        index = _mm512_mask_blend_ps(lower, index, here);
     }
     static float first(Vector v) { return _mm512_cvtss_f32(v); }
     static float lowest(Vector v) { return _mm512_reduce_min_ps(v); }
@@ -118,9 +119,10 @@ struct Double512 {
     static Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_pd(a, b, c); }
     static Vector fnma(Vector a, Vector b, Vector c) { return _mm512_fnmadd_pd(a, b, c); }
     static unsigned equal(Vector a, Vector b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
-    // a < b ? x : y
-    static Vector select_less(Vector a, Vector b, Vector x, Vector y) {
-        return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, _CMP_LT_OQ), y, x);
+    static void keep_lower(Vector score, Vector here, Vector& low, Vector& index) {
+        const auto lower = _mm512_cmp_pd_mask(score, low, _CMP_LT_OQ);
+        low = _mm512_min_pd(score, low);
+        index = _mm512_mask_blend_pd(lower, index, here);
     }
     static double first(Vector v) { return _mm512_cvtsd_f64(v); }
     static double lowest(Vector v) { return _mm512_reduce_min_pd(v); }

@@ -35,9 +35,11 @@ struct Float128 {
     // c - a*b
     static Vector fnma(Vector a, Vector b, Vector c) { return vfmsq_f32(c, a, b); }
     static unsigned equal(Vector a, Vector b) { return bits(vceqq_f32(a, b)); }
-    // a < b ? x : y
-    static Vector select_less(Vector a, Vector b, Vector x, Vector y) {
-        return vbslq_f32(vcltq_f32(a, b), x, y);
+    // Where score < low: low = score and index = here.
+    static void keep_lower(Vector score, Vector here, Vector& low, Vector& index) {
+        const auto lower = vcltq_f32(score, low);
+        low = vbslq_f32(lower, score, low);
+        index = vbslq_f32(lower, here, index);
     }
     static float first(Vector v) { return vgetq_lane_f32(v, 0); }
     static float lowest(Vector v) { return vminvq_f32(v); }
@@ -93,8 +95,10 @@ struct Double128 {
     static Vector fma(Vector a, Vector b, Vector c) { return vfmaq_f64(c, a, b); }
     static Vector fnma(Vector a, Vector b, Vector c) { return vfmsq_f64(c, a, b); }
     static unsigned equal(Vector a, Vector b) { return bits(vceqq_f64(a, b)); }
-    static Vector select_less(Vector a, Vector b, Vector x, Vector y) {
-        return vbslq_f64(vcltq_f64(a, b), x, y);
+    static void keep_lower(Vector score, Vector here, Vector& low, Vector& index) {
+        const auto lower = vcltq_f64(score, low);
+        low = vbslq_f64(lower, score, low);
+        index = vbslq_f64(lower, here, index);
     }
     static double first(Vector v) { return vgetq_lane_f64(v, 0); }
     static double lowest(Vector v) { return vminvq_f64(v); }

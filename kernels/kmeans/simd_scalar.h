@@ -67,9 +67,13 @@ struct Plain {
         for (int l = 0; l < kLanes; ++l) bits |= static_cast<unsigned>(a.lane[l] == b.lane[l]) << l;
         return bits;
     }
-    // a < b ? x : y
-    static Vector select_less(const Vector& a, const Vector& b, const Vector& x, const Vector& y) {
-        return each([&](int l) { return a.lane[l] < b.lane[l] ? x.lane[l] : y.lane[l]; });
+    // Where score < low: low = score and index = here.
+    static void keep_lower(const Vector& score, const Vector& here, Vector& low, Vector& index) {
+        for (int l = 0; l < kLanes; ++l) {
+            const bool lower = score.lane[l] < low.lane[l];
+            low.lane[l] = lower ? score.lane[l] : low.lane[l];
+            index.lane[l] = lower ? here.lane[l] : index.lane[l];
+        }
     }
     static T first(const Vector& v) { return v.lane[0]; }
     static T lowest(const Vector& v) {

@@ -75,17 +75,23 @@ inline void sweep_panel(const Sweep<typename S::Scalar>& sweep, std::int64_t pan
         column += V * S::kLanes;
         centers += C;
     }
+    Vector lowest[V], found[V], here = S::set1(static_cast<T>(panel * C));
+    const Vector step = S::set1(T{-1});
 #pragma GCC unroll 3
     for (int v = 0; v < V; ++v) {
-        auto lowest = S::load(low + v * S::kLanes), found = S::load(index + v * S::kLanes);
+        lowest[v] = S::load(low + v * S::kLanes);
+        found[v] = S::load(index + v * S::kLanes);
+    }
 #pragma GCC unroll 8
-        for (int c = 0; c < C; ++c) {
-            const Vector here = S::set1(static_cast<T>(panel * C + c));
-            found = S::select_less(score[c][v], lowest, here, found);
-            lowest = S::min(score[c][v], lowest);
-        }
-        S::store(low + v * S::kLanes, lowest);
-        S::store(index + v * S::kLanes, found);
+    for (int c = 0; c < C; ++c) {
+#pragma GCC unroll 3
+        for (int v = 0; v < V; ++v) S::keep_lower(score[c][v], here, lowest[v], found[v]);
+        here = S::sub(here, step);
+    }
+#pragma GCC unroll 3
+    for (int v = 0; v < V; ++v) {
+        S::store(low + v * S::kLanes, lowest[v]);
+        S::store(index + v * S::kLanes, found[v]);
     }
 }
 

@@ -352,23 +352,25 @@ inline void for_stretches(std::int64_t d, const Split& split) {
     if (j < d) split(static_cast<int>(d - j), j);
 }
 
-// All columns of a row, and its weight.
+// All columns of a row.
 template <bool kMoves, class T>
-inline void split_row(const T* row, const T* weight, std::int64_t d, const Quanta& quanta,
+inline void split_row(const T* row, std::int64_t d, const Quanta& quanta,
                       const Words<kMoves>& words) {
-    if (weight == nullptr) {
-        for_stretches(d, [&](auto n, std::int64_t first) {
-            split_some(n, row + first, quanta, first, words.from(first));
-        });
-        return;
-    }
-    const double factor = static_cast<double>(*weight);
+    for_stretches(d, [&](auto n, std::int64_t first) {
+        split_some(n, row + first, quanta, first, words.from(first));
+    });
+}
+
+// The same times a weight, and the weight.
+template <bool kMoves, class T>
+inline void split_weighted(const T* row, double weight, std::int64_t d, const Quanta& quanta,
+                           const Words<kMoves>& words) {
     for_stretches(d, [&](auto n, std::int64_t first) {
         const T* x = row + first;
-        const auto weighted = [x, factor](int j) { return factor * static_cast<double>(x[j]); };
-        split_values(n, weighted, quanta, first, words.from(first));
+        const auto product = [x, weight](int j) { return weight * static_cast<double>(x[j]); };
+        split_values(n, product, quanta, first, words.from(first));
     });
-    const auto itself = [factor](int) { return factor; };
+    const auto itself = [weight](int) { return weight; };
     split_values(Columns<1>{}, itself, quanta, d, words.from(d));
 }
 
@@ -376,14 +378,24 @@ inline void split_row(const T* row, const T* weight, std::int64_t d, const Quant
 template <class T>
 void add_split(const T* row, const T* weight, std::int64_t d, const Quanta& quanta, double* high,
                double* low) {
-    split_row<false>(row, weight, d, quanta, {high, low, nullptr, nullptr});
+    const Words<false> words{high, low, nullptr, nullptr};
+    if (weight == nullptr) {
+        split_row(row, d, quanta, words);
+    } else {
+        split_weighted(row, static_cast<double>(*weight), d, quanta, words);
+    }
 }
 
 // The same, and taken away from another.
 template <class T>
 void move_split(const T* row, const T* weight, std::int64_t d, const Quanta& quanta,
                 double* high_from, double* low_from, double* high_to, double* low_to) {
-    split_row<true>(row, weight, d, quanta, {high_to, low_to, high_from, low_from});
+    const Words<true> words{high_to, low_to, high_from, low_from};
+    if (weight == nullptr) {
+        split_row(row, d, quanta, words);
+    } else {
+        split_weighted(row, static_cast<double>(*weight), d, quanta, words);
+    }
 }
 
 // Searches among few centers, as many as the registers hold.
