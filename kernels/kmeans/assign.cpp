@@ -59,7 +59,9 @@ Status assign(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T*
               double* absmax, std::int64_t* first_bad) noexcept {
     return guarded([&]() -> Status {
         if (!sizes_fit(centers.n_rows, centers.n_columns)) return Status::too_large;
-        const auto estep = make_estep(*lanes, x, centers.n_rows, n_thread, bound_bytes);
+        // Nobody would read the rows' bounds again.
+        const int only_lists = std::min(bound_bytes, kLeastBoundBytes - 1);
+        const auto estep = make_estep(*lanes, x, centers.n_rows, n_thread, only_lists);
         std::optional<ColumnRanges<T>> ranges;
         if (absmax != nullptr) {
             ranges.emplace(*lanes, x, estep->n_thread());

@@ -104,7 +104,8 @@ double center_shift(Matrix<T> before, Matrix<T> after) noexcept {
             const std::int64_t at = c * before.n_columns + j;
             const double moved =
                 static_cast<double>(after.data[at]) - static_cast<double>(before.data[at]);
-            squared = std::fma(moved, moved, squared);
+            // 0 would change nothing: most columns of sparse rows' centers are 0.
+            if (moved != 0.0) squared = std::fma(moved, moved, squared);
         }
         total += squared;
     }

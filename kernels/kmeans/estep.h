@@ -61,6 +61,9 @@ inline bool sizes_fit(std::int64_t n_clusters, std::int64_t n_columns) noexcept 
            checked_product(n_clusters + kMostLanes, n_columns, &product);
 }
 
+// The least memory in which rows can have bounds, in bytes a row.
+constexpr int kLeastBoundBytes = 2 * sizeof(float);
+
 // The method that suits the shape. bound_bytes: memory for bounds, in bytes a row; 0 means that
 // every search is exhaustive. Throws std::bad_alloc.
 template <class T>

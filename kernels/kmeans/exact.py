@@ -59,7 +59,8 @@ def exact_value(limbs: NDArray[np.int64]) -> float:
     limbs : ndarray of shape (68,), int64
         From `exact_sum`, or the elementwise sum of several.
     """
-    total = sum(int(limb) << (SCALAR_LIMB_BITS * i) for i, limb in enumerate(limbs))
+    digits = enumerate(limbs.tolist())  # most are 0
+    total = sum(digit << (SCALAR_LIMB_BITS * i) for i, digit in digits if digit)
     try:
         return total / _SCALAR_UNIT  # Python divides integers with one correct rounding
     except OverflowError:

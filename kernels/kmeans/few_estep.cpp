@@ -38,7 +38,7 @@ FewEStep<T>::FewEStep(const LaneKernels& lanes, Matrix<T> x, std::int64_t n_clus
       norms_(n_clusters),
       search_{centers_.data(),
               half_norms_.data(),
-              bound_bytes >= kBoundBytes,
+              bound_bytes >= kLeastBoundBytes,
               nullptr,
               x.n_columns,
               make_margins<T>(x.n_columns),

@@ -19,9 +19,6 @@ namespace harpy::kmeans {
 template <class T>
 class FewEStep final : public EStep<T> {
   public:
-    // Bytes a row.
-    static constexpr int kBoundBytes = 2 * sizeof(float);
-
     FewEStep(const LaneKernels& lanes, Matrix<T> x, std::int64_t n_clusters, int n_thread,
              int bound_bytes);
 

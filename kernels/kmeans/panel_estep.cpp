@@ -167,7 +167,8 @@ std::int64_t PanelEStep<T>::assign(const T* centers, const T* offset, std::int32
         mean_distance_ = distances / std::max(measured, 1.0);
         exhaustive_seconds_ = std::min(exhaustive_seconds_, seconds);
     }
-    if (bound_bytes_ > 0) previous_.assign(centers, centers + n_clusters_ * x_.n_columns);
+    if (bound_bytes_ >= kLeastBoundBytes)
+        previous_.assign(centers, centers + n_clusters_ * x_.n_columns);
     return n_changed;
 }
 
@@ -175,7 +176,7 @@ std::int64_t PanelEStep<T>::assign(const T* centers, const T* offset, std::int32
 // not pay, it is tried again when the moves have halved.
 template <class T>
 bool PanelEStep<T>::prefers_near(const T* centers, const std::int32_t* labels) {
-    if (bound_bytes_ < 8 || previous_.empty() || labels[0] < 0) return false;
+    if (bound_bytes_ < kLeastBoundBytes || previous_.empty() || labels[0] < 0) return false;
     const std::int64_t d = x_.n_columns;
     moves_.resize(n_clusters_);
     for_row_blocks(n_clusters_, 1, useful_threads(n_clusters_, 16, n_thread_),
@@ -405,7 +406,9 @@ void PanelEStep<T>::search_all(Batch& batch, std::int64_t begin, std::int64_t en
             {x_.data + row * x_.n_columns, n, n_ahead, x_.n_columns, offset_, all_.panels.data(),
              all_.half_norms.data(), all_.n_panels, batch.columns.data()},
             nearest, best);
-        if (bound_bytes_ > 0 && batch.n_measured < kMeasuredRows) measure(batch, best, n);
+        if (bound_bytes_ >= kLeastBoundBytes && batch.n_measured < kMeasuredRows) {
+            measure(batch, best, n);
+        }
         for (std::int64_t i = 0; i < n; ++i) relabel(batch, row + i, nearest[i]);
     }
 }

@@ -17,6 +17,12 @@ struct SweepShape {
     static constexpr int kCenters = S::kChains / kVectors;
 };
 
+// Where panels are few, fetching rows beside their search would be a few bursts.
+template <class T>
+inline bool fetches_early(const Sweep<T>& sweep) {
+    return sweep.n_panels < 4;
+}
+
 // columns (d, kRows) = the block's rows less the offset, a row a lane; lanes beyond the last row
 // repeat it.
 template <class S>
@@ -24,6 +30,7 @@ inline void turn_rows(const Sweep<typename S::Scalar>& sweep) {
     using T = typename S::Scalar;
     constexpr int L = S::kLanes, kRows = SweepShape<S>::kRows;
     const std::int64_t d = sweep.d, last = sweep.n_rows - 1;
+    const std::int64_t n_fetched = fetches_early(sweep) ? sweep.n_ahead : 0;
     for (std::int64_t j = 0; j < d; j += L) {
         const int n = static_cast<int>(d - j < L ? d - j : L);
         const auto offset = n == L ? S::load(sweep.offset + j) : S::load_first(sweep.offset + j, n);
@@ -34,6 +41,7 @@ inline void turn_rows(const Sweep<typename S::Scalar>& sweep) {
                 const std::int64_t i = first + l < last ? first + l : last;
                 const T* values = sweep.x + i * d + j;
                 block[l] = S::sub(n == L ? S::load(values) : S::load_first(values, n), offset);
+                if (first + l < n_fetched) __builtin_prefetch(values + sweep.n_rows * d, 0, 2);
             }
             S::transpose(block);
             T* column = sweep.columns + j * kRows + first;
@@ -109,7 +117,8 @@ void sweep(const Sweep<typename S::Scalar>& sweep, std::int32_t* nearest,
         index[r] = 0;
     }
     const T* next = sweep.x + sweep.n_rows * sweep.d;
-    const std::int64_t n_lines = (sweep.n_ahead * sweep.d + kCacheLine - 1) / kCacheLine;
+    const std::int64_t n_ahead = fetches_early(sweep) ? 0 : sweep.n_ahead;
+    const std::int64_t n_lines = (n_ahead * sweep.d + kCacheLine - 1) / kCacheLine;
     const std::int64_t n_some = (n_lines + sweep.n_panels - 1) / sweep.n_panels;
     std::int64_t line = 0;
     for (std::int64_t panel = 0; panel < sweep.n_panels; ++panel) {
