@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -46,13 +46,35 @@ CLUSTERS = {
     "plain": Shape(nodes=3, memory_mb=NODE_MB),
     "slow expiry": Shape(nodes=3, memory_mb=NODE_MB, settings={EXPIRY: "600000"}),
 }
-ROWS, COLUMNS, CLUSTERS_WANTED, N_ITER = 20_000, 8, 50, 60
-# Only the node manager at the bridge has room for the master, only hosts have room for workers.
-MASTER_MB, N_HOSTS = 1024, 3
-HOSTS_SHAPE = Shape(
-    memory_mb=MASTER_MB,
-    settings={EXPIRY: "600000", "yarn.scheduler.maximum-allocation-mb": str(MASTER_MB)},
+# The other queue's jobs get their share by preemption, within a second or two.
+_PREEMPTION = "yarn.resourcemanager.monitor.capacity.preemption"
+_QUEUES = "yarn.scheduler.capacity.root"
+CLUSTERS["two queues"] = Shape(
+    nodes=3,
+    memory_mb=NODE_MB,
+    settings={
+        "yarn.resourcemanager.scheduler.monitor.enable": "true",
+        f"{_PREEMPTION}.monitoring_interval": "500",
+        f"{_PREEMPTION}.max_wait_before_kill": "1000",
+        f"{_PREEMPTION}.total_preemption_per_round": "1.0",
+        f"{_PREEMPTION}.natural_termination_factor": "1.0",
+        f"{_PREEMPTION}.max_ignored_over_capacity": "0.0",
+        f"{_QUEUES}.queues": "default,other",
+        f"{_QUEUES}.default.capacity": "20",
+        f"{_QUEUES}.default.maximum-capacity": "100",
+        f"{_QUEUES}.other.capacity": "80",
+        f"{_QUEUES}.other.state": "RUNNING",
+        f"{_QUEUES}.other.user-limit-factor": "10",
+    },
 )
+ROWS, COLUMNS, CLUSTERS_WANTED, N_ITER = 20_000, 8, 50, 60
+# Kind of cluster -> memory of the master's container, of a host. A host has room for one worker;
+# for the master there is room at the bridge only, and in the second kind on hosts only.
+BRIDGE_MB, N_HOSTS = 1024, 3
+ON_HOSTS = {"hosts": (1024, WORKER_MB), "hosts with the master": (1152, NODE_MB)}
+for _kind in ON_HOSTS:
+    _largest = {"yarn.scheduler.maximum-allocation-mb": str(NODE_MB)}
+    CLUSTERS[_kind] = Shape(memory_mb=BRIDGE_MB, settings={EXPIRY: "600000", **_largest})
 FAREWELL_S = 30.0
 PARAMS = {
     "n_clusters": CLUSTERS_WANTED,
@@ -98,26 +120,42 @@ def rows() -> np.ndarray:
     return np.random.default_rng(4).normal(size=(ROWS, COLUMNS)).astype(np.float32)
 
 
+@dataclass
+class Place:
+    """Where faults happen."""
+
+    cluster: RunningCluster
+    hosts: Sequence[Host] = ()
+    hadoop_conf: Mapping[str, str] = field(default_factory=dict)
+
+
 @contextmanager
-def disturbed_cluster(kind: str) -> Iterator[tuple[RunningCluster, list[Host]]]:
-    if kind == "hosts":
-        with cluster_of_hosts(HOSTS_SHAPE, N_HOSTS, WORKER_MB) as (cluster, hosts):
-            yield cluster, hosts
+def place_of(kind: str) -> Iterator[Place]:
+    """A running cluster of CLUSTERS."""
+    shape = CLUSTERS[kind]
+    if kind in ON_HOSTS:
+        master_mb, host_mb = ON_HOSTS[kind]
+        with cluster_of_hosts(shape, N_HOSTS, host_mb) as (cluster, hosts):
+            yield Place(cluster, hosts, {"yarn.app.mapreduce.am.resource.mb": str(master_mb)})
     else:
-        with running_cluster(CLUSTERS[kind]) as cluster:
-            yield cluster, []
+        with running_cluster(shape) as cluster:
+            yield Place(cluster)
 
 
-def session(shell: Shell, hosts: Sequence[Host], single: bool = False) -> Session:
-    master = {"yarn.app.mapreduce.am.resource.mb": str(MASTER_MB)} if hosts else {}
+def unavailable(kind: str) -> str | None:
+    """Why there can be no such cluster here, or None."""
+    return missing() if kind in ON_HOSTS else None
+
+
+def session(place: Place, single: bool = False) -> Session:
     return Session(
         n_node=2,
         n_thread=1,
         n_mem=WORKER_MB,
-        launcher=shell.launcher,
+        launcher="yarn",
         progress=False,
         single_run=single,
-        hadoop_conf=master,
+        hadoop_conf=place.hadoop_conf,
     )
 
 
@@ -131,22 +169,22 @@ def disturbed_run(
         yield Disturbed(opened, "kmeans_slowly", Path(folder), params=params, data=data)
 
 
-def undisturbed(cluster: RunningCluster, hosts: Sequence[Host]) -> Any:
+def undisturbed(place: Place) -> Any:
     with ExitStack() as stack:
-        shell = stack.enter_context(driver_here("yarn", cluster))
-        opened = stack.enter_context(session(shell, hosts))
+        stack.enter_context(driver_here("yarn", place.cluster))
+        opened = stack.enter_context(session(place))
         result = stack.enter_context(disturbed_run(opened, 0.0)).end()
     assert result.value["n_iter"] == N_ITER, "it converged before it could be disturbed"
     return result
 
 
-def suffer(fault: Fault, cluster: RunningCluster, hosts: Sequence[Host], expected: Any) -> Outcome:
+def suffer(fault: Fault, place: Place, expected: Any) -> Outcome:
     """One run with one fault."""
     outcome = Outcome(fault.name, fault.target_s, round(os.getloadavg()[0], 1))
     try:
-        with driver_here("yarn", cluster) as shell, patch.dict(os.environ, fault.env):
+        with driver_here("yarn", place.cluster) as shell, patch.dict(os.environ, fault.env):
             try:
-                _disturb(fault, shell, hosts, expected, outcome)
+                _disturb(fault, shell, place, expected, outcome)
             except Exception as exc:
                 outcome.wrong = f"{type(exc).__name__}: {exc}"
     except AssertionError as exc:
@@ -154,16 +192,13 @@ def suffer(fault: Fault, cluster: RunningCluster, hosts: Sequence[Host], expecte
     return outcome
 
 
-def _disturb(
-    fault: Fault, shell: Shell, hosts: Sequence[Host], expected: Any, outcome: Outcome
-) -> None:
-    assert shell.cluster is not None
+def _disturb(fault: Fault, shell: Shell, place: Place, expected: Any, outcome: Outcome) -> None:
     with ExitStack() as after:
-        opened = after.enter_context(session(shell, hosts, fault.single))
+        opened = after.enter_context(session(place, fault.single))
         run = after.enter_context(disturbed_run(opened, fault.pause_s, fault.waits))
         after.callback(run.end_whatever)
         undo = after.enter_context(ExitStack())
-        scene = Scene(shell.cluster, shell, opened, run, undo, hosts)
+        scene = Scene(place.cluster, shell, opened, run, undo, place.hosts)
         if not fault.at_once:
             run.wait()
         struck = fault.strike(scene)
@@ -241,23 +276,23 @@ def main() -> int:
     outcomes = known.setdefault("outcomes", {})
     known["machine"] = describe(["harpy", "numpy"])
     failed = 0
-    for kind in (*CLUSTERS, "hosts"):
+    for kind in CLUSTERS:
         faults = [fault for fault in wanted if fault.cluster == kind]
-        if kind == "hosts" and faults and (reason := missing()):
+        if faults and (reason := unavailable(kind)):
             print(f"left out: {', '.join(fault.name for fault in faults)}: {reason}")
             continue
         if not faults:
             continue
-        with disturbed_cluster(kind) as (cluster, hosts):
-            expected = undisturbed(cluster, hosts)
+        with place_of(kind) as place:
+            expected = undisturbed(place)
             for fault in faults:
-                outcome = suffer(fault, cluster, hosts, expected)
+                outcome = suffer(fault, place, expected)
                 outcomes[fault.name] = {**asdict(outcome), "at": time.strftime("%Y-%m-%d %H:%M")}
                 failed += not outcome.well
                 print(table({fault.name: outcomes[fault.name]}).splitlines()[-1], flush=True)
                 if chosen.json:
                     chosen.json.write_text(json.dumps(known, indent=1) + "\n")
-                cluster = started_again(cluster)
+                place.cluster = started_again(place.cluster)
     text = table(outcomes)
     print(f"\n{text}")
     if chosen.markdown:

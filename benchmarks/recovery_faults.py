@@ -12,8 +12,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from threading import Thread
+from typing import Any
 
-from disturbed_cluster import daemon, master, node_of, slowed, started_again, task_jvm
+from disturbed_cluster import (
+    daemon,
+    master,
+    node_of,
+    running,
+    slowed,
+    started_again,
+    task_jvm,
+)
 from disturbed_runs import Disturbed
 from network_hosts import Host
 from running_cluster import RunningCluster
@@ -196,11 +206,7 @@ def kill_master_late(scene: Scene) -> float:
     am = master(scene.session)
     os.kill(jvms[1], signal.SIGSTOP)
     scene.after.callback(_continue, jvms[1])
-    import disturbed_cluster
-
-    eventually(
-        lambda: not disturbed_cluster.running(jvms[0]), STRUCK_S, "rank 0's task did not end"
-    )
+    eventually(lambda: not running(jvms[0]), STRUCK_S, "rank 0's task did not end")
     return kill(am)
 
 
@@ -257,6 +263,14 @@ def lose_host(rank: int) -> Callable[[Scene], float]:
     return strike
 
 
+def lose_masters_host(scene: Scene) -> float:
+    node = node_of(master(scene.session))
+    host = scene.hosts[int(node.removeprefix("nm")) - scene.cluster.state.shape.nodes]
+    host.plug(False)
+    scene.after.callback(host.plug, True)
+    return now() + Deadlines.from_environment().master_s
+
+
 def part_hosts(seconds: float) -> Callable[[Scene], float]:
     """The workers' hosts see everybody but each other for a while; the moment at which they do."""
 
@@ -275,6 +289,46 @@ def throttle_host(scene: Scene) -> float:
     host.throttle("2mbit")
     scene.after.callback(host.release)
     return now()
+
+
+def delay_hosts(seconds: float) -> Callable[[Scene], float]:
+    """Whatever workers send each other arrives later; begun before they connect."""
+
+    def strike(scene: Scene) -> float:
+        for host in scene.hosts:
+            others = [other for other in scene.hosts if other is not host]
+            scene.after.enter_context(host.delayed(others, seconds))
+        return now()
+
+    return strike
+
+
+# -- other people's jobs ---------------------------------------------------------------------------
+
+
+def preempt(scene: Scene) -> float:
+    """A job of a queue with a better right to the nodes takes one of the workers' containers."""
+    own = scene.run.pids()
+    other = Thread(target=_claim, args=(scene.session,))
+    other.start()
+    scene.after.callback(other.join)
+    taken = eventually(
+        lambda: next((pid for pid in own if not running(pid)), None), STRUCK_S, "nobody was taken"
+    )
+    scene.victims.append(taken)
+    return now()
+
+
+def _claim(like: Session) -> None:
+    options = like.options
+    with Session(2, n_mem=options.n_mem, launcher="yarn", queue="other", progress=False) as session:
+        session.run(hold_containers)
+
+
+def hold_containers(ctx: Any) -> None:
+    import time
+
+    time.sleep(5.0)
 
 
 PLAIN = [
@@ -350,6 +404,22 @@ HOSTS = [
     Fault("a silent host", lose_host(1), 60.0, cluster="hosts"),
     Fault("a silent host with rank 0", lose_host(0), 60.0, cluster="hosts"),
     Fault("workers' hosts parted for 20 s", part_hosts(20.0), cluster="hosts"),
+    Fault(
+        "20 ms later between the workers",
+        delay_hosts(0.02),
+        cluster="hosts",
+        goes_on=True,
+        at_once=True,
+        pause_s=0.02,
+    ),
     Fault("2 Mbit/s to a worker's host", throttle_host, cluster="hosts", goes_on=True),
 ]
-FAULTS = [*PLAIN, *SLOW_EXPIRY, *HOSTS]
+HOSTS_WITH_MASTER = [
+    Fault(
+        "a silent host with the application master",
+        lose_masters_host,
+        cluster="hosts with the master",
+    )
+]
+TWO_QUEUES = [Fault("a preempted worker", preempt, cluster="two queues", pause_s=0.3)]
+FAULTS = [*PLAIN, *SLOW_EXPIRY, *TWO_QUEUES, *HOSTS, *HOSTS_WITH_MASTER]

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from harpy.cluster.spec import Shape
 NETWORK, BRIDGE = "198.18.77", "harpy-br"
 NODE_PORTS = {"rpc": 8041, "localizer": 8040, "http": 8042, "shuffle": 13562}
 START_S = 120.0
+PROXY, PROXY_PORT = str(Path(__file__).with_name("delaying_proxy.py")), "7777"
+PROXY_GROUP = 65432  # nobody's: by it the proxy's own connections are told from what it is to delay
 
 
 def missing() -> str | None:
@@ -79,6 +82,27 @@ class Host:
         """Undo `cut`."""
         self.inside("nft", "delete", "table", "ip", "cut")
 
+    @contextmanager
+    def delayed(self, others: Sequence[Host], delay_s: float) -> Iterator[None]:
+        """Have a proxy hold back what new connections from here to other hosts carry, both ways."""
+        proxy = subprocess.Popen(
+            ["ip", "netns", "exec", self.name, sys.executable, PROXY, PROXY_PORT, str(delay_s)],
+            group=PROXY_GROUP,
+        )
+        self.inside("nft", "add", "table", "ip", "slow")
+        chain = "{ type nat hook output priority -100 ; }"
+        self.inside("nft", "add", "chain", "ip", "slow", "output", chain)
+        try:
+            for other in others:
+                match = ["ip", "daddr", other.address, "meta", "skgid", "!=", str(PROXY_GROUP)]
+                aim = ["tcp", "dport", "1024-65535", "redirect", "to", f":{PROXY_PORT}"]
+                self.inside("nft", "add", "rule", "ip", "slow", "output", *match, *aim)
+            yield
+        finally:
+            self.inside("nft", "delete", "table", "ip", "slow")
+            proxy.kill()
+            proxy.wait()
+
     def throttle(self, rate: str) -> None:
         """Let what goes to this host pass at a rate such as "2mbit"."""
         shape = ["rate", rate, "burst", "32k", "latency", "400ms"]
@@ -122,10 +146,11 @@ def _make(host: Host) -> None:
 
 def _remove(found: list[Host]) -> None:
     for host in found:
-        if Path("/run/netns", host.name).exists():
-            run("ip", "netns", "del", host.name)
+        # The cable first: with its host it would vanish some time later.
         if Path("/sys/class/net", host.link).exists():
             run("ip", "link", "del", host.link)
+        if Path("/run/netns", host.name).exists():
+            run("ip", "netns", "del", host.name)
     if Path("/sys/class/net", BRIDGE).exists():
         run("ip", "link", "del", BRIDGE)
 

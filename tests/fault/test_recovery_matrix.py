@@ -10,30 +10,27 @@ from typing import Any
 import pytest
 import recovery
 from disturbed_cluster import started_again
-from network_hosts import Host, missing
 from recovery_faults import FAULTS, Fault
-from running_cluster import RunningCluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def place(request: pytest.FixtureRequest) -> Iterator[tuple[RunningCluster, list[Host], Any]]:
-    if request.param == "hosts" and (reason := missing()):
+def place(request: pytest.FixtureRequest) -> Iterator[tuple[recovery.Place, Any]]:
+    """A cluster of the asked kind, and the result of a run on it that nobody disturbs."""
+    if reason := recovery.unavailable(request.param):
         pytest.skip(reason)
-    with recovery.disturbed_cluster(request.param) as (cluster, hosts):
-        yield cluster, hosts, recovery.undisturbed(cluster, hosts)
+    with recovery.place_of(request.param) as found:
+        yield found, recovery.undisturbed(found)
 
 
-def of_their_place() -> list[Any]:
-    return [pytest.param(fault.cluster, fault, id=fault.name) for fault in FAULTS]
+FAULTS_IN_PLACE = [pytest.param(fault.cluster, fault, id=fault.name) for fault in FAULTS]
 
 
-@pytest.mark.parametrize(("place", "fault"), of_their_place(), indirect=["place"], scope="module")
-def test_the_bits_stay_and_nothing_is_left(
-    place: tuple[RunningCluster, list[Host], Any], fault: Fault
-) -> None:
-    cluster, hosts, expected = place
-    outcome = recovery.suffer(fault, started_again(cluster), hosts, expected)
+@pytest.mark.parametrize(("place", "fault"), FAULTS_IN_PLACE, indirect=["place"], scope="module")
+def test_the_bits_stay_and_nothing_is_left(place: tuple[recovery.Place, Any], fault: Fault) -> None:
+    found, expected = place
+    found.cluster = started_again(found.cluster)
+    outcome = recovery.suffer(fault, found, expected)
     assert (outcome.wrong, outcome.left) == ("", "")
     assert bool(outcome.error) == (fault.error is not None)
