@@ -14,6 +14,7 @@ connection, role, rank, attempt, epoch or direction:
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import hmac
 import secrets
@@ -91,6 +92,11 @@ class Acceptor:
         self.done = False
         self.peer: Identity | None = None
         self.keys: SessionKeys | None = None
+
+    def another(self) -> Acceptor:
+        """One for another connection, of one that is unused, without making its key anew."""
+        assert not self._transcript and self.peer is None
+        return copy.copy(self)
 
     def receive(self, data: bytes) -> bytes:
         """Take one message of `needed` bytes; return the reply. AuthenticationError if it lies."""

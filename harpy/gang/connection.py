@@ -11,6 +11,7 @@ from typing import Any
 
 from harpy.errors import GangError, ProtocolError
 from harpy.gang.auth import Acceptor, Identity
+from harpy.gang.channel import prepare
 from harpy.gang.frames import FrameReader, FrameWriter
 
 RECEIVE_BYTES = 1 << 18
@@ -21,8 +22,7 @@ class Connection:
     """The acceptor's end. `identity` is None until the other end has proved who it is."""
 
     def __init__(self, sock: socket.socket, acceptor: Acceptor, now: float) -> None:
-        sock.setblocking(False)
-        self.sock = sock
+        self.sock = sock  # non-blocking
         self.identity: Identity | None = None
         self.opened_at = now
         self.heard_at = now
@@ -81,6 +81,7 @@ class Connection:
         if acceptor.done:
             assert acceptor.keys is not None
             self.identity = acceptor.peer
+            prepare(self.sock)
             self._reader = FrameReader(acceptor.keys.receiving)
             self._writer = FrameWriter(acceptor.keys.sending)
 

@@ -72,9 +72,7 @@ class Hub:
         on_crash: Callable[[BaseException], None],
     ) -> None:
         self._gang = gang
-        self._secret = secret
-        self._job_id = job_id
-        self._me = Identity(Role.HUB, 0, attempt)
+        self._acceptor = Acceptor(secret, job_id, Identity(Role.HUB, 0, attempt))
         self._deadlines = deadlines
         self._pulse = pulse
         self._beats: dict[tuple[int, int], int] = {}  # (rank, attempt): number in the pulse
@@ -162,7 +160,7 @@ class Hub:
         try:
             for sock in waiting(self._listener):
                 now = time.monotonic()
-                connection = Connection(sock, Acceptor(self._secret, self._job_id, self._me), now)
+                connection = Connection(sock, self._acceptor.another(), now)
                 self._connections.add(connection)
                 self._selector.register(sock, selectors.EVENT_READ, connection)
                 displaced = self._strangers.add(connection, now)

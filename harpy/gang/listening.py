@@ -7,7 +7,6 @@ import socket
 from collections.abc import Iterator
 
 from harpy.errors import ConfigError, GangError
-from harpy.gang.channel import prepare
 
 MOST_AT_ONCE = 32  # connections taken before those that are there are served again
 # No descriptor or memory left for another connection; it stays in the queue.
@@ -52,7 +51,8 @@ def listen(bind: str, port_range: tuple[int, int], backlog: int) -> socket.socke
 
 
 def waiting(listener: socket.socket) -> Iterator[socket.socket]:
-    """Take connections that wait at a non-blocking `listener`, MOST_AT_ONCE at most.
+    """Take connections that wait at a non-blocking `listener`, MOST_AT_ONCE at most; non-blocking
+    themselves, else as they are: for a stranger every system call is one too many.
 
     Raises
     ------
@@ -69,5 +69,4 @@ def waiting(listener: socket.socket) -> Iterator[socket.socket]:
                 raise Exhausted(exc.strerror) from exc
             continue  # it left before we got there
         sock.setblocking(False)
-        prepare(sock)
         yield sock

@@ -68,7 +68,7 @@ def form_mesh(
     def calling(peer: Identity) -> Callable[[], Initiator]:
         return lambda: Initiator(secret, job_id, me, peer)
 
-    with _Formation(lambda: Acceptor(secret, job_id, me), listener, me, deadlines) as formation:
+    with _Formation(Acceptor(secret, job_id, me), listener, me, deadlines) as formation:
         for member, peer in zip(members[:rank], identities[:rank], strict=True):
             formation.call(_Call(member, calling(peer)))
         formation.await_callers(identities[rank + 1 :])
@@ -85,7 +85,7 @@ class _Formation:
 
     def __init__(
         self,
-        acceptor: Callable[[], Acceptor],
+        acceptor: Acceptor,
         listener: socket.socket,
         me: Identity,
         deadlines: Deadlines,
@@ -204,7 +204,7 @@ class _Formation:
     def _accept(self) -> None:
         try:
             for sock in waiting(self._listener):
-                guest = _Guest(sock, self._acceptor())
+                guest = _Guest(sock, self._acceptor.another())
                 self._selector.register(sock, selectors.EVENT_READ, guest)
                 displaced = self._strangers.add(guest, time.monotonic())
                 if displaced is not None:
@@ -231,6 +231,7 @@ class _Formation:
 
     def _welcome(self, peer: Identity, sock: socket.socket) -> None:
         if peer in self._expected:
+            prepare(sock)
             self._expected.discard(peer)
             self._made[peer.rank] = sock
         else:  # a rank of an epoch that is over

@@ -44,6 +44,15 @@ def test_every_connection_has_keys_of_its_own():
     assert len(keys) == 6
 
 
+def test_acceptors_of_one_kind_share_no_conversation():
+    template = Acceptor(SECRET, "job", HUB)
+    first, second = template.another(), template.another()
+    meet(Initiator(SECRET, "job", WORKER, HUB), first)
+    assert first.done and not second.done and not template.done
+    meet(Initiator(SECRET, "job", WORKER, HUB), second)
+    assert first.keys != second.keys
+
+
 def test_an_acceptor_with_another_secret_is_refused():
     acceptor = Acceptor(b"x" * 32, "job", HUB)
     initiator = Initiator(SECRET, "job", WORKER, HUB)
