@@ -212,10 +212,9 @@ def _disturb(fault: Fault, shell: Shell, place: Place, expected: Any, outcome: O
             return
         finally:
             undo.close()
-        outcome.began_anew = run.begun_anew(struck)
-        outcome.seconds = (
-            run.recovered_s(struck) if outcome.began_anew else run.longest_pause_s(struck)
-        )
+        outcome.began_anew = run.begun_anew()
+        undisturbed = fault.goes_on and not outcome.began_anew
+        outcome.seconds = run.longest_pause_s(struck) if undisturbed else run.recovered_s(struck)
         outcome.same_bits = same_bits(result, expected)
         outcome.gone_s = _gone_s(scene, farewell, struck)
         outcome.wrong = _judged(fault, outcome)

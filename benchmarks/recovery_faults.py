@@ -264,11 +264,12 @@ def lose_host(rank: int) -> Callable[[Scene], float]:
 
 
 def lose_masters_host(scene: Scene) -> float:
+    """And a worker on another host: without that the run would end before anybody missed it."""
     node = node_of(master(scene.session))
     host = scene.hosts[int(node.removeprefix("nm")) - scene.cluster.state.shape.nodes]
     host.plug(False)
     scene.after.callback(host.plug, True)
-    return now() + Deadlines.from_environment().master_s
+    return kill(scene.worker(1)) + Deadlines.from_environment().master_s
 
 
 def part_hosts(seconds: float) -> Callable[[Scene], float]:
@@ -360,6 +361,7 @@ PLAIN = [
     Fault(
         "SIGKILL of the application master after one rank has exited",
         kill_master_late,
+        goes_on=True,
         pause_s=0.02,
         single=True,
     ),

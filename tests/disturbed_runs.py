@@ -110,10 +110,10 @@ class Disturbed:
             longest = max([longest, *(b - a for a, b in pairwise(times) if b > since)])
         return longest
 
-    def begun_anew(self, since: float) -> bool:
-        """Whether any rank began again after a moment."""
+    def begun_anew(self) -> bool:
+        """Whether any rank began a second time."""
         ranks = range(self._n_node)
-        return any(m.what == "begin" and m.at > since for r in ranks for m in self.marks(r))
+        return any(sum(m.what == "begin" for m in self.marks(rank)) > 1 for rank in ranks)
 
     def end(self, timeout_s: float = 300.0) -> Any:
         """The run's result; what it raised is raised here."""
