@@ -22,7 +22,7 @@ from harpy.storage.readers import format_named
 from harpy.storage.readers.base import DenseFormat, SparseFormat, Task, check_unchanged
 from harpy.storage.row_source import EvenShares, RowSource
 
-_WINDOW_BYTES = 80 << 20  # all buffers between a file and the array
+_WINDOW_BYTES = 96 << 20  # all buffers between a file and the array
 _MOST_FETCHERS = 8
 _SPARSE_BYTES = 16 << 20  # of one sparse file being read: windows and blocks
 _CHECKED_ROWS = 1 << 16

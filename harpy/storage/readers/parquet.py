@@ -33,7 +33,7 @@ _FOOTER_WINDOW = 64 << 10
 _FETCH_BYTES = 24 << 20
 _GAP_BYTES = 1 << 20  # between chosen columns: reading on is cheaper than beginning again
 _PAGE_WINDOW = 1 << 20  # of a column chunk that is larger
-_BATCH_BYTES = 8 << 20  # of rows decoded at once: fewer have pyarrow begin too often
+_BATCH_BYTES = 4 << 20  # of rows decoded at once: fewer have pyarrow begin too often
 _TILE_BYTES = 256 << 10  # of rows put together from their columns at once: they fit a cache
 
 
