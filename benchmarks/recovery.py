@@ -46,27 +46,6 @@ CLUSTERS = {
     "plain": Shape(nodes=3, memory_mb=NODE_MB),
     "slow expiry": Shape(nodes=3, memory_mb=NODE_MB, settings={EXPIRY: "600000"}),
 }
-# The other queue's jobs get their share by preemption, within a second or two.
-_PREEMPTION = "yarn.resourcemanager.monitor.capacity.preemption"
-_QUEUES = "yarn.scheduler.capacity.root"
-CLUSTERS["two queues"] = Shape(
-    nodes=3,
-    memory_mb=NODE_MB,
-    settings={
-        "yarn.resourcemanager.scheduler.monitor.enable": "true",
-        f"{_PREEMPTION}.monitoring_interval": "500",
-        f"{_PREEMPTION}.max_wait_before_kill": "1000",
-        f"{_PREEMPTION}.total_preemption_per_round": "1.0",
-        f"{_PREEMPTION}.natural_termination_factor": "1.0",
-        f"{_PREEMPTION}.max_ignored_over_capacity": "0.0",
-        f"{_QUEUES}.queues": "default,other",
-        f"{_QUEUES}.default.capacity": "20",
-        f"{_QUEUES}.default.maximum-capacity": "100",
-        f"{_QUEUES}.other.capacity": "80",
-        f"{_QUEUES}.other.state": "RUNNING",
-        f"{_QUEUES}.other.user-limit-factor": "10",
-    },
-)
 ROWS, COLUMNS, CLUSTERS_WANTED, N_ITER = 20_000, 8, 50, 60
 # Kind of cluster -> memory of the master's container, of a host. A host has room for one worker;
 # for the master there is room at the bridge only, and in the second kind on hosts only.
