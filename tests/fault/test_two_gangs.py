@@ -1,4 +1,4 @@
-"""Two gangs that each want more than half of a cluster, at the same time: both finish."""
+"""Two gangs that each hold what the other waits for: one gives back, and both finish."""
 
 from __future__ import annotations
 
@@ -9,48 +9,78 @@ from typing import Any
 import pytest
 from failing_runs import program
 from running_cluster import RunningCluster, running_cluster
-from user_shell import user_shell
+from user_shell import eventually, user_shell
 
 from harpy import Session
 from harpy.cluster.spec import Shape
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
-N_NODE = 4  # of 2,048 MB each: the cluster has room for 5, beside two application masters
-# Room goes to both jobs in turn, so that each gets a part.
-IN_TURN = {"yarn.scheduler.capacity.root.default.ordering-policy": "fair"}
-BOTH_S = 400.0
+# Of 2,048 MB each: the cluster has room for 5, beside three application masters.
+N_NODE = 4
+# Two queues with half of the cluster each, which may borrow from each other: the scheduler serves
+# the one that has less.
+_QUEUE = "yarn.scheduler.capacity.root"
+TWO_QUEUES = {
+    f"{_QUEUE}.queues": "default,other",
+    **{f"{_QUEUE}.{name}.capacity": "50" for name in ("default", "other")},
+    **{f"{_QUEUE}.{name}.maximum-capacity": "100" for name in ("default", "other")},
+    **{f"{_QUEUE}.{name}.user-limit-factor": "10" for name in ("default", "other")},
+}
+SOON_S, BOTH_S = 60.0, 400.0
 
 
 @pytest.fixture
-def fair_cluster() -> Iterator[RunningCluster]:
-    with running_cluster(Shape(memory_mb=12_288, settings=IN_TURN)) as started:
+def halved_cluster() -> Iterator[RunningCluster]:
+    with running_cluster(Shape(memory_mb=12_288, settings=TWO_QUEUES)) as started:
         yield started
 
 
-def test_both_finish(fair_cluster: RunningCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    with user_shell("yarn", fair_cluster) as shell:
+class Gang:
+    """A run that needs N_NODE workers, in a thread of its own."""
+
+    def __init__(self, queue: str) -> None:
+        self.result: Any = None
+        self._queue = queue
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            with session(N_NODE, self._queue) as opened:
+                self.result = opened.run(program("well"), timeout_s=BOTH_S).value["total"]
+        except BaseException as exc:  # told to the test's thread
+            self.result = exc
+
+    def end(self) -> Any:
+        self._thread.join(BOTH_S)
+        return self.result
+
+
+def session(n_node: int, queue: str) -> Session:
+    given = {"n_thread": 1, "n_mem": 2048, "launcher": "yarn", "progress": True}
+    return Session(n_node=n_node, queue=queue, single_run=n_node == N_NODE, **given)
+
+
+def test_both_finish(
+    halved_cluster: RunningCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    said = ""
+
+    def told(words: str, times: int = 1) -> bool:
+        nonlocal said
+        said += capfd.readouterr().err
+        return said.count(words) >= times
+
+    with user_shell("yarn", halved_cluster) as shell:
         for name, value in {**shell.env, "HARPY_GIVE_BACK_S": "8"}.items():
             monkeypatch.setenv(name, value)
-        results: dict[int, Any] = {}
-
-        def run(number: int) -> None:
-            try:
-                with Session(
-                    n_node=N_NODE,
-                    n_thread=1,
-                    n_mem=2048,
-                    launcher="yarn",
-                    single_run=True,
-                    progress=True,
-                ) as opened:
-                    found = opened.run(program("well"), timeout_s=BOTH_S)
-                    results[number] = (found.value["total"], opened.job.application_id)
-            except BaseException as exc:  # told to the test's thread
-                results[number] = exc
-
-        threads = [threading.Thread(target=run, args=(number,)) for number in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(BOTH_S)
-        assert [results[number][0] for number in range(2)] == [10.0, 10.0], results
+        with session(3, "default") as first:
+            first.run(program("well"))
+            gangs = [Gang("default")]
+            eventually(lambda: told("2 of 4 workers running"), SOON_S, said)
+            gangs.append(Gang("other"))
+            eventually(lambda: told("0 of 4 workers running", 2), SOON_S, said)
+        assert [gang.end() for gang in gangs] == [10.0, 10.0]
+        assert told("killing this application and starting another"), said
