@@ -42,6 +42,7 @@ from harpy.errors import HarpyError  # noqa: E402
 # A node holds one worker, and the master beside it: a lost node takes one worker with it.
 WORKER_MB, NODE_MB = 768, 1408
 EXPIRY = "yarn.nm.liveness-monitor.expiry-interval-ms"
+MASTER_EXPIRY = "yarn.am.liveness-monitor.expiry-interval-ms"
 CLUSTERS = {
     "plain": Shape(nodes=3, memory_mb=NODE_MB),
     "slow expiry": Shape(nodes=3, memory_mb=NODE_MB, settings={EXPIRY: "600000"}),
@@ -53,7 +54,8 @@ BRIDGE_MB, N_HOSTS = 1024, 3
 ON_HOSTS = {"hosts": (1024, WORKER_MB), "hosts with the master": (1152, NODE_MB)}
 for _kind in ON_HOSTS:
     _largest = {"yarn.scheduler.maximum-allocation-mb": str(NODE_MB)}
-    CLUSTERS[_kind] = Shape(memory_mb=BRIDGE_MB, settings={EXPIRY: "600000", **_largest})
+    _patience = {EXPIRY: "600000", MASTER_EXPIRY: "600000"}  # Hadoop's defaults
+    CLUSTERS[_kind] = Shape(memory_mb=BRIDGE_MB, settings={**_patience, **_largest})
 FAREWELL_S = 30.0
 PARAMS = {
     "n_clusters": CLUSTERS_WANTED,

@@ -262,8 +262,8 @@ def lose_host(rank: int) -> Callable[[Scene], float]:
 
 
 def lose_masters_host(scene: Scene) -> float:
-    """And a worker elsewhere: without that nobody would miss it. The resource manager takes the
-    master for lost after the quick profile's 20 s, before the driver does (HARPY_MASTER_S)."""
+    """And kill a worker elsewhere: without that nobody would miss it. The driver kills the
+    application when its master has been silent for HARPY_MASTER_S, and starts another."""
     node = node_of(master(scene.session))
     host = scene.hosts[int(node.removeprefix("nm")) - scene.cluster.state.shape.nodes]
     host.plug(False)
@@ -389,7 +389,7 @@ HOSTS = [
 ]
 HOSTS_WITH_MASTER = [
     Fault(
-        "a silent host with the application master, expiry 20 s",
+        "a silent host with the application master",
         lose_masters_host,
         cluster="hosts with the master",
     )

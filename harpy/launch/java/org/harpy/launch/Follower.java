@@ -92,6 +92,7 @@ final class Follower {
       tell(report);
       if (Cluster.stateOf(report).equals("running")) {
         master.running(report.getCurrentApplicationAttemptId().getAttemptId());
+        master.tellSilence();
       }
       return report;
     } catch (InterruptedException e) {

@@ -16,6 +16,8 @@ final class MasterWatch {
   private static final int BATCH = 100;
   private static final int REPORTS_EVERY = 5;
   private static final long POLL_MS = 100;
+  /** A silence shorter than that is none. */
+  private static final long SILENT_S = 5;
 
   private final GangJob gang;
   private final Events events;
@@ -26,7 +28,7 @@ final class MasterWatch {
   private int rounds;
   private String lastProgress = "";
   private int connectedTo;
-  private long answeredAt = System.nanoTime();
+  private volatile long answeredAt = System.nanoTime();
   private long toldSilentFor;
   private volatile int master;
   private volatile boolean stop;
@@ -38,7 +40,10 @@ final class MasterWatch {
 
   /** Called while the job runs, with the number of the master's attempt. */
   void running(int masterAttempt) {
-    master = masterAttempt;
+    if (master != masterAttempt) {
+      master = masterAttempt;
+      answeredAt = System.nanoTime();
+    }
     if (thread == null) {
       thread = new Thread(this::watch, "harpy-master");
       thread.setDaemon(true);
@@ -79,26 +84,22 @@ final class MasterWatch {
         if (rounds++ % REPORTS_EVERY == 0 && !stop) {
           progress();
         }
-        answered();
+        answeredAt = System.nanoTime();
       }
     } catch (IOException e) {
-      silent();
       // The master restarts, or its node is gone: the resource manager's word decides.
       System.err.println("harpy: the application master does not answer: " + e.getMessage());
     }
   }
 
-  private void answered() {
-    answeredAt = System.nanoTime();
-    if (toldSilentFor > 0) {
-      toldSilentFor = 0;
-      events.send("master_silent", new Json().put("seconds", 0));
-    }
-  }
-
-  private void silent() {
+  /**
+   * Called often, while the job runs, from another thread than the one that asks: Hadoop's client
+   * asks a master that does not answer again and again, and never comes back.
+   */
+  void tellSilence() {
     long seconds = TimeUnit.NANOSECONDS.toSeconds(System.nanoTime() - answeredAt);
-    if (seconds > toldSilentFor) {
+    seconds = seconds < SILENT_S ? 0 : seconds;
+    if (seconds != toldSilentFor) {
       toldSilentFor = seconds;
       events.send("master_silent", new Json().put("seconds", seconds));
     }
