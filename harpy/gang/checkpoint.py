@@ -181,8 +181,8 @@ class GangCheckpoint:
         number = int(found["number"])
         if number == 0:
             return None
-        self._keeper.keep(number, found["state"])
         loaded: State = found["state"]
+        self._keeper.keep(number, copied(loaded))  # the caller's may change
         return loaded
 
     def save(self, state: Mapping[str, Any]) -> None:

@@ -51,6 +51,8 @@ def test_a_state_comes_back_with_its_arrays_apart_from_the_callers(directory):
     assert state["iteration"] == 3
     assert state["centers"].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert state["courses"] == [{"inertia": float("inf")}]
+    state["courses"].clear()
+    assert len(made.load()["courses"]) == 1
 
 
 def test_what_cannot_be_kept_is_refused_with_its_place(directory):
