@@ -205,7 +205,9 @@ class Gang:
     def _left(self, event: Left, now: float, actions: list[Action]) -> None:
         member = self.members.get(event.rank)
         if member is not None and member.attempt == event.attempt:
-            self._lose(event.rank, event.how, now, actions, event.counts)
+            # Where nobody is replaced any loss is the end.
+            counts = event.counts or self._max_losses == 0
+            self._lose(event.rank, event.how, now, actions, counts)
 
     def _lose(
         self, rank: int, how: str, now: float, actions: list[Action], counts: bool = True

@@ -39,6 +39,7 @@ THREAD_VARIABLES = (
 )
 HEARTBEAT_S = 1.0  # to launcher and gang
 HUB_LINGER_S = 10.0
+LAST_WORD_S = 3.0  # for the launcher of a lost worker to tell how it ended
 TELL_S = 1.0
 SUCCESSOR_S = 3.0  # between looks for a higher attempt of rank 0
 INTERRUPT_S = 0.5  # before the first and between further interruptions of a program that is to stop
@@ -303,7 +304,9 @@ class Worker:
             self._lifeline.error(cause.to_json())
             return FIRST_CAUSE
         if rank == 0 and cause.kind == "WorkerLost":
-            # Its launcher knows how it ended, and is to hear that nobody needs to be replaced.
+            # Its launcher knows how it ended, and says so first; then it is to hear from us that
+            # nobody needs to be replaced, which ends the job.
+            time.sleep(LAST_WORD_S)
             self._lifeline.error(replace(cause, echo=True).to_json())
             return FIRST_CAUSE
         self._lifeline.error(self._echo_of(cause).to_json())

@@ -422,4 +422,4 @@ def test_smallest_worker_passes_the_virtual_memory_check_and_a_hungry_one_is_exp
     assert status.state is JobState.FAILED
     assert [f.rank for f in status.failures if not f.echo] == [1]
     assert "'PHYSICAL' memory limit" in status.failures[0].message
-    assert "raise n_mem" in status.failures[0].message
+    assert "Raise n_mem" in status.failures[0].message
