@@ -115,7 +115,8 @@ class LocalChild:
 
     def kill_as_follower(self) -> None:
         """Another worker has failed and this one has not ended by itself."""
-        self._follower = self._killed_because is None
+        if self._killed_because is None:
+            self._follower = True
         self._kill(f"rank {self.rank} was ended because another worker failed")
 
     def _kill(self, reason: str) -> None:
