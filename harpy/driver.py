@@ -553,9 +553,7 @@ class GangDriver:
         self._timings[stage] = time.monotonic() - self._started
 
 
-def _shares(
-    data: Mapping[str, Rows | PutRows | FileRows], n_node: int
-) -> tuple[tuple[FileRange, ...], ...]:
+def _shares(data: Mapping[str, Rows | PutRows | FileRows], n_node: int) -> Shares:
     """What each rank reads of the files on HDFS, its largest pieces: they decide where it runs."""
     on_hdfs = [rows for rows in data.values() if isinstance(rows, FileRows) and rows.on_hdfs]
     if not on_hdfs:

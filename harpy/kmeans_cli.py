@@ -86,6 +86,13 @@ def _save_labels(output: str, labels: Any) -> None:
     click.echo(f"wrote {output}", err=True)
 
 
+_labels_option = click.option(
+    "--output",
+    metavar="URL",
+    help="For the labels: a new .npy file; of rows in files a new directory.",
+)
+
+
 @click.group()
 def kmeans() -> None:
     """K-means clustering of rows: of a local .npy file, or of files that workers read themselves.
@@ -104,11 +111,7 @@ def kmeans() -> None:
 @click.option("--tol", type=click.FloatRange(0), default=1e-4, show_default=True)
 @click.option("--random-state", type=click.IntRange(0), help="Seed of the draws.")
 @click.option("--model", "saved", metavar="URL", help="New directory for the fitted model.")
-@click.option(
-    "--output",
-    metavar="URL",
-    help="For the labels: a new .npy file; of rows in files a new directory.",
-)
+@_labels_option
 @_file_options
 @session_options
 def fit(
@@ -153,11 +156,7 @@ def fit(
 @kmeans.command()
 @click.argument("model")
 @click.argument("data", nargs=-1, required=True)
-@click.option(
-    "--output",
-    metavar="URL",
-    help="For the labels: a new .npy file; of rows in files a new directory.",
-)
+@_labels_option
 @_file_options
 @session_options
 def predict(

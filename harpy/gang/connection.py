@@ -24,7 +24,6 @@ class Connection:
     def __init__(self, sock: socket.socket, acceptor: Acceptor, now: float) -> None:
         self.sock = sock  # non-blocking
         self.identity: Identity | None = None
-        self.opened_at = now
         self.heard_at = now
         self.closed = False
         self._acceptor = acceptor
