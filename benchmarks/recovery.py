@@ -31,13 +31,14 @@ from disturbed_cluster import Farewell, started_again  # noqa: E402
 from disturbed_runs import Disturbed, same_bits  # noqa: E402
 from failing_runs import driver_here  # noqa: E402
 from network_hosts import Host, cluster_of_hosts, missing  # noqa: E402
-from recovery_faults import FAULTS, Fault, Scene  # noqa: E402
+from recovery_faults import FAULTS, OTHER_QUEUE, Fault, Scene  # noqa: E402
 from running_cluster import RunningCluster, running_cluster  # noqa: E402
 from user_shell import Shell  # noqa: E402
 
 from harpy import Session  # noqa: E402
 from harpy.cluster.spec import Shape  # noqa: E402
 from harpy.errors import HarpyError  # noqa: E402
+from harpy.launch.job_settings import MASTER_MEMORY_MB  # noqa: E402
 
 # A node holds one worker, and the master beside it: a lost node takes one worker with it.
 WORKER_MB, NODE_MB = 768, 1408
@@ -47,6 +48,25 @@ CLUSTERS = {
     "plain": Shape(nodes=3, memory_mb=NODE_MB),
     "slow expiry": Shape(nodes=3, memory_mb=NODE_MB, settings={EXPIRY: "600000"}),
 }
+# One node that a gang and the other queue's master fill: one worker of that queue costs the gang
+# one of its own, and then both queues have the half that they are guaranteed.
+_QUEUES = "yarn.scheduler.capacity.root"
+_PREEMPTION = "yarn.resourcemanager.monitor.capacity.preemption"
+CLUSTERS["two queues"] = Shape(
+    memory_mb=2 * (MASTER_MEMORY_MB + WORKER_MB),
+    settings={
+        "yarn.resourcemanager.scheduler.monitor.enable": "true",
+        f"{_PREEMPTION}.monitoring_interval": "500",
+        f"{_PREEMPTION}.max_wait_before_kill": "1000",
+        f"{_PREEMPTION}.total_preemption_per_round": "1.0",
+        f"{_PREEMPTION}.natural_termination_factor": "1.0",
+        f"{_PREEMPTION}.max_ignored_over_capacity": "0.0",  # the dead zone
+        f"{_QUEUES}.queues": f"default,{OTHER_QUEUE}",
+        **{f"{_QUEUES}.{queue}.capacity": "50" for queue in ("default", OTHER_QUEUE)},
+        **{f"{_QUEUES}.{queue}.maximum-capacity": "100" for queue in ("default", OTHER_QUEUE)},
+        f"{_QUEUES}.{OTHER_QUEUE}.user-limit-factor": "10",
+    },
+)
 ROWS, COLUMNS, CLUSTERS_WANTED, N_ITER = 20_000, 8, 50, 60
 # Kind of cluster -> memory of the master's container, of a host. A host has room for one worker;
 # for the master there is room at the bridge only, and in the second kind on hosts only.
@@ -198,16 +218,18 @@ def _disturb(fault: Fault, shell: Shell, place: Place, expected: Any, outcome: O
         outcome.seconds = run.longest_pause_s(struck) if undisturbed else run.recovered_s(struck)
         outcome.same_bits = same_bits(result, expected)
         outcome.gone_s = _gone_s(scene, farewell, struck)
-        outcome.wrong = _judged(fault, outcome)
+        outcome.wrong = _judged(fault, outcome, [loss.kind for loss in opened.job.failures])
 
 
-def _judged(fault: Fault, outcome: Outcome) -> str:
+def _judged(fault: Fault, outcome: Outcome, losses: Sequence[str]) -> str:
     if fault.error is not None:
         return f"ended without {fault.error}"
     if not outcome.same_bits:
         return "other bits"
     if fault.goes_on and outcome.began_anew:
         return "the run began anew"
+    if fault.loss is not None and list(losses) != [fault.loss]:
+        return f"one {fault.loss} expected, the cluster told of {', '.join(losses) or 'nothing'}"
     return ""
 
 

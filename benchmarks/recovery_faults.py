@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -22,7 +23,7 @@ from disturbed_cluster import (
     started_again,
     task_jvm,
 )
-from disturbed_runs import Disturbed
+from disturbed_runs import PROGRAMS, Disturbed
 from network_hosts import Host
 from running_cluster import RunningCluster
 from user_shell import Shell, eventually
@@ -31,6 +32,7 @@ from harpy import Session
 from harpy.config import Deadlines
 
 STRUCK_S = 60.0
+OTHER_QUEUE = "other"  # beside "default", where the cluster has two
 
 
 @dataclass
@@ -81,6 +83,8 @@ class Fault:
         The run is to go on as if nothing had been.
     error : str or None
         The class of the error with which the run is to end instead.
+    loss : str or None
+        The class of the one loss of which the cluster is to tell.
     at_once : bool
         Strike as soon as the run is on its way, not after its third iteration.
     single : bool
@@ -93,6 +97,7 @@ class Fault:
     cluster: str = "plain"
     goes_on: bool = False
     error: str | None = None
+    loss: str | None = None
     at_once: bool = False
     single: bool = False
     pause_s: float = 0.1  # in each iteration
@@ -303,6 +308,36 @@ def delay_hosts(seconds: float) -> Callable[[Scene], float]:
     return strike
 
 
+# -- another queue ---------------------------------------------------------------------------------
+
+
+def preempt(scene: Scene) -> float:
+    """A job of the other queue claims its share for some seconds: YARN takes one worker for it."""
+    own = scene.run.pids()
+    claim = scene.after.enter_context(ThreadPoolExecutor(1)).submit(_claim, scene.session)
+    scene.after.callback(claim.result)
+
+    def taken() -> int | None:
+        if claim.done():
+            claim.result()
+        return next((pid for pid in own if not running(pid)), None)
+
+    scene.victims.append(eventually(taken, STRUCK_S, "no worker was taken"))
+    return now()
+
+
+def _claim(like: Session) -> None:
+    with Session(
+        n_node=1,
+        n_thread=1,
+        n_mem=like.options.n_mem,
+        launcher="yarn",
+        queue=OTHER_QUEUE,
+        progress=False,
+    ) as session:
+        session.run(f"{PROGRAMS}:holds_its_place", {"seconds": 5.0}, timeout_s=STRUCK_S)
+
+
 PLAIN = [
     Fault("SIGKILL of a worker", kill_rank(1), 4.0),
     Fault("SIGKILL of rank 0", kill_rank(0), 4.0),
@@ -394,4 +429,13 @@ HOSTS_WITH_MASTER = [
         cluster="hosts with the master",
     )
 ]
-FAULTS = [*PLAIN, *SLOW_EXPIRY, *HOSTS, *HOSTS_WITH_MASTER]
+TWO_QUEUES = [
+    Fault(
+        "preemption of a worker for another queue",
+        preempt,
+        cluster="two queues",
+        loss="Preempted",
+        pause_s=0.4,
+    )
+]
+FAULTS = [*PLAIN, *SLOW_EXPIRY, *TWO_QUEUES, *HOSTS, *HOSTS_WITH_MASTER]

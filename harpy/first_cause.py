@@ -8,7 +8,7 @@ import time
 
 from harpy import errors
 from harpy.errors import HarpyError, PeerLost, WorkerLost
-from harpy.launch.base import JobState, Launcher
+from harpy.launch.base import AttemptFailure, JobState, Launcher, LaunchStatus
 from harpy.launch.causes import ended_job
 
 DETAIL_LINES = 20  # of a traceback or log in an error's message; all that came is in `detail`
@@ -19,7 +19,8 @@ POLL_S = 0.05
 
 def first_cause(launcher: Launcher, job_id: str, seen: Exception | None) -> HarpyError:
     """The launcher's first failure that nobody makes good; else what the cluster says of the whole
-    job; else the first failure that is no echo; else what the driver itself has `seen`."""
+    job; else the first failure that is no echo; else that the cluster took that worker back; else
+    what the driver itself has `seen`."""
     deadline = time.monotonic() + CAUSE_S
     status = launcher.status()
     while time.monotonic() < deadline:
@@ -28,14 +29,19 @@ def first_cause(launcher: Launcher, job_id: str, seen: Exception | None) -> Harp
         if status.state.ended and status.final_failure is None:
             killed = status.state is JobState.KILLED
             ended = ended_job(job_id, killed, status.diagnostics)
-        first = status.final_failure or next((f for f in status.failures if not f.echo), None)
+        first = status.final_failure or next(
+            (f for f in status.failures if not f.echo and not f.taken_back), None
+        )
         if ended is not None:
             return ended
         if first is not None:
-            return make_error(first.kind, first.message, first.rank, first.host, first.detail)
+            return _error_of(first)
         if status.state.ended:
             break  # its last failures came before that
         time.sleep(POLL_S)
+    taken = _taken_back(status, seen)
+    if taken is not None:
+        return _error_of(taken)
     if isinstance(seen, HarpyError) and not isinstance(seen, PeerLost):
         return seen
     echo = next((failure.message for failure in status.failures), None)
@@ -43,6 +49,20 @@ def first_cause(launcher: Launcher, job_id: str, seen: Exception | None) -> Harp
         f"job {job_id} ended ({status.state.value}) before its run did: "
         f"{echo or status.diagnostics or seen or 'no word why'}"
     )
+
+
+def _taken_back(status: LaunchStatus, seen: Exception | None) -> AttemptFailure | None:
+    """Of the workers that the cluster took back, the one whose loss is what the driver has `seen`;
+    earlier ones were replaced."""
+    if seen is not None and not isinstance(seen, PeerLost | WorkerLost):
+        return None
+    rank = getattr(seen, "rank", None)
+    taken = (f for f in reversed(status.failures) if f.taken_back)
+    return next((f for f in taken if rank is None or f.rank == rank), None)
+
+
+def _error_of(failure: AttemptFailure) -> HarpyError:
+    return make_error(failure.kind, failure.message, failure.rank, failure.host, failure.detail)
 
 
 def make_error(

@@ -66,6 +66,12 @@ def kmeans_slowly(ctx: Any) -> dict[str, Any]:
     return result
 
 
+def holds_its_place(ctx: Any) -> None:
+    """For `params["seconds"]`."""
+    ctx.comm.barrier()
+    time.sleep(ctx.params["seconds"])
+
+
 def holds_the_interpreter(ctx: Any) -> int:
     """Rank `params["rank"]` computes in native code that keeps the interpreter locked."""
     ctx.comm.barrier()

@@ -95,6 +95,11 @@ class AttemptFailure:
         """Whether another attempt may do better. An echo is: it only followed."""
         return self.echo or bool(getattr(getattr(errors, self.kind, None), "replaceable", False))
 
+    @property
+    def taken_back(self) -> bool:
+        """Whether the cluster took its container back. That is no loss that counts."""
+        return self.kind in ("Preempted", "NodeLost")
+
 
 @dataclass(frozen=True)
 class LaunchStatus:

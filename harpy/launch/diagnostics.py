@@ -42,6 +42,14 @@ def attempt_failure(facts: Mapping[str, Any]) -> AttemptFailure:
     )
 
 
+def attempt_taken_back(facts: Mapping[str, Any]) -> AttemptFailure | None:
+    """Return what one `attempt_killed` event of the submitter means, with facts as above: the loss
+    of a worker that the cluster took back. None where the master ended it for a reason of its own,
+    as it ends all of them with the job."""
+    failure = _hadoops_own(facts, str(facts.get("diagnostics") or "").strip())
+    return failure if failure.taken_back else None
+
+
 def _workers_own(told: Mapping[str, Any]) -> AttemptFailure:
     """The worker said itself what happened, before it left."""
     try:

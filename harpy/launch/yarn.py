@@ -20,7 +20,7 @@ from harpy.launch.applications import (
     list_applications,
 )
 from harpy.launch.base import Demand, GangSpec, Grant, JobState, Launcher, LaunchStatus
-from harpy.launch.diagnostics import attempt_failure
+from harpy.launch.diagnostics import attempt_failure, attempt_taken_back
 from harpy.launch.job_settings import job_settings
 from harpy.launch.launch_errors import jvm_died, launch_error, no_answer
 from harpy.launch.limits import Limits
@@ -186,6 +186,11 @@ class YarnLauncher(Launcher):
 
     def _on_attempt_failed(self, facts: Mapping[str, Any]) -> None:
         self._set(failures=(*self._status.failures, attempt_failure(facts)))
+
+    def _on_attempt_killed(self, facts: Mapping[str, Any]) -> None:
+        failure = attempt_taken_back(facts)
+        if failure is not None:
+            self._set(failures=(*self._status.failures, failure))
 
     def _on_silent(self, facts: Mapping[str, Any]) -> None:
         self._set(message=f"the resource manager has not answered for {facts['seconds']} s")

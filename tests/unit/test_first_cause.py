@@ -12,6 +12,7 @@ from harpy.errors import (
     JobKilled,
     MasterLost,
     PeerLost,
+    Preempted,
     ProgramFailed,
     WorkerKilled,
     WorkerLost,
@@ -21,6 +22,7 @@ from harpy.launch.base import AttemptFailure, JobState, LaunchStatus
 
 KILLED = AttemptFailure(1, "1", "n1", "rank 1 on n1 was killed", kind="WorkerKilled")
 ECHO = AttemptFailure(0, "0", "n0", "lost rank 1", echo=True, kind="PeerLost")
+TAKEN = AttemptFailure(1, "1", "n1", "rank 1 on n1 was preempted", kind="Preempted")
 RAISED = AttemptFailure(0, "0", "n0", "ValueError: no", kind="ProgramFailed")
 MASTER = (
     "Application a failed 2 times due to AM Container for b exited with  exitCode: 137\nFailing "
@@ -48,6 +50,9 @@ class Seen:
         ((RAISED,), JobState.KILLED, "", ProgramFailed),
         ((), JobState.KILLED, "", JobKilled),
         ((ECHO,), JobState.FAILED, "", WorkerLost),
+        ((TAKEN, ECHO), JobState.FAILED, "", Preempted),
+        ((TAKEN, KILLED), JobState.RUNNING, "", WorkerKilled),  # the first did not count
+        ((TAKEN,), JobState.FAILED, MASTER, MasterLost),
     ],
     ids=[
         "a loss",
@@ -57,6 +62,9 @@ class Seen:
         "killed after a fault",
         "killed",
         "only an echo",
+        "taken back",
+        "a loss after one was taken back",
+        "master after one was taken back",
     ],
 )
 def test_the_cause_is_told_from_what_came_of_it(
@@ -75,3 +83,12 @@ def test_what_the_driver_saw_counts_where_nobody_knows_more(
     monkeypatch.setattr(module, "CAUSE_S", 0.1)
     seen = WorkerLost("rank 1 said nothing")
     assert first_cause(Seen(state=JobState.RUNNING), "job-1", seen) is seen  # type: ignore[arg-type]
+
+
+def test_a_loss_is_not_laid_to_another_rank_that_the_cluster_took_back_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "CAUSE_S", 0.1)
+    seen = WorkerLost("rank 0 said nothing", rank=0)
+    launcher = Seen(state=JobState.RUNNING, failures=(TAKEN,))
+    assert first_cause(launcher, "job-1", seen) is seen  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import pytest
 from harpy.config import Deadlines, HadoopConf
 from harpy.errors import ClusterUnreachable, JavaNotFound, LaunchError, SubmissionRefused
 from harpy.launch.base import FileRange, GangSpec, Grant
-from harpy.launch.diagnostics import attempt_failure
+from harpy.launch.diagnostics import attempt_failure, attempt_taken_back
 from harpy.launch.job_settings import job_settings
 from harpy.launch.launch_errors import jvm_died, launch_error
 
@@ -79,6 +79,31 @@ def test_without_a_line_of_ours_hadoops_words_are_kept() -> None:
 def test_an_attempt_without_any_words_is_still_named() -> None:
     failure = attempt_failure({"attempt": ATTEMPT, "task": 1, "node": None, "diagnostics": None})
     assert failure.message == "rank 1 on an unknown node: Hadoop gives no reason"
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("Container preempted by scheduler", "Preempted"),
+        ("TaskAttempt killed because it ran on unusable node n1:45454", "NodeLost"),
+    ],
+)
+def test_a_worker_that_the_cluster_took_back_is_a_loss(words: str, kind: str) -> None:
+    failure = attempt_taken_back(event(words))
+    assert failure is not None
+    assert (failure.kind, failure.rank, failure.host) == (kind, 1, "n1")
+    assert failure.replaceable
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Container killed by the ApplicationMaster.\nContainer killed on request. Exit code is 143",
+        "",
+    ],
+)
+def test_a_worker_that_the_master_ended_with_the_job_is_none(words: str) -> None:
+    assert attempt_taken_back(event(words)) is None
 
 
 def test_a_client_that_needs_a_newer_java_says_which() -> None:

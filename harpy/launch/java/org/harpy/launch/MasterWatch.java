@@ -125,9 +125,11 @@ final class MasterWatch {
       boolean failed =
           status == TaskCompletionEvent.Status.FAILED
               || status == TaskCompletionEvent.Status.TIPFAILED;
-      if (failed && told.add(id)) {
+      // Taken back by the cluster, or ended with the job: the driver tells them apart.
+      boolean killed = status == TaskCompletionEvent.Status.KILLED;
+      if ((failed || killed) && told.add(id)) {
         events.send(
-            "attempt_failed",
+            failed ? "attempt_failed" : "attempt_killed",
             new Json()
                 .put("attempt", id)
                 .put("task", event.getTaskAttemptId().getTaskID().getId())
