@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,8 +88,9 @@ def test_files_have_the_replicas_that_were_asked_for(on_cluster: RunningCluster,
 
 
 def test_a_session_stages_with_the_replicas_that_were_asked_for(
-    on_cluster: RunningCluster, base: str
+    on_cluster: RunningCluster, base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("HARPY_STATE", str(tmp_path))  # what is kept stays on record
     settings = {"dfs.replication": "2"}
     with harpy.Session(
         n_mem=1024, launcher="yarn", workdir=base, keep=True, hadoop_conf=settings
