@@ -220,13 +220,16 @@ std::int64_t FewEStep<T>::search(int thread, const std::int64_t* rows, const std
             lower[rows[i]] = nearest.lower[i];
         }
     }
-    std::int64_t n_changed = 0;
     std::int32_t* labels = labels_;
+    unsigned changed = 0;
     for (int i = 0; i < n; ++i) {
+        changed |= static_cast<unsigned>(labels[rows[i]] != nearest.label[i]) << i;
+    }
+    const int n_changed = __builtin_popcount(changed);
+    for (; changed != 0; changed &= changed - 1) {
+        const int i = __builtin_ctz(changed);
         const std::int32_t before = labels[rows[i]], label = nearest.label[i];
-        if (label == before) continue;
         labels[rows[i]] = label;
-        ++n_changed;
         if (sums_ != nullptr) sums_->move(thread, rows[i], before, label);
     }
     return n_changed;

@@ -60,34 +60,37 @@ inline void look_up(const float* table, const std::int32_t* label, float* out) {
     }
 }
 
+// Of each lane's scores the lowest, whose it is (the first of equal ones) and the second lowest.
+template <class S, int K>
+inline void lowest_two(const typename S::Vector (&score)[K], typename S::Vector& lowest,
+                       typename S::Vector& index, typename S::Vector& second) {
+    using T = typename S::Scalar;
+    lowest = score[0];
+    index = S::set1(T{0});
+    second = S::set1(static_cast<T>(__builtin_inf()));
+#pragma GCC unroll 24
+    for (int k = 1; k < K; ++k) {
+        second = S::min(second, S::max(score[k], lowest));
+        S::keep_lower(score[k], S::set1(static_cast<T>(k)), lowest, index);
+    }
+}
+
 template <class S, int K>
 void search_few(const FewSearch<typename S::Scalar>& search, const typename S::Scalar* const* rows,
                 FewNearest& nearest) {
     using T = typename S::Scalar;
     constexpr int L = S::kLanes;
     for (int i = 0; i < kFewRows; i += L) {
-        typename S::Vector score[K], squared_norm;
+        typename S::Vector score[K], squared_norm, lowest, label, second;
         score_few<S, K>(search, rows + i, score, squared_norm);
-        alignas(64) T scores[K][L], squared[L], best_score[L], second_score[L];
-        for (int k = 0; k < K; ++k) S::store(scores[k], score[k]);
-        S::store(squared, squared_norm);
-#pragma omp simd
-        for (int l = 0; l < L; ++l) {
-            T best = scores[0][l], second = static_cast<T>(__builtin_inf()), index = 0;
-#pragma GCC unroll 24
-            for (int k = 1; k < K; ++k) {
-                const T next = scores[k][l];
-                const bool lower = next < best;
-                const T loser = lower ? best : next;
-                second = loser < second ? loser : second;
-                index = lower ? static_cast<T>(k) : index;
-                best = lower ? next : best;
-            }
-            nearest.label[i + l] = static_cast<std::int32_t>(index);
-            best_score[l] = best;
-            second_score[l] = second;
-        }
+        lowest_two<S, K>(score, lowest, label, second);
+        alignas(64) T labels[L], squared[L], best_score[L], second_score[L];
+        S::store(labels, label);
+        for (int l = 0; l < L; ++l) nearest.label[i + l] = static_cast<std::int32_t>(labels[l]);
         if (!search.keeps_bounds) continue;
+        S::store(squared, squared_norm);
+        S::store(best_score, lowest);
+        S::store(second_score, second);
 #pragma omp simd
         for (int l = 0; l < L; ++l) {
             nearest.upper[i + l] =

@@ -53,6 +53,7 @@ struct Float256 {
     static Vector set1(float x) { return _mm256_set1_ps(x); }
     static Vector sub(Vector a, Vector b) { return _mm256_sub_ps(a, b); }
     static Vector min(Vector a, Vector b) { return _mm256_min_ps(a, b); }
+    static Vector max(Vector a, Vector b) { return _mm256_max_ps(a, b); }
     static Vector fma(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
     static Vector fnma(Vector a, Vector b, Vector c) { return _mm256_fnmadd_ps(a, b, c); }
     static unsigned equal(Vector a, Vector b) {
@@ -122,6 +123,7 @@ struct Double256 {
     static Vector set1(double x) { return _mm256_set1_pd(x); }
     static Vector sub(Vector a, Vector b) { return _mm256_sub_pd(a, b); }
     static Vector min(Vector a, Vector b) { return _mm256_min_pd(a, b); }
+    static Vector max(Vector a, Vector b) { return _mm256_max_pd(a, b); }
     static Vector fma(Vector a, Vector b, Vector c) { return _mm256_fmadd_pd(a, b, c); }
     static Vector fnma(Vector a, Vector b, Vector c) { return _mm256_fnmadd_pd(a, b, c); }
     static unsigned equal(Vector a, Vector b) {

@@ -25,6 +25,7 @@ struct Float512 {
     static Vector set1(float x) { return _mm512_set1_ps(x); }
     static Vector sub(Vector a, Vector b) { return _mm512_sub_ps(a, b); }
     static Vector min(Vector a, Vector b) { return _mm512_min_ps(a, b); }
+    static Vector max(Vector a, Vector b) { return _mm512_max_ps(a, b); }
     static Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
     // c - a*b
     static Vector fnma(Vector a, Vector b, Vector c) { return _mm512_fnmadd_ps(a, b, c); }
@@ -116,6 +117,7 @@ struct Double512 {
     static Vector set1(double x) { return _mm512_set1_pd(x); }
     static Vector sub(Vector a, Vector b) { return _mm512_sub_pd(a, b); }
     static Vector min(Vector a, Vector b) { return _mm512_min_pd(a, b); }
+    static Vector max(Vector a, Vector b) { return _mm512_max_pd(a, b); }
     static Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_pd(a, b, c); }
     static Vector fnma(Vector a, Vector b, Vector c) { return _mm512_fnmadd_pd(a, b, c); }
     static unsigned equal(Vector a, Vector b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }

@@ -31,6 +31,7 @@ struct Float128 {
     static Vector set1(float x) { return vdupq_n_f32(x); }
     static Vector sub(Vector a, Vector b) { return vsubq_f32(a, b); }
     static Vector min(Vector a, Vector b) { return vminq_f32(a, b); }
+    static Vector max(Vector a, Vector b) { return vmaxq_f32(a, b); }
     static Vector fma(Vector a, Vector b, Vector c) { return vfmaq_f32(c, a, b); }
     // c - a*b
     static Vector fnma(Vector a, Vector b, Vector c) { return vfmsq_f32(c, a, b); }
@@ -92,6 +93,7 @@ struct Double128 {
     static Vector set1(double x) { return vdupq_n_f64(x); }
     static Vector sub(Vector a, Vector b) { return vsubq_f64(a, b); }
     static Vector min(Vector a, Vector b) { return vminq_f64(a, b); }
+    static Vector max(Vector a, Vector b) { return vmaxq_f64(a, b); }
     static Vector fma(Vector a, Vector b, Vector c) { return vfmaq_f64(c, a, b); }
     static Vector fnma(Vector a, Vector b, Vector c) { return vfmsq_f64(c, a, b); }
     static unsigned equal(Vector a, Vector b) { return bits(vceqq_f64(a, b)); }

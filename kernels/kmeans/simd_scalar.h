@@ -56,6 +56,9 @@ struct Plain {
     static Vector min(const Vector& a, const Vector& b) {
         return each([&](int l) { return a.lane[l] < b.lane[l] ? a.lane[l] : b.lane[l]; });
     }
+    static Vector max(const Vector& a, const Vector& b) {
+        return each([&](int l) { return a.lane[l] > b.lane[l] ? a.lane[l] : b.lane[l]; });
+    }
     static Vector fma(const Vector& a, const Vector& b, const Vector& c) {
         return each([&](int l) { return fused(a.lane[l], b.lane[l], c.lane[l]); });
     }
