@@ -9,7 +9,7 @@ import psutil
 import pytest
 from failing_runs import driver_here, program, session, told
 from running_cluster import RunningCluster
-from user_shell import Shell, eventually
+from user_shell import YARN_SLOWLY, Shell, eventually
 
 from harpy import Session
 from harpy.errors import (
@@ -26,7 +26,6 @@ from harpy.errors import (
 pytestmark = pytest.mark.timeout(240)
 
 RUN_S = 60.0
-LAUNCHERS = pytest.mark.parametrize("launcher", ["local", "yarn"])
 
 
 @pytest.fixture(scope="module", params=["local", "yarn"])
@@ -94,14 +93,14 @@ def test_what_a_program_does_to_its_pipes_disturbs_nobody(kept: Session, name: s
         assert psutil.pid_exists(value)
 
 
-@LAUNCHERS
+@YARN_SLOWLY
 def test_a_child_that_holds_the_pipes_does_not_outlive_the_session(shell: Shell) -> None:
     with session(shell, single_run=True) as opened:
         child = opened.run(program("forks_and_leaves"), timeout_s=RUN_S).value
     eventually(lambda: not psutil.pid_exists(child), 20, "the program's child is still there")
 
 
-@LAUNCHERS
+@YARN_SLOWLY
 @pytest.mark.parametrize(
     ("name", "words"),
     [

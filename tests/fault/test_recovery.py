@@ -15,13 +15,12 @@ from disturbed_cluster import master, task_jvm
 from disturbed_runs import PROGRAMS, Disturbed, same_bits
 from failing_runs import driver_here, session, told
 from running_cluster import RunningCluster
-from user_shell import Shell, eventually
+from user_shell import LAUNCHERS, YARN_SLOWLY, Shell, eventually
 
 from harpy import Session
 from harpy.errors import WorkerLost
 
 pytestmark = pytest.mark.timeout(300)
-LAUNCHERS = pytest.mark.parametrize("launcher", ["local", "yarn"])
 N_ITER = 40
 COUNTS = {"n_iter": N_ITER, "pause_s": 0.1}
 EXPECTED = sum(range(N_ITER)) * 12.0
@@ -104,7 +103,7 @@ def test_a_stopped_worker_is_replaced_after_its_silence(
         assert running.pids()[1] != stopped
 
 
-@LAUNCHERS
+@YARN_SLOWLY
 def test_a_crash_loop_ends_with_its_first_cause(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

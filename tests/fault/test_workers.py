@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from failing_runs import driver_here, program, session, told
 from running_cluster import RunningCluster
-from user_shell import Shell, eventually
+from user_shell import LAUNCHERS, YARN_SLOWLY, Shell, eventually
 
 from harpy import Session
 from harpy.config import Deadlines
@@ -30,7 +30,6 @@ RUN_S = 60.0
 START_S = 120.0
 NOTICED_S = 30.0  # about ten on an idle machine
 SILENCE_S = 3.0
-LAUNCHERS = pytest.mark.parametrize("launcher", ["local", "yarn"])
 
 
 @pytest.fixture
@@ -80,7 +79,7 @@ class Iterating:
         raise self._error
 
 
-@LAUNCHERS
+@YARN_SLOWLY
 @pytest.mark.parametrize("rank", [1, 0])
 def test_a_killed_worker_is_named_with_its_signal(shell: Shell, rank: int) -> None:
     with session(shell) as opened:

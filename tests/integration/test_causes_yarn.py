@@ -123,6 +123,7 @@ def masters(application_id: str) -> list[int]:
     ]
 
 
+@pytest.mark.slow
 def test_a_master_that_is_lost_twice_is_named(shell: Shell, tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     with session(shell) as opened:
@@ -166,6 +167,7 @@ def test_a_worker_that_takes_too_much_memory_is_named(stock_shell: Shell, tmp_pa
     assert isinstance(caught.value, MemoryError)
 
 
+@pytest.mark.slow
 def test_a_master_that_takes_too_much_memory_is_named(stock_shell: Shell) -> None:
     greedy = {"yarn.app.mapreduce.am.command-opts": "-Xms1600m -Xmx1600m -XX:+AlwaysPreTouch"}
     words = ("ended 2 times", "more memory than its container", "mapreduce.am.resource.mb")

@@ -52,7 +52,7 @@ def test_what_can_never_be_met_is_refused_before_anything_is_submitted(
     assert {app["id"] for app in applications_of(stock_cluster)} == submitted
 
 
-@pytest.mark.parametrize("n_node", [1, 2])
+@pytest.mark.parametrize("n_node", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_untouched_defaults_run_and_say_what_was_lowered(
     shell: Shell, n_node: int, caplog: pytest.LogCaptureFixture
 ) -> None:

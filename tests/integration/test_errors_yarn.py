@@ -412,6 +412,7 @@ def run_well(opened: Session) -> None:
     opened.run(program("well"), timeout_s=60)
 
 
+@pytest.mark.slow
 def test_a_port_range_in_use_is_named(shell: Shell) -> None:
     with taken_port() as port, told(GangError, f"no free port on .* {port} to {port}", "widen"):
         conf = {"harpy.port-range": f"{port}-{port}"}

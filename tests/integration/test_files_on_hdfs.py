@@ -71,7 +71,7 @@ def bits(model: harpy.DAALKMeans) -> tuple[bytes, bytes, float, int]:
     )
 
 
-@pytest.mark.parametrize("n_node", [1, 2])
+@pytest.mark.parametrize("n_node", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_files_on_hdfs_give_the_bits_of_memory(
     on_cluster: RunningCluster, points: str, n_node: int
 ) -> None:
@@ -84,6 +84,7 @@ def test_files_on_hdfs_give_the_bits_of_memory(
             assert bits(model) == (sparse if form == "npz" else dense), form
 
 
+@pytest.mark.slow
 def test_one_job_reads_by_a_pattern_without_host(on_cluster: RunningCluster, points: str) -> None:
     path = points.removeprefix(on_cluster.namenode)
     columns = [f"c{i}" for i in range(0, 64, 3)]

@@ -87,6 +87,7 @@ def test_a_job_outlives_its_driver_and_is_fetched(shell: Shell) -> None:
     shell.nothing_left()
 
 
+@pytest.mark.slow
 def test_a_job_outlives_its_driver_and_is_cleaned(shell: Shell) -> None:
     job = killed_in_the_middle(shell)
     (listed,) = shell.jobs()
@@ -167,6 +168,7 @@ def test_killed_while_it_submitted(shell: Shell) -> None:
     shell.nothing_left()
 
 
+@pytest.mark.slow
 def test_killed_before_it_knew_its_application(shell: Shell) -> None:
     driver = shell.run_steps(reached=shell.reached, **ENDLESS)
     job = shell.job(driver)

@@ -11,7 +11,16 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from running_cluster import RunningCluster
-from user_shell import DRIVERS, HARPY, Driver, Shell, eventually, user_shell
+from user_shell import (
+    DRIVERS,
+    HARPY,
+    LAUNCHERS,
+    YARN_SLOWLY,
+    Driver,
+    Shell,
+    eventually,
+    user_shell,
+)
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -19,9 +28,9 @@ INTERRUPTED = 130
 ENDLESS = {"steps": 100_000, "pause_s": 0.05}
 
 
-@pytest.fixture(params=["local", "yarn"])
-def shell(request: pytest.FixtureRequest, cluster: RunningCluster) -> Iterator[Shell]:
-    with user_shell(request.param, cluster if request.param == "yarn" else None) as opened:
+@pytest.fixture
+def shell(launcher: str, cluster: RunningCluster) -> Iterator[Shell]:
+    with user_shell(launcher, cluster if launcher == "yarn" else None) as opened:
         yield opened
 
 
@@ -39,12 +48,14 @@ def endless(shell: Shell, *options: str) -> Driver:
     return driver
 
 
+@LAUNCHERS
 def test_success(shell: Shell) -> None:
     code, out, err = shell.run_steps(steps=3).end()
     assert (code, json.loads(out)["total"]) == (0, [3.0, 9.0, 15.0]), err
     shell.nothing_left()
 
 
+@YARN_SLOWLY
 def test_a_program_that_raises(shell: Shell) -> None:
     code, out, err = shell.run_steps(steps=3, raise_at=1).end()
     assert (code, out) == (6, "")
@@ -53,6 +64,7 @@ def test_a_program_that_raises(shell: Shell) -> None:
     shell.nothing_left()
 
 
+@YARN_SLOWLY
 def test_ctrl_c_while_iterating(shell: Shell) -> None:
     driver = endless(shell)
     driver.signal(signal.SIGINT)
@@ -62,6 +74,7 @@ def test_ctrl_c_while_iterating(shell: Shell) -> None:
     shell.nothing_left()
 
 
+@YARN_SLOWLY
 def test_ctrl_c_in_an_idle_kept_session(shell: Shell) -> None:
     params = json.dumps({"steps": 1})
     driver = shell.start(sys.executable, str(DRIVERS / "kept_session.py"), shell.launcher, params)
@@ -73,6 +86,7 @@ def test_ctrl_c_in_an_idle_kept_session(shell: Shell) -> None:
     shell.nothing_left()
 
 
+@LAUNCHERS
 def test_kill_from_another_shell(shell: Shell) -> None:
     driver = endless(shell)
     killed = shell.harpy("kill", shell.job(driver))
@@ -86,6 +100,7 @@ def test_kill_from_another_shell(shell: Shell) -> None:
         assert code == INTERRUPTED, err
 
 
+@YARN_SLOWLY
 def test_sigterm_to_harpy_run(shell: Shell) -> None:
     driver = endless(shell)
     driver.signal(signal.SIGTERM)
@@ -93,6 +108,7 @@ def test_sigterm_to_harpy_run(shell: Shell) -> None:
     shell.nothing_left()
 
 
+@LAUNCHERS
 def test_sigterm_to_harpy_kmeans_fit(shell: Shell) -> None:
     rows = shell.home / "rows.npy"
     np.save(rows, np.random.default_rng(0).normal(size=(200_000, 16)))

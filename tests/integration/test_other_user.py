@@ -91,6 +91,7 @@ def test_a_fit_has_the_same_bits_and_every_file_is_the_users(shell: Shell) -> No
     shell.nothing_left()
 
 
+@pytest.mark.slow
 def test_a_program_of_ones_own_saves_its_rows(shell: Shell) -> None:
     driver = shell.run_steps("--output=result", steps=3)
     code, out, err = driver.end()
@@ -105,6 +106,7 @@ def test_a_program_of_ones_own_saves_its_rows(shell: Shell) -> None:
     shell.nothing_left()
 
 
+@pytest.mark.slow
 def test_a_program_that_raises(shell: Shell) -> None:
     code, out, err = shell.run_steps(steps=3, raise_at=1).end()
     assert (code, out) == (6, "")
@@ -112,6 +114,7 @@ def test_a_program_that_raises(shell: Shell) -> None:
     shell.nothing_left()
 
 
+@pytest.mark.slow
 def test_kill_from_another_shell(shell: Shell) -> None:
     driver = shell.run_steps(reached=shell.reached, steps=100_000, pause_s=0.05)
     shell.under_way(driver)
@@ -122,6 +125,7 @@ def test_kill_from_another_shell(shell: Shell) -> None:
     shell.nothing_left()
 
 
+@pytest.mark.slow
 def test_ctrl_c(shell: Shell) -> None:
     driver = shell.run_steps(reached=shell.reached, steps=100_000, pause_s=0.05)
     shell.under_way(driver)

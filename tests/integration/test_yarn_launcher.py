@@ -253,6 +253,7 @@ def test_kill_leaves_no_process_and_no_staging(bench: Bench) -> None:
     assert not files.exists(bench.staging(application_id))
 
 
+@pytest.mark.slow
 def test_job_outlives_its_submitter_and_other_shells_find_and_kill_it(bench: Bench) -> None:
     with submitted(bench, bench.spec("waits", 1)) as (launcher, application_id):
         pid = bench.reported(0)["pid"]
@@ -273,6 +274,7 @@ def test_application_that_never_was_is_not_found(bench: Bench) -> None:
             ask(bench.conf, "application_1_0001")
 
 
+@pytest.mark.slow
 def test_dead_submitter_is_an_error_and_the_job_can_still_be_killed(bench: Bench) -> None:
     with submitted(bench, bench.spec("waits", 1)) as (launcher, application_id):
         bench.reported(0)
@@ -328,6 +330,7 @@ def test_secret_is_in_no_configuration_command_line_or_log(bench: Bench) -> None
     assert SECRET.hex() not in application_logs(bench.conf, application_id)
 
 
+@pytest.mark.slow
 def test_worker_acts_as_the_submitting_user(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HADOOP_USER_NAME", "nobody")
     assert finished(bench, bench.spec("well", 1)).state is JobState.SUCCEEDED
@@ -412,6 +415,7 @@ def test_untouched_defaults_run_on_a_stock_cluster(stock_bench: Bench) -> None:
         launcher.close()
 
 
+@pytest.mark.slow
 def test_smallest_worker_passes_the_virtual_memory_check_and_a_hungry_one_is_explained(
     stock_bench: Bench,
 ) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from running_cluster import RunningCluster
 from traces import HdfsEntry, Traces, hdfs_files, traces
 
@@ -29,6 +30,12 @@ COMMAND_S = 120
 END_S = 60  # for a driver to end and clean up
 SETTLE_S = 20  # for containers and masters to go after their job has ended
 POLL_S = 0.02
+
+LAUNCHERS = pytest.mark.parametrize("launcher", ["local", "yarn"])
+# For what other tests see on YARN, too.
+YARN_SLOWLY = pytest.mark.parametrize(
+    "launcher", ["local", pytest.param("yarn", marks=pytest.mark.slow)]
+)
 
 
 def eventually(condition: Callable[[], Any], timeout_s: float, otherwise: str) -> Any:
