@@ -159,13 +159,7 @@ class Hub:
     def _accept(self) -> None:
         try:
             for sock in waiting(self._listener):
-                now = time.monotonic()
-                connection = Connection(sock, self._acceptor.another(), now)
-                self._connections.add(connection)
-                self._selector.register(sock, selectors.EVENT_READ, connection)
-                displaced = self._strangers.add(connection, now)
-                if displaced is not None:
-                    self._drop(displaced, "too many strangers")
+                self._meet(Connection(sock, self._acceptor.another(), time.monotonic()))
         except Exhausted as exc:
             oldest = self._strangers.oldest()
             if oldest is not None:
@@ -174,6 +168,22 @@ class Hub:
                 logger.warning("hub takes no connections for now: %s", exc)
                 self._deaf = True
                 self._selector.unregister(self._listener)
+
+    def _meet(self, stranger: Connection) -> None:
+        """Most strangers have spoken by now: garbage goes before anything is arranged for it."""
+        try:
+            stranger.receive(stranger.heard_at)
+        except (OSError, GangError, ConfigError) as exc:
+            stranger.close()
+            logger.info("hub dropped a stranger: %s", exc)
+            return
+        self._connections.add(stranger)
+        self._selector.register(stranger.sock, selectors.EVENT_READ, stranger)
+        displaced = self._strangers.add(stranger, stranger.heard_at)
+        if displaced is not None:
+            self._drop(displaced, "too many strangers")
+        self._look_at(stranger)
+        self._watch(stranger)
 
     def _serve_connection(self, connection: Connection, mask: int) -> None:
         try:
