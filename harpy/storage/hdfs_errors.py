@@ -105,6 +105,8 @@ class Operation:
 def map_hdfs_error(exc: BaseException, operation: Operation) -> Failure:
     """Translate whatever hdfs-native raised during `operation`."""
     text = _first_line(str(exc))
+    if isinstance(exc, FileNotFoundError) and " Holder " in text:  # FSNamesystem.checkLease
+        return Failure(operation.failed(LeaseConflict, text), False)
     if isinstance(exc, FileNotFoundError):
         return Failure(operation.failed(PathNotFound, _or(text, "no such file")), False)
     if isinstance(exc, FileExistsError):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import hdfs_native
 import numpy as np
 import pytest
 from running_cluster import RunningCluster
@@ -23,6 +24,7 @@ from harpy.errors import (
     ConfigError,
     FileSystemUnreachable,
     HarpyError,
+    LeaseConflict,
     QuotaError,
     SafeModeError,
     StoragePermissionError,
@@ -171,6 +173,24 @@ def test_safe_mode_is_named_at_once(fs: FileSystem, base: str, on_cluster: Runni
         assert fs.list(base) == []
     finally:
         admin(on_cluster, "-safemode", "leave")
+
+
+def test_a_file_that_another_client_has_taken_is_named(
+    fs: FileSystem, base: str, on_cluster: RunningCluster
+) -> None:
+    other = hdfs_native.Client(on_cluster.namenode)
+    with (
+        pytest.raises(
+            LeaseConflict, match=r"(?s)somebody else writes.*hdfs debug recoverLease"
+        ) as err,
+        fs.create(f"{base}/f") as file,
+    ):
+        file.write(b"ours")
+        (unfinished,) = fs.list(base)
+        theirs = other.create(fs.path_of(unfinished.path), hdfs_native.WriteOptions(overwrite=True))
+    assert err.value.path == f"{base}/f"
+    with pytest.raises(FileNotFoundError):  # it was removed in the place of ours
+        theirs.close()
 
 
 @contextmanager

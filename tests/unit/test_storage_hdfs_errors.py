@@ -154,8 +154,17 @@ def remote(name: str, message: str) -> RuntimeError:
         (
             remote(
                 f"{HADOOP}.hdfs.server.namenode.LeaseExpiredException",
+                "Client (=DFSClient_1) is not the lease owner (=DFSClient_2): /w/f (inode 16404) "
+                "Holder DFSClient_1 does not have any open files.",
+            ),
+            LeaseConflict,
+            "is not the lease owner",
+            False,
+        ),
+        (
+            FileNotFoundError(
                 "File does not exist: /w/f (inode 16404) Holder DFSClient_1 does not have any open "
-                "files.",
+                "files.\n\tat org.apache.hadoop.hdfs.server.namenode.FSNamesystem.checkLease",
             ),
             LeaseConflict,
             "has taken or removed it",
