@@ -289,6 +289,14 @@ def part_hosts(seconds: float) -> Callable[[Scene], float]:
     return strike
 
 
+def part_hosts_for_good(scene: Scene) -> float:
+    """The hosts of rank 0 and rank 1 never see each other again; there is room on a third."""
+    one, other = scene.host(scene.run.pids()[0]), scene.host(scene.worker(1))
+    one.cut(other)
+    scene.after.callback(one.join)
+    return now() + Deadlines.from_environment().rendezvous_s
+
+
 def throttle_host(scene: Scene) -> float:
     host = scene.host(scene.run.pids()[1])
     host.throttle("2mbit")
@@ -412,6 +420,13 @@ HOSTS = [
     Fault("a silent host", lose_host(1), 60.0, cluster="hosts"),
     Fault("a silent host with rank 0", lose_host(0), 60.0, cluster="hosts"),
     Fault("workers' hosts parted for 20 s", part_hosts(20.0), cluster="hosts"),
+    Fault(
+        "workers' hosts parted for good",
+        part_hosts_for_good,
+        cluster="hosts",
+        loss="PeerUnreachable",
+        env={"HARPY_RENDEZVOUS_S": "20"},
+    ),
     Fault(
         "20 ms later between the workers",
         delay_hosts(0.02),

@@ -35,7 +35,8 @@ HarpyError
 │   │   ├── MemoryExceeded  MemoryError        the node manager killed it: more than n_mem
 │   │   ├── WorkerKilled                     by SIGKILL: mostly its machine was out of memory
 │   │   ├── Preempted                        the scheduler took its container for another queue
-│   │   └── NodeLost                         its node, or the node's manager, is gone
+│   │   ├── NodeLost                         its node, or the node's manager, is gone
+│   │   └── PeerUnreachable                  its host cannot reach that of rank 0, which lives
 │   └── RunTimeout          TimeoutError
 ├── SessionClosed           RuntimeError     used after close, or ended by idle deadline
 ├── JobKilled               RuntimeError     somebody killed the job
@@ -222,6 +223,10 @@ class Preempted(WorkerLost):
 
 
 class NodeLost(WorkerLost):
+    pass
+
+
+class PeerUnreachable(WorkerLost):
     pass
 
 

@@ -6,6 +6,7 @@ Workers (link.py) and the driver (control.py) use it; the hub's end is connectio
 from __future__ import annotations
 
 import contextlib
+import errno
 import select
 import socket
 import threading
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 CONNECT_S = 5.0
 RECEIVE_BYTES = 1 << 18
+_NO_WAY_THERE = (errno.EHOSTUNREACH, errno.ENETUNREACH)
+
+
+class Unanswered(TimeoutError):
+    """Nobody at an address answers, not even to refuse: its host is gone, or out of reach."""
 
 
 class Channel:
@@ -53,11 +59,12 @@ class Channel:
         Raises
         ------
         ConnectionError, TimeoutError
-            Nobody listens, or it closed the connection, or it did not answer in time.
+            Nobody listens, or it closed the connection, or it did not answer in time (Unanswered
+            where not even a connection was made).
         AuthenticationError
             The other end is not who it should be.
         """
-        sock = connect_socket(address, port)
+        sock = connect_socket(address, port, min(CONNECT_S, handshake_s))
         try:
             return cls(sock, initiate(sock, initiator, handshake_s), silence_s)
         except BaseException:
@@ -154,7 +161,12 @@ class Channel:
 
 def connect_socket(address: str, port: int, timeout_s: float = CONNECT_S) -> socket.socket:
     """A connected socket without Nagle's delay, which notices a host that vanished."""
-    sock = socket.create_connection((address, port), timeout=timeout_s)
+    try:
+        sock = socket.create_connection((address, port), timeout=timeout_s)
+    except OSError as exc:
+        if isinstance(exc, TimeoutError) or exc.errno in _NO_WAY_THERE:
+            raise Unanswered(f"no answer ({exc})") from exc
+        raise
     prepare(sock)
     return sock
 

@@ -99,6 +99,11 @@ class Hub:
         """Wait until the session has ended and everybody has been told."""
         self._thread.join(timeout_s)
 
+    def waited_s(self) -> float:
+        """For how long any rank has been missing; 0 while all are here."""
+        since = self._gang.incomplete_since
+        return 0.0 if since is None else time.monotonic() - since
+
     # -- the loop ----------------------------------------------------------------------------------
 
     def _main(self) -> None:

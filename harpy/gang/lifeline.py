@@ -31,6 +31,7 @@ DONE = 0
 FIRST_CAUSE = 1
 ECHO = 75
 SUPERSEDED = 76
+UNREACHABLE = 77
 
 
 class HelloError(Exception):

@@ -15,9 +15,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harpy.config import Deadlines
-from harpy.errors import AuthenticationError, GangError, PeerLost, RendezvousTimeout
+from harpy.errors import (
+    AuthenticationError,
+    GangError,
+    PeerLost,
+    PeerUnreachable,
+    RendezvousTimeout,
+)
 from harpy.gang.auth import Identity, Initiator, Role
-from harpy.gang.channel import Channel
+from harpy.gang.channel import Channel, Unanswered
 from harpy.storage import JobDirectory, Rank0Address
 
 if TYPE_CHECKING:
@@ -159,8 +165,11 @@ def join_hub(
         No hub could be joined in time; says what the last try came to.
     AuthenticationError
         Whoever listens at the published address does not know this job's secret.
+    PeerUnreachable
+        Rank 0 waits for this worker, and its host has not answered for Deadlines.rendezvous_s.
     """
     deadline = time.monotonic() + deadlines.allocate_s
+    parting = Parting(deadlines.rendezvous_s)
     last = "rank 0 has not published its address; its container did not start yet"
     for _ in _tries(deadline):
         for hub in directory.rank0_addresses():
@@ -173,10 +182,63 @@ def join_hub(
                 well = directory.session_ended()
                 if well is not None:
                     raise SessionOver(well) from exc
+                unanswered = isinstance(exc, Unanswered)
+                waited_at = directory.waited_at() if unanswered else None
+                if parting.lasts(hub.attempt, unanswered, waited_at, time.monotonic()):
+                    raise _unreachable(hub, me, deadlines) from exc
     raise RendezvousTimeout(
         f"rank {me.rank} could not join within {deadlines.allocate_s:g} s (HARPY_ALLOCATE_S): "
         f"{last}",
         missing=(0,),
+    )
+
+
+class Parting:
+    """Tells a rank 0 that lives out of this worker's reach from one that is gone, and that will be
+    replaced. Pure: the clock is passed in.
+
+    Parameters
+    ----------
+    limit_s : float
+        How long its host may leave this worker without an answer.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._attempt = -1  # the highest of rank 0 so far
+        self._since: float | None = None  # when its host first gave no answer
+        self._waited_at: float | None = None  # rank 0's word by then
+
+    def lasts(self, attempt: int, unanswered: bool, waited_at: float | None, now: float) -> bool:
+        """Take one failed try to join an attempt of rank 0; whether to give up trying.
+
+        Parameters
+        ----------
+        unanswered : bool
+            Its host gave no answer at all.
+        waited_at : float or None
+            When rank 0 last said, in the job directory, that it waits for other ranks.
+        """
+        if attempt < self._attempt:
+            return False
+        if attempt > self._attempt or not unanswered:
+            self._attempt, self._since = attempt, None
+        if not unanswered:
+            return False
+        if self._since is None:
+            self._since, self._waited_at = now, waited_at
+        return now - self._since > self._limit_s and waited_at != self._waited_at
+
+
+def _unreachable(hub: Rank0Address, me: Identity, deadlines: Deadlines) -> PeerUnreachable:
+    host = socket.gethostname()
+    return PeerUnreachable(
+        f"rank {me.rank} on {host} cannot reach rank 0 at {hub.address} port {hub.port}: no answer "
+        f"for {deadlines.rendezvous_s:g} s (HARPY_RENDEZVOUS_S), though rank 0 lives and waits.\n"
+        "  Does a firewall, or a broken line, part these two hosts? harpy.port-range=LOW-HIGH in "
+        "hadoop_conf says on which ports workers listen.",
+        rank=me.rank,
+        host=host,
     )
 
 

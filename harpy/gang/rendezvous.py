@@ -121,7 +121,7 @@ class Gang:
         self._deadlines = deadlines
         self._max_losses = max_losses
         self._idle_since = now
-        self._incomplete_since: float | None = now  # None while all ranks are here
+        self.incomplete_since: float | None = now  # None while all ranks are here
         self._been_complete = False
         self._highest: dict[int, int] = {}  # attempt, by rank, living or not
         self._epoch = first_epoch - 1
@@ -196,7 +196,7 @@ class Gang:
         actions.append(Admit(rank, attempt))
         actions.append(self._joined_message())
         if len(self.members) == self.n_node:
-            self._incomplete_since, self._been_complete = None, True
+            self.incomplete_since, self._been_complete = None, True
         run = self._run
         if run is not None and run.goes_on:
             run.started.add(rank)
@@ -214,8 +214,8 @@ class Gang:
     ) -> None:
         """A worker is gone. Its run breaks if it was in the middle of its collectives."""
         member = self.members.pop(rank)
-        if self._incomplete_since is None:
-            self._incomplete_since = now
+        if self.incomplete_since is None:
+            self.incomplete_since = now
         cause = Cause(
             "WorkerLost",
             f"rank {rank} on {member.host} (process {member.pid}, attempt {member.attempt}) "
@@ -423,7 +423,7 @@ class Gang:
         self._check_complete(now, actions)
         run = self._run
         if run is None:
-            here = self._incomplete_since is None
+            here = self.incomplete_since is None
             if here and now - self._idle_since > self._deadlines.idle_s:
                 self._end(f"no run for {self._deadlines.idle_s:g} s (HARPY_IDLE_S)", None, actions)
             return
@@ -431,7 +431,7 @@ class Gang:
             for rank in run.outstanding(self.members):
                 reason = f"it did not stop within {self._deadlines.abort_s:g} s (HARPY_ABORT_S)"
                 actions.append(Expel(rank, self.members[rank].attempt, reason))
-        late = run.asked and not run.formed and run.goes_on and self._incomplete_since is None
+        late = run.asked and not run.formed and run.goes_on and self.incomplete_since is None
         if late and now - run.asked_at > self._deadlines.collective_s:
             rank = min(set(range(self.n_node)) - run.asked)
             message = (
@@ -442,7 +442,7 @@ class Gang:
 
     def _check_complete(self, now: float, actions: list[Action]) -> None:
         """End a session whose missing ranks have not come in time."""
-        since, limit = self._incomplete_since, self._deadlines.allocate_s
+        since, limit = self.incomplete_since, self._deadlines.allocate_s
         if since is None or now - since <= limit or self.ended is not None:
             return
         missing = [str(r) for r in range(self.n_node) if r not in self.members]

@@ -14,7 +14,16 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from harpy.gang.lifeline import DONE, ECHO, FIRST_CAUSE, SUPERSEDED, Hello, HelloError, Lifeline
+from harpy.gang.lifeline import (
+    DONE,
+    ECHO,
+    FIRST_CAUSE,
+    SUPERSEDED,
+    UNREACHABLE,
+    Hello,
+    HelloError,
+    Lifeline,
+)
 
 if TYPE_CHECKING:
     from harpy.errors import PeerLost
@@ -42,6 +51,7 @@ HUB_LINGER_S = 10.0
 LAST_WORD_S = 3.0  # for the launcher of a lost worker to tell how it ended
 TELL_S = 1.0
 SUCCESSOR_S = 3.0  # between looks for a higher attempt of rank 0
+WAITING_SHARE = 0.25  # of HARPY_RENDEZVOUS_S: how often rank 0 says that it waits for others
 INTERRUPT_S = 0.5  # before the first and between further interruptions of a program that is to stop
 
 
@@ -79,6 +89,7 @@ def _live(hello: Hello, lifeline: Lifeline, pulse: Pulse) -> int:
     import socket
 
     try:
+        from harpy.errors import PeerUnreachable
         from harpy.gang.cause import Cause
         from harpy.gang.link import SessionOver, Superseded
     except ImportError as exc:
@@ -92,6 +103,11 @@ def _live(hello: Hello, lifeline: Lifeline, pulse: Pulse) -> int:
     except SessionOver as exc:
         lifeline.status(str(exc))
         return DONE if exc.well else ECHO
+    except PeerUnreachable as exc:
+        host = socket.gethostname()
+        cause = Cause.of_exception(exc, hello.rank, host, in_program=False)
+        lifeline.error(cause.to_json())
+        return UNREACHABLE
     except BaseException as exc:
         cause = Cause.of_exception(exc, hello.rank, socket.gethostname())
         print(cause.detail, file=sys.stderr)
@@ -235,19 +251,25 @@ class Worker:
         hub.start()
         directory.publish_rank0(hello.attempt, hub.address, hub.port)
         threading.Thread(
-            target=self._watch_for_successor, args=(directory,), name="harpy-fence", daemon=True
+            target=self._watch_for_successor, args=(directory, hub), name="harpy-fence", daemon=True
         ).start()
         return hub
 
-    def _watch_for_successor(self, directory: JobDirectory) -> None:
+    def _watch_for_successor(self, directory: JobDirectory, hub: Hub) -> None:
         """End this rank 0 once another attempt has taken its place: its node manager may be gone,
-        and nobody else here to tell it."""
+        and nobody else here to tell it. While it waits for other ranks, say so to those that cannot
+        reach it."""
         from harpy.errors import StorageError
 
+        every_s = WAITING_SHARE * self._deadlines.rendezvous_s
+        said_at = time.monotonic()
         while True:
             time.sleep(SUCCESSOR_S)
             try:
-                attempts = [hub.attempt for hub in directory.rank0_addresses()]
+                attempts = [known.attempt for known in directory.rank0_addresses()]
+                if min(hub.waited_s(), time.monotonic() - said_at) > every_s:
+                    directory.publish_waiting()
+                    said_at = time.monotonic()
             except StorageError as exc:  # it is tried again; storage has had its own deadline
                 print(f"harpy worker: looking for a successor: {exc}", file=sys.stderr)
                 continue

@@ -70,6 +70,7 @@ class JobDirectory:
         self.job_id = self.url.rpartition("/")[2]
         self.job_json = join(self.url, "job.json")
         self.gang = join(self.url, "gang")
+        self._waiting = join(self.gang, "waiting")
 
     def program(self, digest: str) -> str:
         return join(self.url, "programs", f"{digest}.py")
@@ -173,6 +174,17 @@ class JobDirectory:
             (Rank0Address(int(m[1]), m[2].replace("_", ":"), int(m[3])) for m in found),
             reverse=True,
         )
+
+    def publish_waiting(self) -> None:
+        """Say, as rank 0, that it lives and waits for others; again and again while it does."""
+        self.fs.write_bytes(self._waiting, b"", overwrite=True)
+
+    def waited_at(self) -> float | None:
+        """When rank 0 last said that it waits, by the file system's clock; None if it never did."""
+        try:
+            return self.fs.stat(self._waiting).mtime
+        except PathNotFound:
+            return None
 
     def begin_generation(self) -> int:
         """Open a session that ended, or lost all its workers, to new ones: the number of their

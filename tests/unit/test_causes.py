@@ -322,7 +322,7 @@ def test_a_stopped_queue_is_told_from_other_refusals() -> None:
 def test_losses_may_be_made_good_and_faults_may_not() -> None:
     kinds = [value for value in vars(errors).values() if isinstance(value, type)]
     good = {kind.__name__ for kind in kinds if getattr(kind, "replaceable", False)}
-    assert good == {"WorkerLost", "WorkerKilled", "Preempted", "NodeLost"}
+    assert good == {"WorkerLost", "WorkerKilled", "Preempted", "NodeLost", "PeerUnreachable"}
     assert AttemptFailure(1, "a", "h", "m", echo=True, kind="PeerLost").replaceable
     assert not AttemptFailure(1, "a", "h", "m", kind="ProgramFailed").replaceable
     assert not AttemptFailure(1, "a", "h", "m", kind="no such class").replaceable

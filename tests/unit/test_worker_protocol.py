@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from local_gang import DEADLINES, SOON_S, LocalGang, local_gang
+from unanswered import unanswered_address
 
 from harpy.errors import AuthenticationError
 from harpy.gang.auth import HELLO, Identity, Initiator, Role
@@ -278,6 +279,32 @@ def test_a_worker_looks_again_when_a_published_address_is_dead(tmp_path, childre
     second.read_until("status joining")
     first = start(children, gang, 0, attempt=1)
     assert (first.exit_code(), second.exit_code()) == (0, 0)
+
+
+def test_a_worker_that_cannot_reach_a_rank_0_that_waits_leaves_its_place(tmp_path, children):
+    deadlines = replace(DEADLINES, rendezvous_s=0.5, handshake_s=0.3)
+    gang = LocalGang(tmp_path, 2, deadlines=deadlines)
+    gang.write_job(gang.program("def main(ctx): ctx.comm.barrier()"))
+    with unanswered_address() as address:
+        gang.directory.publish_rank0(0, *address)
+        second = start(children, gang, 1)
+        deadline = time.monotonic() + SOON_S
+        while second.process.poll() is None and time.monotonic() < deadline:
+            gang.directory.publish_waiting()
+            time.sleep(0.1)
+        assert second.exit_code() == 77
+    error = json.loads(second.read_until("error ").removeprefix("error "))
+    assert (error["kind"], error["rank"], error["echo"]) == ("PeerUnreachable", 1, False)
+
+
+def test_rank_0_says_that_it_waits_for_those_who_cannot_reach_it(tmp_path, children):
+    gang = LocalGang(tmp_path, 2, deadlines=replace(DEADLINES, rendezvous_s=0.5))
+    gang.write_job(gang.program("def main(ctx): ctx.comm.barrier()"))
+    start(children, gang, 0).read_until("status joined")
+    deadline = time.monotonic() + SOON_S
+    while gang.directory.waited_at() is None:
+        assert time.monotonic() < deadline, "it never did"
+        time.sleep(0.1)
 
 
 def test_strangers_silence_and_garbage_block_nobody(tmp_path):

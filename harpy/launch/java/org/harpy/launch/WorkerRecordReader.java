@@ -16,8 +16,11 @@ public final class WorkerRecordReader extends RecordReader<IntWritable, Text> {
   private static final int EXIT_FIRST_CAUSE = 1;
   private static final int EXIT_ECHO = 75;
   private static final int EXIT_SUPERSEDED = 76;
+  private static final int EXIT_UNREACHABLE = 77;
   /** How long an echo waits for the first cause to end the job: no other attempt is to start. */
   private static final long ECHO_MS = 5000;
+  /** How long the room of a worker that cannot reach rank 0 stays taken. */
+  private static final long KEEP_ROOM_MS = 10000;
 
   private final IntWritable rank = new IntWritable();
   private final Text line = new Text();
@@ -82,6 +85,9 @@ public final class WorkerRecordReader extends RecordReader<IntWritable, Text> {
     if (code == EXIT_ECHO) {
       Thread.sleep(ECHO_MS);
     }
+    if (code == EXIT_UNREACHABLE) {
+      keepRoom();
+    }
     Json facts =
         facts("WorkerLost")
             .put("exit_code", code)
@@ -93,6 +99,19 @@ public final class WorkerRecordReader extends RecordReader<IntWritable, Text> {
     facts.putEndOf("stderr", StderrTail.read(), WorkerFailure.LONGEST);
     boolean said = code == EXIT_FIRST_CAUSE && error != null;
     return WorkerFailure.of(facts, said || !worker.greeted());
+  }
+
+  /** The next attempt is asked for as soon as this one is told to have failed: elsewhere, then. */
+  private static void keepRoom() {
+    Runnable wait =
+        () -> {
+          try {
+            Thread.sleep(KEEP_ROOM_MS);
+          } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+          }
+        };
+    Runtime.getRuntime().addShutdownHook(new Thread(wait, "harpy-keep-room"));
   }
 
   private Json facts(String kind) {
