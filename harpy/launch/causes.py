@@ -26,6 +26,7 @@ from harpy.errors import (
 
 _TIME = re.compile(r"^\[\d{4}-\d\d-\d\d [\d:.]+\]")
 _JAVA_CLASS = re.compile(r"\b(?:[a-z][\w]*\.){2,}(?:\w+\$)?\w*(?:Exception|Error|InvalidToken): ")
+_FRAME = re.compile(r"\s*(at [\w.$/<>@-]+\(.*\)|\.\.\. \d+ more)\s*")
 _SAYS_NOTHING = re.compile(r"(?:[a-z]\w*\.){2,}[\w$]+:?|at .*|Exception from container-launch\.")
 _MASTER = re.compile(
     r"failed (?P<times>\d+) times?.* due to (?P<how>AM Container|ApplicationMaster for attempt)",
@@ -127,6 +128,12 @@ def hadoop_says(words: str) -> str:
         if said and not _SAYS_NOTHING.fullmatch(said):
             return said
     return "Hadoop gives no reason"
+
+
+def without_java(words: str) -> str:
+    """Hadoop's `words` without the frames of Java's stack traces and without its class names."""
+    lines = (line for line in words.splitlines() if not _FRAME.fullmatch(line))
+    return "\n".join(_JAVA_CLASS.sub("", line) for line in lines)
 
 
 def refused(words: str) -> HarpyError | None:

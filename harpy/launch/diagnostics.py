@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harpy.launch.base import AttemptFailure
-from harpy.launch.causes import lost_worker
+from harpy.launch.causes import lost_worker, without_java
 from harpy.launch.endings import ending, kind_of_ending
 
 _MARK = re.compile(r"harpy-failure (\{.*\})\s*$", re.MULTILINE)
@@ -117,7 +117,7 @@ def _hadoops_own(facts: Mapping[str, Any], words: str) -> AttemptFailure:
         attempt=str(facts["attempt"]),
         host=host,
         message=message,
-        detail=_tail(words),
+        detail=_tail(without_java(words)),
         kind=kind.__name__,
     )
 

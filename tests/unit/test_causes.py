@@ -81,10 +81,17 @@ ATTEMPTS: list[tuple[str, type[HarpyError], bool, str, str]] = [
     ("Container released on a *lost* node", NodeLost, True, "is lost: its node", "yarn node -list"),
     # RMContainerAllocator.handleUpdatedNodes, JobImpl.actOnUnusableNode
     (
-        "TaskAttempt killed because it ran on unusable node n1:45454",
+        "TaskAttempt killed because it ran on unusable noden1:45454\n"
+        "cleanup failed for container c_1 : java.net.ConnectException: Call From n0/10.0.0.1 to n1:"
+        "45454 failed on connection exception: java.net.ConnectException: Connection refused; For "
+        "more details see:  http://wiki.apache.org/hadoop/ConnectionRefused\n"
+        "\tat java.base/jdk.internal.reflect.Direct.newInstance(Direct.java:62)\n"
+        "\tat jdk.proxy2/jdk.proxy2.$Proxy90.stopContainers(Unknown Source)\n"
+        "Caused by: java.net.ConnectException: Connection refused\n"
+        "\tat java.base/sun.nio.ch.Net.pollConnect(Native Method)\n\t... 20 more",
         NodeLost,
         True,
-        "unusable node n1:45454",
+        "unusable noden1:45454",  # as Hadoop spells it
         "yarn node -list",
     ),
     # TaskHeartbeatHandler.PingChecker
@@ -177,6 +184,8 @@ def test_the_end_of_a_worker_has_its_cause(
     assert advice in failure.message
     assert "Exception:" not in failure.message
     assert "[2026" not in failure.message
+    for javas in ("Exception: ", "\tat ", " more\n", "Source)"):
+        assert javas not in f"{failure.detail}\n"
 
 
 @pytest.mark.parametrize(
