@@ -31,8 +31,9 @@ from disturbed_cluster import Farewell, started_again  # noqa: E402
 from disturbed_runs import Disturbed, same_bits  # noqa: E402
 from failing_runs import driver_here  # noqa: E402
 from network_hosts import Host, cluster_of_hosts, missing  # noqa: E402
-from recovery_faults import FAULTS, OTHER_QUEUE, Fault, Scene  # noqa: E402
+from recovery_faults import FAULTS, Fault, Scene  # noqa: E402
 from running_cluster import RunningCluster, running_cluster  # noqa: E402
+from two_queues import TWO_QUEUES  # noqa: E402
 from user_shell import Shell  # noqa: E402
 
 from harpy import Session  # noqa: E402
@@ -50,21 +51,17 @@ CLUSTERS = {
 }
 # One node that a gang and the other queue's master fill: one worker of that queue costs the gang
 # one of its own, and then both queues have the half that they are guaranteed.
-_QUEUES = "yarn.scheduler.capacity.root"
 _PREEMPTION = "yarn.resourcemanager.monitor.capacity.preemption"
 CLUSTERS["two queues"] = Shape(
     memory_mb=2 * (MASTER_MEMORY_MB + WORKER_MB),
     settings={
+        **TWO_QUEUES,
         "yarn.resourcemanager.scheduler.monitor.enable": "true",
         f"{_PREEMPTION}.monitoring_interval": "500",
         f"{_PREEMPTION}.max_wait_before_kill": "1000",
         f"{_PREEMPTION}.total_preemption_per_round": "1.0",
         f"{_PREEMPTION}.natural_termination_factor": "1.0",
         f"{_PREEMPTION}.max_ignored_over_capacity": "0.0",  # the dead zone
-        f"{_QUEUES}.queues": f"default,{OTHER_QUEUE}",
-        **{f"{_QUEUES}.{queue}.capacity": "50" for queue in ("default", OTHER_QUEUE)},
-        **{f"{_QUEUES}.{queue}.maximum-capacity": "100" for queue in ("default", OTHER_QUEUE)},
-        f"{_QUEUES}.{OTHER_QUEUE}.user-limit-factor": "10",
     },
 )
 ROWS, COLUMNS, CLUSTERS_WANTED, N_ITER = 20_000, 8, 50, 60

@@ -26,13 +26,13 @@ from disturbed_cluster import (
 from disturbed_runs import PROGRAMS, Disturbed
 from network_hosts import Host
 from running_cluster import RunningCluster
+from two_queues import OTHER_QUEUE
 from user_shell import Shell, eventually
 
 from harpy import Session
 from harpy.config import Deadlines
 
 STRUCK_S = 60.0
-OTHER_QUEUE = "other"  # beside "default", where the cluster has two
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from failing_runs import program
 from running_cluster import RunningCluster, running_cluster
+from two_queues import OTHER_QUEUE, TWO_QUEUES
 from user_shell import eventually, user_shell
 
 from harpy import Session
@@ -17,15 +18,6 @@ from harpy.cluster.spec import Shape
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
 # Of 2,048 MB each: the cluster has room for 5, beside three application masters.
 N_NODE = 4
-# Two queues with half of the cluster each, which may borrow from each other: the scheduler serves
-# the one that has less.
-_QUEUE = "yarn.scheduler.capacity.root"
-TWO_QUEUES = {
-    f"{_QUEUE}.queues": "default,other",
-    **{f"{_QUEUE}.{name}.capacity": "50" for name in ("default", "other")},
-    **{f"{_QUEUE}.{name}.maximum-capacity": "100" for name in ("default", "other")},
-    **{f"{_QUEUE}.{name}.user-limit-factor": "10" for name in ("default", "other")},
-}
 SOON_S, BOTH_S = 60.0, 400.0
 
 
@@ -80,7 +72,7 @@ def test_both_finish(
             first.run(program("well"))
             gangs = [Gang("default")]
             eventually(lambda: told("2 of 4 workers running"), SOON_S, said)
-            gangs.append(Gang("other"))
+            gangs.append(Gang(OTHER_QUEUE))
             eventually(lambda: told("0 of 4 workers running", 2), SOON_S, said)
         assert [gang.end() for gang in gangs] == [10.0, 10.0]
         assert told("killing this application and starting another"), said
