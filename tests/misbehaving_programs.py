@@ -143,3 +143,12 @@ def hogs(ctx: Any) -> None:
     for _ in range(400):
         hoard.append(np.ones(2 << 20))  # 16 MB
         time.sleep(0.02)
+
+
+def hogs_in_a_cgroup(ctx: Any) -> None:
+    """Rank 1 takes more memory than the control group of `params["members"]` may have."""
+    comm = ctx.comm
+    if ctx.rank == 1:
+        Path(ctx.params["members"]).write_text(str(os.getpid()))
+        hogs(ctx)
+    comm.barrier()

@@ -12,18 +12,23 @@ from pathlib import Path
 
 import psutil
 import pytest
+from disturbed_cluster import daemon, master, node_of
 from failing_runs import driver_here, program, session, told
-from running_cluster import RunningCluster
+from memory_cgroup import MemoryCgroup, memory_cgroup, unavailable
+from running_cluster import RunningCluster, running_cluster
 from user_shell import Shell, eventually
 
 from harpy import Session
+from harpy.cluster.spec import Shape
 from harpy.errors import (
     JobKilled,
     LocalizationFailed,
     MasterLost,
     MasterMemoryExceeded,
     MemoryExceeded,
+    NodeLost,
     QueueStopped,
+    WorkerKilled,
 )
 
 pytestmark = pytest.mark.timeout(300)
@@ -174,3 +179,53 @@ def test_a_master_that_takes_too_much_memory_is_named(stock_shell: Shell) -> Non
     failing = told(MasterMemoryExceeded, *words, within_s=150)
     with failing, session(stock_shell, n_node=1, n_mem=1024, hadoop_conf=greedy) as opened:
         opened.run(program("well"), timeout_s=140)
+
+
+@pytest.fixture
+def oom_cgroup() -> Iterator[MemoryCgroup]:
+    if reason := unavailable():
+        pytest.skip(f"the kernel's OOM killer is not provoked: {reason}")
+    with memory_cgroup(limit_mb=200) as made:
+        yield made
+
+
+def test_a_worker_that_the_kernel_killed_for_want_of_memory_is_named(
+    shell: Shell, oom_cgroup: MemoryCgroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARPY_MAX_LOSSES", "0")
+    words = ("^rank 1 on", "was killed by SIGKILL", "ran out of memory", "n_mem")
+    with told(WorkerKilled, *words, within_s=90), session(shell) as opened:
+        cgroup = {"members": str(oom_cgroup.members)}
+        opened.run(program("hogs_in_a_cgroup"), cgroup, timeout_s=60)
+    assert oom_cgroup.n_killed() == 1
+
+
+@pytest.fixture
+def two_full_nodes() -> Iterator[RunningCluster]:
+    """The one has room for a worker and the application master, the other for a worker."""
+    with running_cluster(Shape(nodes=2, memory_mb=1408)) as started:
+        yield started
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_lost_node_is_named(
+    two_full_nodes: RunningCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with driver_here("yarn", two_full_nodes) as shell:
+        monkeypatch.setenv("HARPY_MAX_LOSSES", "0")
+        words = (
+            r"^rank \d on (localhost|127.0.0.1) is lost: its node",
+            "yarn node -list",
+            "unusable node",
+        )
+        with told(NodeLost, *words, within_s=150), session(shell, n_mem=768) as opened:
+            running = Running(opened, "iterates", tmp_path)
+            pids = [int((tmp_path / f"rank-{rank}").read_text()) for rank in (0, 1)]
+            near = node_of(master(opened))
+            lost = next(node for node in map(node_of, pids) if node != near)
+            os.kill(daemon(two_full_nodes, lost), signal.SIGKILL)
+            # Its container runs on until the rest of that machine dies.
+            eventually(lambda: opened.job.failures, START_S, "nobody misses the node")
+            os.kill(next(pid for pid in pids if node_of(pid) == lost), signal.SIGKILL)
+            running.end()

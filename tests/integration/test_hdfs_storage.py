@@ -14,11 +14,12 @@ from pathlib import Path
 import hdfs_native
 import numpy as np
 import pytest
-from running_cluster import RunningCluster
+from running_cluster import RunningCluster, running_cluster
 from storage_contract import FileSystemContract
 
 import harpy
 from harpy import DAALKMeans
+from harpy.cluster.spec import Shape
 from harpy.config import Deadlines
 from harpy.errors import (
     ConfigError,
@@ -28,6 +29,7 @@ from harpy.errors import (
     QuotaError,
     SafeModeError,
     StoragePermissionError,
+    TokenExpired,
 )
 from harpy.storage import FileSystem, JobDirectory, filesystem, open_staged, stage_array
 
@@ -191,6 +193,42 @@ def test_a_file_that_another_client_has_taken_is_named(
     assert err.value.path == f"{base}/f"
     with pytest.raises(FileNotFoundError):  # it was removed in the place of ours
         theirs.close()
+
+
+@pytest.fixture
+def token_cluster() -> Iterator[RunningCluster]:
+    """A NameNode that gives out tokens, and takes them, without Kerberos."""
+    always = {"dfs.namenode.delegation.token.always-use": "true"}
+    with running_cluster(Shape(settings=always)) as started:
+        yield started
+
+
+def fetch_token(cluster: RunningCluster, *arguments: str) -> None:
+    """`hdfs fetchdt`, which the embedded cluster's commands leave out."""
+    command = ["hdfs", "classpath"]
+    classes = subprocess.run(command, env=dict(cluster.env), check=True, capture_output=True)
+    java = [f"{cluster.env['JAVA_HOME']}/bin/java", "-cp", classes.stdout.decode().strip()]
+    java.append("org.apache.hadoop.hdfs.tools.DelegationTokenFetcher")
+    subprocess.run(
+        [*java, *arguments], env=dict(cluster.env), check=True, capture_output=True, timeout=60
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_token_that_was_cancelled_is_named(
+    token_cluster: RunningCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = str(tmp_path / "token")
+    fetch_token(token_cluster, "--renewer", str(token_cluster.state.owner), token)
+    monkeypatch.setenv("HADOOP_CONF_DIR", str(token_cluster.conf_dir))
+    monkeypatch.setenv("HADOOP_TOKEN_FILE_LOCATION", token)
+    secured = {"hadoop.security.authentication": "kerberos"}  # the client's word alone
+    assert filesystem(token_cluster.namenode, secured).stat("/").is_dir
+    fetch_token(token_cluster, "--cancel", token)
+    words = r"(?s)can't be found in cache.*token\.max-lifetime"
+    with pytest.raises(TokenExpired, match=words):
+        filesystem(token_cluster.namenode, secured).stat("/")
 
 
 @contextmanager
