@@ -1,7 +1,8 @@
 """Strangers at a gang's doors: so many malformed connections a second, of every kind in turn.
 
 Used by hostile_connections.py and by tests. As a program (`python besieger.py RATE HOST:PORT …`)
-it begins and ends a siege with every line on stdin and answers `begun` or `ended COUNT CPU_S`.
+it begins and ends a siege with every line on stdin and answers `begun` or `ended COUNT CPU_S`;
+after the line `drill` it besieges a door of its own instead, which costs as much and hurts nobody.
 """
 
 from __future__ import annotations
@@ -62,21 +63,36 @@ class Besieger:
             self._held.popleft().close()
 
 
+class Drill(Besieger):
+    """The same at a door of its own, where everybody is sent away unheard."""
+
+    def __init__(self) -> None:
+        self._door = socket.create_server(("127.0.0.1", 0))
+        super().__init__([self._door.getsockname()])
+
+    def connect(self) -> None:
+        super().connect()
+        self._door.accept()[0].close()
+
+
 def main() -> None:
     rate = float(sys.argv[1])
     pairs = (text.rpartition(":") for text in sys.argv[2:])
-    besieger = Besieger([(host, int(port)) for host, _, port in pairs])
+    siege, drill = Besieger([(host, int(port)) for host, _, port in pairs]), Drill()
+    besieger = siege
     orders = selectors.DefaultSelector()
     orders.register(sys.stdin, selectors.EVENT_READ)
     besieging, due = False, 0.0
     while True:
         wait = max(0.0, due - time.monotonic()) if besieging else None
         if orders.select(wait):
-            if not sys.stdin.readline():
+            line = sys.stdin.readline()
+            if not line:
                 return
             besieging = not besieging
             due, cpu = time.monotonic(), time.process_time()
             if besieging:
+                besieger = drill if line.strip() == "drill" else siege
                 besieger.n_connections, begun_cpu = 0, cpu
                 print("begun", flush=True)
             else:

@@ -2,9 +2,10 @@
 
     python benchmarks/hostile_connections.py
 
-Two workers of one thread each compute and allreduce without end. In turn they are left alone and
-besieged (see besieger.py) for a few seconds; the ratio is of the mean seconds of an iteration.
-Everything is on one machine: what the besieger itself takes from the processors is in the ratio.
+Two workers of one thread each compute and allreduce without end. In turn they are left alone,
+left alone while the besieger (besieger.py) spends as much on a door of its own, and besieged. All
+is on one machine: the first ratio has what the besieger takes of its processors, the second has
+not.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from peers.machine import describe
 import harpy
 
 WARM_UP_S = 5.0
+KINDS = ("quiet", "drill", "besieged")
 BESIEGER = Path(__file__).with_name("besieger.py")
 PROGRAM = '''
 """Iterate like k-means does: a product, then the sums of all."""
@@ -89,7 +91,7 @@ def doors(processes: list[psutil.Process]) -> list[str]:
 
 
 def measure(rate: float, block_s: float, n_blocks: int) -> dict[str, Any]:
-    """Alternate `n_blocks` quiet and as many besieged blocks while one run goes on."""
+    """Alternate `n_blocks` blocks of each kind while one run goes on."""
     with harpy.Session(n_node=2, n_thread=1, launcher="local", progress=False) as session:
         program = Path(str(session.job.url).removeprefix("file://")) / "iterate.py"
         program.write_text(PROGRAM)
@@ -118,7 +120,7 @@ def _alternate(rate: float, block_s: float, n_blocks: int) -> dict[str, Any]:
     processes = workers()
     addresses = doors(processes)
     watch = Watch(processes)
-    blocks: dict[str, list[tuple[float, float]]] = {"quiet": [], "besieged": []}
+    blocks: dict[str, list[tuple[float, float]]] = {name: [] for name in KINDS}
     n_connections, cpu_s = 0, 0.0
     besieger = subprocess.Popen(
         [sys.executable, str(BESIEGER), str(rate), *addresses],
@@ -128,22 +130,23 @@ def _alternate(rate: float, block_s: float, n_blocks: int) -> dict[str, Any]:
     )
     assert besieger.stdin and besieger.stdout
 
-    def order() -> list[str]:
-        besieger.stdin.write("\n")
+    def order(what: str) -> list[str]:
+        besieger.stdin.write(f"{what}\n")
         besieger.stdin.flush()
         return besieger.stdout.readline().split()
 
     watch.look()
     for _ in range(n_blocks):
         for name in blocks:
-            if name == "besieged":
-                order()
+            if name != "quiet":
+                order(name)
             begun = time.monotonic()
             time.sleep(block_s)
             blocks[name].append((begun, time.monotonic()))
             watch.look()
+            if name != "quiet":
+                _, count, cpu = order(name)
             if name == "besieged":
-                _, count, cpu = order()
                 n_connections, cpu_s = n_connections + int(count), cpu_s + float(cpu)
     besieger.stdin.close()
     besieger.wait(10)
@@ -162,9 +165,8 @@ def _mean_iteration(begun: np.ndarray, start: float, end: float) -> float:
 
 
 def tell(report: dict[str, Any], block_s: float) -> None:
-    quiet, besieged = report["seconds"]["quiet"], report["seconds"]["besieged"]
-    n_blocks = len(quiet)
-    ratios = [b / q for q, b in zip(quiet, besieged, strict=True)]
+    besieged = report["seconds"]["besieged"]
+    n_blocks = len(besieged)
     rate = report["connections"] / (n_blocks * block_s)
     print(
         f"{report['connections']} connections in {n_blocks * block_s:g} s ({rate:.0f}/s) to "
@@ -172,14 +174,17 @@ def tell(report: dict[str, Any], block_s: float) -> None:
     )
     for name, seconds in report["seconds"].items():
         print(f"{name:9} mean {1e3 * statistics.mean(seconds):7.3f} ms an iteration")
-    print(
-        f"ratio of the means {statistics.mean(besieged) / statistics.mean(quiet):.4f}, "
-        f"of neighbouring blocks: median {statistics.median(ratios):.4f}, "
-        f"min {min(ratios):.4f}, max {max(ratios):.4f}"
-    )
+    for name in KINDS[:2]:
+        ratios = [b / q for q, b in zip(report["seconds"][name], besieged, strict=True)]
+        print(
+            f"besieged / {name}: of the means "
+            f"{statistics.mean(besieged) / statistics.mean(report['seconds'][name]):.4f}, "
+            f"of neighbouring blocks median {statistics.median(ratios):.4f}, "
+            f"min {min(ratios):.4f}, max {max(ratios):.4f}"
+        )
     watched = report["watched"]
-    spent = np.diff([sum(look["beside_s"]) for look in watched])  # quiet and besieged in turn
-    extra_s = spent[1::2].sum() - spent[::2].sum()
+    spent = np.diff([sum(look["beside_s"]) for look in watched])  # a block each
+    extra_s = spent[KINDS.index("besieged") :: len(KINDS)].sum() - spent[:: len(KINDS)].sum()
     print(
         f"the workers' other threads took {1e3 * extra_s / report['connections']:.3f} ms of a "
         f"processor for a connection, {100 * extra_s / (n_blocks * block_s):.2f} % of one"

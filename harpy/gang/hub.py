@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 TICK_S = 0.25  # how often deadlines are looked at
 MAX_STRANGERS = 256  # connections that have not authenticated yet
+REST_S = 0.02  # the door stays shut after a stranger: a flood wakes the hub so rarely
 LINGER_S = 5.0  # for the last words to reach workers and driver
 
 
@@ -82,7 +83,7 @@ class Hub:
         self.address, self.port = self._listener.getsockname()[:2]
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
-        self._deaf = False  # until the next tick: there is no descriptor for another connection
+        self._rests_until: float | None = None  # the listener is not looked at before
         self._connections: set[Connection] = set()
         self._strangers: Strangers[Connection] = Strangers(MAX_STRANGERS, deadlines.handshake_s)
         self._workers: dict[tuple[int, int], Connection] = {}  # (rank, attempt): admitted
@@ -122,12 +123,15 @@ class Hub:
     def _serve(self) -> None:
         tick_at = 0.0
         while not self._finished():
-            for key, mask in self._selector.select(TICK_S):
+            for key, mask in self._selector.select(TICK_S if self._rests_until is None else REST_S):
                 if key.fileobj is self._listener:
                     self._accept()
                 elif not key.data.closed:
                     self._serve_connection(key.data, mask)
             now = time.monotonic()
+            if self._rests_until is not None and now >= self._rests_until:
+                self._rests_until = None
+                self._selector.register(self._listener, selectors.EVENT_READ)
             if now >= tick_at:
                 tick_at = now + TICK_S
                 self._tick(now)
@@ -140,9 +144,6 @@ class Hub:
         return (not self._workers and told) or time.monotonic() > self._stopping
 
     def _tick(self, now: float) -> None:
-        if self._deaf:
-            self._deaf = False
-            self._selector.register(self._listener, selectors.EVENT_READ)
         for stranger in self._strangers.overdue(now):
             self._drop(stranger, "it did not authenticate in time")
         for key, connection in list(self._workers.items()):
@@ -162,26 +163,35 @@ class Hub:
     # -- connections -------------------------------------------------------------------------------
 
     def _accept(self) -> None:
+        turned_away = False
         try:
             for sock in waiting(self._listener):
-                self._meet(Connection(sock, self._acceptor.another(), time.monotonic()))
+                stranger = Connection(sock, self._acceptor.another(), time.monotonic())
+                turned_away |= not self._meets(stranger)
         except Exhausted as exc:
             oldest = self._strangers.oldest()
             if oldest is not None:
                 self._drop(oldest, str(exc))
             else:
                 logger.warning("hub takes no connections for now: %s", exc)
-                self._deaf = True
-                self._selector.unregister(self._listener)
+                self._rest(TICK_S)
+                return
+        if turned_away:
+            self._rest(REST_S)
 
-    def _meet(self, stranger: Connection) -> None:
-        """Most strangers have spoken by now: garbage goes before anything is arranged for it."""
+    def _rest(self, seconds: float) -> None:
+        self._rests_until = time.monotonic() + seconds
+        self._selector.unregister(self._listener)
+
+    def _meets(self, stranger: Connection) -> bool:
+        """Whether this one may stay. Most have spoken by now: garbage goes before anything is
+        arranged for it."""
         try:
             stranger.receive(stranger.heard_at)
         except (OSError, GangError, ConfigError) as exc:
             stranger.close()
             logger.info("hub dropped a stranger: %s", exc)
-            return
+            return False
         self._connections.add(stranger)
         self._selector.register(stranger.sock, selectors.EVENT_READ, stranger)
         displaced = self._strangers.add(stranger, stranger.heard_at)
@@ -189,6 +199,7 @@ class Hub:
             self._drop(displaced, "too many strangers")
         self._look_at(stranger)
         self._watch(stranger)
+        return True
 
     def _serve_connection(self, connection: Connection, mask: int) -> None:
         try:
