@@ -101,8 +101,8 @@ class Hub:
         self._thread.join(timeout_s)
 
     def waited_s(self) -> float:
-        """For how long any rank has been missing; 0 while all are here."""
-        since = self._gang.incomplete_since
+        """For how long any rank has been missing; 0 while all are here, or once all is over."""
+        since = self._gang.incomplete_since if self._gang.ended is None else None
         return 0.0 if since is None else time.monotonic() - since
 
     # -- the loop ----------------------------------------------------------------------------------

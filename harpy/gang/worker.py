@@ -267,14 +267,13 @@ class Worker:
             time.sleep(SUCCESSOR_S)
             try:
                 attempts = [known.attempt for known in directory.rank0_addresses()]
+                if max(attempts, default=0) > self._hello.attempt:
+                    os._exit(SUPERSEDED)
                 if min(hub.waited_s(), time.monotonic() - said_at) > every_s:
                     directory.publish_waiting()
                     said_at = time.monotonic()
             except StorageError as exc:  # it is tried again; storage has had its own deadline
                 print(f"harpy worker: looking for a successor: {exc}", file=sys.stderr)
-                continue
-            if max(attempts, default=0) > self._hello.attempt:
-                os._exit(SUPERSEDED)
 
     # -- runs --------------------------------------------------------------------------------------
 
