@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -18,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from unittest.mock import patch
 
 import numpy as np
@@ -260,6 +261,12 @@ def table(outcomes: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def leave(number: int, _: object) -> NoReturn:
+    """Clean up as on Ctrl-C: cluster, namespaces and bridge would outlive this program."""
+    signal.signal(number, lambda *_: None)  # once is enough
+    sys.exit(128 + number)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", action="append", help="faults whose names contain this")
@@ -271,6 +278,7 @@ def main() -> int:
     if chosen.list:
         print("\n".join(fault.name for fault in wanted))
         return 0
+    signal.signal(signal.SIGTERM, leave)
     known = json.loads(chosen.json.read_text()) if chosen.json and chosen.json.exists() else {}
     outcomes = known.setdefault("outcomes", {})
     known["machine"] = describe(["harpy", "numpy"])
