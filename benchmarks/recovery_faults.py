@@ -382,7 +382,7 @@ PLAIN = [
     Fault(
         "SIGKILL of a worker, more often than allowed",
         kill_too_often,
-        error="WorkerLost",
+        error="WorkerKilled",
         env={"HARPY_MAX_LOSSES": "2"},
     ),
     Fault("SIGKILL of a node manager, expiry 10 s", kill_node_manager, 20.0, pause_s=0.4),
