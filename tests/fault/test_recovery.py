@@ -142,7 +142,7 @@ def test_a_worker_that_holds_its_interpreter_is_busy_and_not_lost(
     monkeypatch.setenv("HARPY_SILENCE_S", "3")
     monkeypatch.setenv("HARPY_MAX_LOSSES", "0")
     with session(shell) as opened:
-        params = {"rank": rank, "seconds": 8}
+        params = {"rank": rank, "seconds": 6}
         result = opened.run(f"{PROGRAMS}:holds_the_interpreter", params, timeout_s=60)
         assert result.arrays["ranks"].tolist() == [0, 1]
         assert opened.job.failures == ()

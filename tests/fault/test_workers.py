@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from failing_runs import driver_here, program, session, told
 from running_cluster import RunningCluster
-from user_shell import LAUNCHERS, YARN_SLOWLY, Shell, eventually
+from user_shell import YARN_SLOWLY, Shell, eventually
 
 from harpy import Session
 from harpy.config import Deadlines
@@ -92,7 +92,7 @@ def test_a_killed_worker_is_named_with_its_signal(shell: Shell, rank: int) -> No
     assert str(error).startswith(f"rank {rank} on {error.host} ")
 
 
-@LAUNCHERS
+@YARN_SLOWLY
 def test_a_stopped_worker_is_named_after_its_silence(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:

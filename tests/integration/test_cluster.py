@@ -185,6 +185,7 @@ def finished_job(cluster: RunningCluster) -> tuple[RunningCluster, str]:
     return cluster, job.stdout.split()[-1].replace("job_", "application_")
 
 
+@pytest.mark.slow
 def test_a_job_of_another_user_succeeds_and_is_its_own(
     finished_job: tuple[RunningCluster, str],
 ) -> None:
@@ -194,6 +195,7 @@ def test_a_job_of_another_user_succeeds_and_is_its_own(
     assert ("User : nobody" in shown) == (os.geteuid() == 0)
 
 
+@pytest.mark.slow
 def test_masters_and_tasks_use_the_archived_classes(
     finished_job: tuple[RunningCluster, str],
 ) -> None:
@@ -204,10 +206,12 @@ def test_masters_and_tasks_use_the_archived_classes(
     assert logs.count(f"Opened archive {archive}") == 2
 
 
+@pytest.mark.slow
 def test_logs_of_a_finished_job_are_shown(finished_job: tuple[RunningCluster, str]) -> None:
     assert "Created MRAppMaster for application" in application_logs(*finished_job)
 
 
+@pytest.mark.slow
 def test_the_history_server_knows_a_finished_job(
     finished_job: tuple[RunningCluster, str],
 ) -> None:

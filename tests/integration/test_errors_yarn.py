@@ -420,6 +420,7 @@ def test_a_port_range_in_use_is_named(shell: Shell) -> None:
             run_well(opened)
 
 
+@pytest.mark.slow
 def test_a_python_that_is_not_on_the_node_is_named(shell: Shell, cluster: RunningCluster) -> None:
     words = ("/nowhere/python does not start on node", f"unix user {cluster.state.owner}")
     words = (*words, "same path on every node")

@@ -64,6 +64,7 @@ def removed(shell: Shell, *options: str) -> list[str]:
 # -- drivers that got SIGKILL ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_job_outlives_its_driver_and_is_fetched(shell: Shell) -> None:
     job = killed_in_the_middle(shell)
     assert removed(shell) == []  # it runs

@@ -108,7 +108,7 @@ def test_sigterm_to_harpy_run(shell: Shell) -> None:
     shell.nothing_left()
 
 
-@LAUNCHERS
+@YARN_SLOWLY
 def test_sigterm_to_harpy_kmeans_fit(shell: Shell) -> None:
     rows = shell.home / "rows.npy"
     np.save(rows, np.random.default_rng(0).normal(size=(200_000, 16)))

@@ -13,21 +13,21 @@ from sklearn_suite import run_suite
 # `test_kmeans_results` fit data of their own, which are uploaded to HDFS for them.
 TESTS = (
     "test_dense_sparse",
-    "test_fortran_aligned_data",
     "test_kmeans_relocated_clusters",
     "test_kmeans_results",
-    "test_predict_dense_sparse",
     "test_scaled_weights",
 )
 SLOW_TESTS = (
     "test_all_init",
     "test_fit_transform",
+    "test_fortran_aligned_data",
     "test_k_means_1_iteration",
     "test_kmeans_empty_cluster_relocated",
     "test_kmeans_init_fitted_centers",
     "test_kmeans_verbose",
     "test_kmeans_warns_less_centers_than_unique_points",
     "test_n_init",
+    "test_predict_dense_sparse",
     "test_relocating_with_duplicates",
     "test_unit_weights_vs_no_weights",
     "test_weighted_vs_repeated",
