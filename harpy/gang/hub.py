@@ -42,7 +42,7 @@ class Hub:
     Parameters
     ----------
     gang : Gang
-        The state machine; only the hub's thread touches it once started.
+        The state machine; only the hub's thread changes it once started.
     secret, job_id : bytes, str
         What joiners must know and name.
     attempt : int

@@ -18,7 +18,7 @@ import pytest
 from failing_runs import driver_here, program, session, told
 from running_cluster import RunningCluster
 from traces import applications_of
-from user_shell import Shell
+from user_shell import LAUNCHERS, Shell
 
 from harpy import DAALKMeans, Session
 from harpy.errors import (
@@ -391,7 +391,7 @@ def small_disk(megabytes: int) -> Iterator[Path]:
         shutil.rmtree(place)
 
 
-@pytest.mark.parametrize("launcher", ["local", "yarn"])
+@LAUNCHERS
 def test_a_full_disk_under_the_work_directory_is_named(
     cluster: RunningCluster, launcher: str
 ) -> None:

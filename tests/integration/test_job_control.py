@@ -15,7 +15,17 @@ import psutil
 import pytest
 from running_cluster import RunningCluster
 from traces import RUNNING, applications_of, hdfs_files
-from user_shell import DRIVERS, END_S, HARPY, STEPS, Driver, Shell, eventually, user_shell
+from user_shell import (
+    DRIVERS,
+    END_S,
+    HARPY,
+    LAUNCHERS,
+    STEPS,
+    Driver,
+    Shell,
+    eventually,
+    user_shell,
+)
 
 import harpy
 
@@ -188,7 +198,7 @@ def test_killed_before_it_knew_its_application(shell: Shell) -> None:
     shell.nothing_left()
 
 
-@pytest.mark.parametrize("launcher", ["local", "yarn"])
+@LAUNCHERS
 def test_workers_of_a_kept_session_leave_with_its_driver(
     launcher: str, cluster: RunningCluster
 ) -> None:
