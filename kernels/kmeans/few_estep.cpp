@@ -225,8 +225,8 @@ std::int64_t FewEStep<T>::search(int thread, const std::int64_t* rows, const std
     for (int i = 0; i < n; ++i) {
         changed |= static_cast<unsigned>(labels[rows[i]] != nearest.label[i]) << i;
     }
-    const int n_changed = __builtin_popcount(changed);
-    for (; changed != 0; changed &= changed - 1) {
+    std::int64_t n_changed = 0;
+    for (; changed != 0; changed &= changed - 1, ++n_changed) {
         const int i = __builtin_ctz(changed);
         const std::int32_t before = labels[rows[i]], label = nearest.label[i];
         labels[rows[i]] = label;
