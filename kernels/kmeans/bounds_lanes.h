@@ -88,6 +88,17 @@ inline std::uint64_t groups_in_reach(const BoundsTest& test, std::int64_t row, f
 }
 
 template <class T>
+inline double squared_distance(const T* x, const T* center, std::int64_t d) {
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (std::int64_t j = 0; j < d; ++j) {
+        const double difference = static_cast<double>(x[j]) - static_cast<double>(center[j]);
+        sum += difference * difference;
+    }
+    return sum;
+}
+
+template <class T>
 inline void write_record(const Margins<T>& margins, const Finding<T>& row,
                          const RecordFormat& format, std::uint8_t* record) {
     const bool stays = row.group_moves != nullptr;
@@ -99,7 +110,6 @@ inline void write_record(const Margins<T>& margins, const Finding<T>& row,
     }
     const T row_norm = square_root(row.squared);
     const float base = static_cast<float>(record[1]) * format.base_unit * kGuard;
-    const float far = row.far;
     for (int first = 0; first < format.n_groups; first += kGroupLanes) {
         const float* moves_of = (stays ? row.group_moves : none) + first;
         const float* lower = row.lower + first;
@@ -113,8 +123,7 @@ inline void write_record(const Margins<T>& margins, const Finding<T>& row,
             // A panel of a group that was not searched may have been: the row's own.
             const float found = lower_distance(margins, lowest[g], row_norm, norms[g]);
             const bool searched = before == kFar;
-            const float limit = searched ? far : before;
-            const float low = found < limit ? found : limit;
+            const float low = found < before ? found : before;
             const float margin = low * (2.0f - kGuard) - base + moves * (2.0f - kGuard);
             const float positive = margin > 0 ? margin : 0.0f;
             const std::int32_t code =
@@ -122,7 +131,7 @@ inline void write_record(const Margins<T>& margins, const Finding<T>& row,
             const std::int32_t at_least = code < 0 ? 0 : code;
             const std::int32_t clamped =
                 at_least < RecordFormat::kMostCode ? at_least : RecordFormat::kMostCode;
-            const bool keep = stays & !searched & (found >= limit);
+            const bool keep = stays & !searched & (found >= before);
             codes[g] = keep ? codes[g] : clamped;
         }
         std::uint8_t* bytes = record + RecordFormat::kHeader + first;

@@ -17,6 +17,8 @@ constexpr std::int64_t kMostCenters = std::int64_t{1} << 24;
 
 // No instruction set sweeps more rows at a time.
 constexpr int kMostSweepRows = 48;
+// Nor meets more centers at a time in a screen.
+constexpr int kMostScreenCenters = 8;
 
 // A block of rows that meets all centers, a row a lane.
 template <class T>
@@ -30,6 +32,68 @@ struct Sweep {
     const T* half_norms;  // (n_panels, sweep_centers), +inf beyond the last center
     std::int64_t n_panels;
     T* columns;  // (d, sweep_rows) scratch
+};
+
+// A row's squares and products with a center stay within int32 while both have this norm.
+constexpr float kScreenNorm = 31000.0f;
+// No score reaches this.
+constexpr std::int32_t kScreenHighest = 1 << 30;
+// Covers the float32 roundings of up to kMostScreenColumns squares.
+constexpr float kScreenGuard = 1.01f;
+constexpr std::int64_t kMostScreenColumns = 1 << 16;
+// Rows less than this share of the centers' norm are rounded like those of that length.
+constexpr float kScreenLeast = 0x1p-20f;
+
+// How centers became integers, and what their scores may be off by. Of (-c', h - middle), where h
+// is the half norm, the last value is divided by `one`, which rows have as one more column; all is
+// in units of 1 / scale and then multiplied so that the largest norm becomes kScreenNorm.
+template <class T>
+struct ScreenUnits {
+    T scale;            // a power of two that brings the centers' norms to about 1
+    float one;          // value of the rows' last column
+    float norm;         // at least that of every center
+    float error;        // at least the norm of what rounding took from any center
+    float half_norm;    // at least every h
+    float chain_error;  // of the defined score, in units of half norm and product of norms
+    float underflow;
+    int tag_bits;  // enough for every center's number
+    // A sum of products s of a row multiplied with u stands for the score
+    // s / u * first_unit * second_unit + middle.
+    T first_unit, second_unit, middle;
+};
+
+// A block of rows that meets all centers as pairs of 16-bit integers, a row a lane.
+template <class T>
+struct Screen {
+    const T* const* rows;  // each (d)
+    std::int64_t n_rows;   // at most those of the kernel
+    const void* ahead;     // what is to be fetched meanwhile
+    std::int64_t n_ahead_bytes;
+    std::int64_t d;
+    const T* offset;               // (d)
+    const std::int32_t* centers;   // (n_panels, n_pairs, centers of the kernel)
+    const std::int32_t* starts;    // (n_panels, centers) 0, kScreenHighest beyond the last center
+    const std::int32_t* slots;     // (n_panels, centers) 0, 1, 2, ...
+    const std::int32_t* group_of;  // (n_panels)
+    std::int64_t n_pairs, n_panels, n_groups;
+    ScreenUnits<T> units;
+    std::int32_t* pairs;  // (n_pairs, rows of the kernel) scratch
+    std::int32_t* lows;   // (2, n_groups, rows) scratch
+};
+
+// What it finds.
+template <class T>
+struct ScreenFound {
+    std::int32_t* slot;  // (n_rows) of the nearest center, or -1 where integers cannot tell
+    T* most;             // (rows) the nearest center's score is no higher; may be nullptr
+    T* least;            // (n_groups, rows) those of others of the group are no lower
+};
+
+template <class T>
+struct ScreenKernels {
+    int rows = 0, centers = 0;
+    // nullptr where the instruction set has nothing that makes this worth while.
+    void (*search)(const Screen<T>&, const ScreenFound<T>&) = nullptr;
 };
 
 // Rows of a batch, less the offset, that look for their nearest centers in chosen panels.
@@ -223,7 +287,6 @@ struct Finding {
     const T* group_norm;       // (n_groups) largest norms of centers
     const float* lower;        // (n_groups) bounds from before, kFar for groups that were searched
     T squared;                 // squared norm of the row
-    float far;                 // no center left out of a searched group is nearer
     float upper;               // distance to its own center
     const float* group_moves;  // (n_groups) moves since the record's stamp, if that is to stay
     std::uint8_t stamp;        // the new stamp otherwise
@@ -282,11 +345,15 @@ template <class T>
 struct RowKernels {
     TileKernels<T> tiles;
 
+    // Squared distance, to within (d + 16) roundings of float64 and what underflows.
+    double (*squared_distance)(const T* x, const T* center, std::int64_t d);
+
     void (*write_record)(const Margins<T>&, const Finding<T>&, const RecordFormat&,
                          std::uint8_t* record);
 
     DistanceKernels<T> distance;
     SparseKernels<T> sparse;
+    ScreenKernels<T> screen;
 };
 
 struct LaneKernels {
@@ -324,5 +391,8 @@ const LaneKernels* scalar_lane_kernels() noexcept;
 const LaneKernels* avx2_lane_kernels() noexcept;
 const LaneKernels* avx512_lane_kernels() noexcept;
 const LaneKernels* neon_lane_kernels() noexcept;
+
+// Screens with AVX-512's integer products, which not every processor with AVX-512 has.
+void add_avx512_screens(LaneKernels* kernels) noexcept;
 
 }  // namespace harpy::kmeans

@@ -19,8 +19,12 @@ namespace {
 template <class S>
 constexpr RowKernels<typename S::Scalar> make_row_kernels() {
     using T = typename S::Scalar;
-    return RowKernels<T>{make_tile_kernels<S>(), write_record<T>, make_distance_kernels<T>(),
-                         make_sparse_kernels<S, SimdDouble>()};
+    return RowKernels<T>{make_tile_kernels<S>(),
+                         squared_distance<T>,
+                         write_record<T>,
+                         make_distance_kernels<T>(),
+                         make_sparse_kernels<S, SimdDouble>(),
+                         {}};
 }
 
 constexpr LaneKernels make_lane_kernels(const char* name) {

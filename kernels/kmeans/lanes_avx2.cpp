@@ -11,14 +11,16 @@
 #pragma GCC target("avx2,fma")
 #endif
 #include "eight_avx2.h"
+#include "ints_avx2.h"
 #include "simd_avx2.h"
 // The loops, over those vectors:
 #include "lanes.h"
+#include "screen_lanes.h"
 
 namespace harpy::kmeans {
 
 const LaneKernels* avx2_lane_kernels() noexcept {
-    static constexpr LaneKernels kernels = make_lane_kernels("avx2");
+    static constexpr LaneKernels kernels = with_screens<Ints>(make_lane_kernels("avx2"));
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &kernels : nullptr;
 }
 

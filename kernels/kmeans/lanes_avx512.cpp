@@ -25,7 +25,11 @@
 namespace harpy::kmeans {
 
 const LaneKernels* avx512_lane_kernels() noexcept {
-    static constexpr LaneKernels kernels = make_lane_kernels("avx512");
+    static const LaneKernels kernels = [] {
+        LaneKernels made = make_lane_kernels("avx512");
+        add_avx512_screens(&made);
+        return made;
+    }();
     const bool present = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     return present ? &kernels : nullptr;

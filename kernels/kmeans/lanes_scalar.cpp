@@ -1,14 +1,16 @@
 // The portable build of the inner loops. Where the baseline has no fused multiply-add (x86-64
 // before 2013) the C library's correctly rounded fma is called: slow, and the same bits.
 #include "eight_scalar.h"
+#include "ints_scalar.h"
 #include "simd_scalar.h"
 // The loops, over those vectors:
 #include "lanes.h"
+#include "screen_lanes.h"
 
 namespace harpy::kmeans {
 
 const LaneKernels* scalar_lane_kernels() noexcept {
-    static constexpr LaneKernels kernels = make_lane_kernels("scalar");
+    static constexpr LaneKernels kernels = with_screens<Ints>(make_lane_kernels("scalar"));
     return &kernels;
 }
 

@@ -12,9 +12,10 @@ namespace harpy::kmeans {
 
 namespace {
 
-// Rows less the offset that a thread works on at a time should stay in its second-level cache.
+// Rows less the offset that a thread works on at a time should stay in its second-level cache, and
+// come in whole blocks of a screen.
 constexpr std::int64_t kBatchBytes = 256 << 10;
-constexpr std::int64_t kMaxBatchRows = 480, kMinBatchRows = 72;
+constexpr std::int64_t kMaxBatchRows = 480, kMinBatchRows = 144;
 // The distance of a typical row is taken from the first rows of each thread.
 constexpr std::int64_t kMeasuredRows = 256;
 // Rows whose bounds are tested at a time.
@@ -22,17 +23,27 @@ constexpr std::int64_t kTestRows = 64;
 static_assert(kTestRows <= kMinBatchRows);
 // A record keeps its stamp until its groups have moved by this share of a typical row's distance.
 constexpr double kStaleMove = 0.05;
-// Room for the half gap of every center to every panel: 16 MB.
-constexpr std::int64_t kMaxNearPanels = std::int64_t{1} << 21;
 // Bounds are worth starting when centers move less than this share of a row's distance, where an
 // exhaustive search is so much work (in multiply-adds a row); with less work, proportionally later.
-constexpr double kSlowMove = 0.15;
+constexpr double kSlowMove = 0.03;
 constexpr double kMuchWork = 150000;
+// They are given up when they have cost so much of such a search more than they saved.
+constexpr double kMostLost = 0.5;
+
+// Screens save time where centers are many beside the work of rounding a row, and rows beside that
+// of rounding the centers.
+constexpr std::int64_t kScreenedCenters = 32, kScreenedRows = 256;
+// With bounds, rows are screened that have more than this share of the groups in reach: panels are
+// searched at the rate of T's own products.
+template <class T>
+constexpr float kScreenedShare = sizeof(T) == sizeof(float) ? 0.2f : 0.1f;
+// A thread that has screened so many rows in vain, and no fewer than others, stops it for the call.
+constexpr std::int64_t kScreenedInVain = 480;
 
 template <class T>
 std::int64_t batch_rows(std::int64_t d) noexcept {
     const std::int64_t rows = kBatchBytes / static_cast<std::int64_t>(sizeof(T)) / d;
-    return std::clamp(rows, kMinBatchRows, kMaxBatchRows);
+    return std::clamp(rows / kMostSweepRows * kMostSweepRows, kMinBatchRows, kMaxBatchRows);
 }
 
 // Values from one row of a batch to the next. Rows a multiple of kCrowded bytes apart would share a
@@ -66,15 +77,23 @@ struct PanelEStep<T>::Batch {
         second = Buffer<T>(capacity);
         group_low = Buffer<T>(capacity * n_groups);
         lower = Buffer<float>(capacity * n_groups);
-        far = Buffer<float>(capacity);
         n_in_reach = Buffer<std::int32_t>(capacity);
         waiting = Buffer<std::int32_t>(n_panels * capacity);
         n_waiting.assign(n_panels, 0);
+        to_screen.reserve(capacity);
+        in_reach.resize(capacity);
     }
 
     int thread;
     std::int64_t capacity, stride, n_rows = 0;
     Buffer<T> columns;  // of a search of all centers
+
+    // Of a screen: rows that are still to be searched, and their numbers.
+    std::unique_ptr<ScreenBlock<T>> screen;
+    std::int64_t n_in_vain = 0;  // rows screened in vain less others, of this call
+    Buffer<T> unsettled;
+    std::int64_t unsettled_rows[kMostSweepRows];
+    std::int64_t n_unsettled = 0;
 
     // Of a search near the old ones.
     Buffer<std::int64_t> rows;
@@ -83,10 +102,11 @@ struct PanelEStep<T>::Batch {
     Buffer<T> best_scores, second, group_low;
     Buffer<std::int32_t> best_panel;
     Buffer<float> lower;              // (capacity, n_groups) bounds from before
-    Buffer<float> far;                // no center of a panel left out for its gap is nearer
     Buffer<std::int32_t> n_in_reach;  // groups
     Buffer<std::int32_t> waiting;     // (n_panels, capacity): rows to search a panel for
     std::vector<std::int32_t> n_waiting;
+    std::vector<std::int32_t> to_screen;  // rows
+    std::vector<std::uint64_t> in_reach;  // (capacity) groups, of rows to screen
 
     std::int64_t n_changed = 0, n_kept_by_gap = 0;
     double distances = 0;  // of n_measured rows to their centers
@@ -107,6 +127,15 @@ PanelEStep<T>::PanelEStep(const LaneKernels& lanes, Matrix<T> x, std::int64_t n_
     batches_.reserve(n_thread_);
     for (int t = 0; t < n_thread_; ++t) batches_.emplace_back(x.n_columns, kernels_.sweep_rows, t);
     margins_ = make_margins<T>(x.n_columns);
+    const ScreenKernels<T>& screens = row_kernels<T>(lanes).screen;
+    if (screens.search != nullptr && bound_bytes > 0 && n_clusters >= kScreenedCenters &&
+        x.n_rows >= kScreenedRows && x.n_columns <= kMostScreenColumns) {
+        screen_ = std::make_unique<IntegerCenters<T>>(screens, n_clusters, x.n_columns);
+        for (Batch& batch : batches_) {
+            batch.screen = std::make_unique<ScreenBlock<T>>(screens, x.n_columns, kMaxGroups);
+            batch.unsettled = Buffer<T>(kernels_.sweep_rows * x.n_columns);
+        }
+    }
 }
 
 template <class T>
@@ -122,6 +151,9 @@ std::int64_t PanelEStep<T>::assign(const T* centers, const T* offset, std::int32
     labels_ = labels;
     sums_ = sums;
     const bool near = prefers_near(centers, labels);
+    if (bound_bytes_ >= kLeastBoundBytes) {
+        last_centers_.assign(centers, centers + n_clusters_ * x_.n_columns);
+    }
     if (near) {
         prepare_near();
         if (bounded_) {
@@ -131,6 +163,13 @@ std::int64_t PanelEStep<T>::assign(const T* centers, const T* offset, std::int32
         }
     }
     (near ? *near_ : all_).pack(kernels_, {centers, n_clusters_, x_.n_columns}, offset, n_thread_);
+    if (screen_ != nullptr) {
+        if (near) {
+            screen_->pack(*near_, group_of_panel_.data(), n_groups_, n_thread_);
+        } else {
+            screen_->pack(all_, nullptr, 1, n_thread_);
+        }
+    }
     if (near) {
         measure_radii();
         if (with_gaps_ || !bounded_) measure_gaps(centers, offset);
@@ -138,6 +177,8 @@ std::int64_t PanelEStep<T>::assign(const T* centers, const T* offset, std::int32
     this->for_searches(x_.n_rows, x_.n_rows, [&](int thread, std::int64_t begin, std::int64_t end) {
         if (near) {
             search_near(batches_[thread], begin, end);
+        } else if (screen_ != nullptr) {
+            screen_all(batches_[thread], begin, end);
         } else {
             search_all(batches_[thread], begin, end);
         }
@@ -149,17 +190,18 @@ std::int64_t PanelEStep<T>::assign(const T* centers, const T* offset, std::int32
         n_kept_by_gap += batch.n_kept_by_gap;
         distances += batch.distances;
         measured += static_cast<double>(batch.n_measured);
-        batch.n_changed = batch.n_kept_by_gap = 0;
+        batch.n_changed = batch.n_kept_by_gap = batch.n_in_vain = 0;
         batch.n_measured = 0;
         batch.distances = 0;
     }
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
     if (near) {
-        const bool paid = !bounded_ || seconds < exhaustive_seconds_;
+        lost_seconds_ = bounded_ ? std::max(0.0, lost_seconds_ + seconds - exhaustive_seconds_) : 0;
+        const bool paid = lost_seconds_ < kMostLost * exhaustive_seconds_;
         if (!paid) failed_move_ = mean_move_;
         if (bounded_) {
-            with_gaps_ = x_.n_columns <= kFewColumns || 20 * n_kept_by_gap > x_.n_rows;
+            with_gaps_ = 20 * n_kept_by_gap > x_.n_rows;
         }
         bounded_ = paid;
         ++stamp_;
@@ -167,8 +209,6 @@ std::int64_t PanelEStep<T>::assign(const T* centers, const T* offset, std::int32
         mean_distance_ = distances / std::max(measured, 1.0);
         exhaustive_seconds_ = std::min(exhaustive_seconds_, seconds);
     }
-    if (bound_bytes_ >= kLeastBoundBytes)
-        previous_.assign(centers, centers + n_clusters_ * x_.n_columns);
     return n_changed;
 }
 
@@ -176,13 +216,13 @@ std::int64_t PanelEStep<T>::assign(const T* centers, const T* offset, std::int32
 // not pay, it is tried again when the moves have halved.
 template <class T>
 bool PanelEStep<T>::prefers_near(const T* centers, const std::int32_t* labels) {
-    if (bound_bytes_ < kLeastBoundBytes || previous_.empty() || labels[0] < 0) return false;
+    if (bound_bytes_ < kLeastBoundBytes || last_centers_.empty() || labels[0] < 0) return false;
     const std::int64_t d = x_.n_columns;
     moves_.resize(n_clusters_);
     for_row_blocks(n_clusters_, 1, useful_threads(n_clusters_, 16, n_thread_),
                    [&](int, std::int64_t begin, std::int64_t end) {
                        for (std::int64_t c = begin; c < end; ++c) {
-                           moves_[c] = upper_move(previous_.data() + c * d, centers + c * d, d,
+                           moves_[c] = upper_move(last_centers_.data() + c * d, centers + c * d, d,
                                                   margins_.scale);
                        }
                    });
@@ -212,6 +252,7 @@ void PanelEStep<T>::prepare_near() {
     format_.n_groups = count_blocks(n_groups_, kGroupLanes) * kGroupLanes;
     upper_ = Buffer<float>(x_.n_rows);
     records_ = Buffer<std::uint8_t>(x_.n_rows * format_.n_bytes + n_thread_ * kGroupLanes);
+    zeros_.assign(x_.n_columns, T{0});
     centers_.resize(n_clusters_);
     norm_.resize(n_clusters_);
     group_norm_.resize(format_.n_groups);
@@ -222,9 +263,6 @@ void PanelEStep<T>::prepare_near() {
     for (std::int32_t g = 0; g <= n_groups_; ++g) first_panel_.push_back(g * n_panels / n_groups_);
     for (std::int32_t g = 0; g < n_groups_; ++g) {
         group_of_panel_.insert(group_of_panel_.end(), first_panel_[g + 1] - first_panel_[g], g);
-    }
-    if (x_.n_columns <= kFewColumns && n_clusters_ * n_panels <= kMaxNearPanels) {
-        near_panels_.resize(n_clusters_ * n_panels);
     }
     for (Batch& batch : batches_) batch.prepare_near(n_panels, near_->lanes, format_.n_groups);
 }
@@ -312,11 +350,9 @@ void PanelEStep<T>::measure_gaps(const T* centers, const T* offset) {
     const int n_thread = useful_threads(n_panels, 1, n_thread_);
     std::vector<double> gap_sums(n_clusters_);
     std::vector<std::vector<T>> lows_of(n_thread, std::vector<T>(step * n_panels));
-    std::vector<std::vector<NearPanel>> unsorted_of(n_thread, std::vector<NearPanel>(n_panels));
     for_row_blocks(n_panels, 1, n_thread, [&](int thread, std::int64_t begin, std::int64_t end) {
         Batch& scratch = batches_[thread];
         std::vector<T>& lows = lows_of[thread];
-        std::vector<NearPanel>& unsorted = unsorted_of[thread];
         const std::int64_t last = std::min(end * lanes, n_clusters_);
         for (std::int64_t slot = begin * lanes; slot < last; slot += step) {
             const std::int64_t n = std::min(step, last - slot);
@@ -336,16 +372,9 @@ void PanelEStep<T>::measure_gaps(const T* centers, const T* offset) {
                     const float gap =
                         lower_distance(margins_, lows[i * n_panels + p], norm, group_norm_[g]);
                     if (gap < kFar) gap_sums[c] += gap;
-                    const float half = half_gap(margins_, gap, radius, group_radius_[g]);
-                    unsorted[p] = {half, static_cast<std::int32_t>(p)};
-                    least = std::min(least, half);
+                    least = std::min(least, half_gap(margins_, gap, radius, group_radius_[g]));
                 }
                 centers_[c].half_gap = least;
-                if (near_panels_.empty()) continue;
-                std::sort(
-                    unsorted.begin(), unsorted.end(),
-                    [](const NearPanel& a, const NearPanel& b) { return a.half_gap < b.half_gap; });
-                std::copy(unsorted.begin(), unsorted.end(), near_panels_.begin() + c * n_panels);
             }
         }
     });
@@ -413,6 +442,50 @@ void PanelEStep<T>::search_all(Batch& batch, std::int64_t begin, std::int64_t en
     }
 }
 
+// Rows whose nearest center integers cannot tell are gathered for an exact search.
+template <class T>
+void PanelEStep<T>::screen_all(Batch& batch, std::int64_t begin, std::int64_t end) noexcept {
+    const std::int64_t d = x_.n_columns, step = screen_->block_rows();
+    const bool measures = bound_bytes_ >= kLeastBoundBytes;
+    std::int64_t row = begin + (measures ? std::min(kMeasuredRows, end - begin) : 0);
+    search_all(batch, begin, row);
+    for (; row < end && screens(batch); row += step) {
+        const std::int64_t n = std::min(step, end - row);
+        const T* first = x_.data + row * d;
+        for (std::int64_t i = 0; i < n; ++i) batch.screen->rows[i] = first + i * d;
+        screen_->search(*batch.screen, n, offset_, false, first + n * d,
+                        std::min(step, x_.n_rows - row - n) * d);
+        for (std::int64_t i = 0; i < n; ++i) {
+            const std::int32_t slot = batch.screen->slot[i];
+            batch.n_in_vain += slot < 0 ? 1 : -1;
+            if (slot >= 0) {
+                relabel(batch, row + i, slot);
+                continue;
+            }
+            std::copy_n(first + i * d, d, batch.unsettled.data() + batch.n_unsettled * d);
+            batch.unsettled_rows[batch.n_unsettled++] = row + i;
+            if (batch.n_unsettled == kernels_.sweep_rows) search_unsettled(batch);
+        }
+    }
+    search_unsettled(batch);
+    search_all(batch, std::min(row, end), end);
+}
+
+template <class T>
+void PanelEStep<T>::search_unsettled(Batch& batch) noexcept {
+    if (batch.n_unsettled == 0) return;
+    std::int32_t nearest[kMostSweepRows];
+    T best[kMostSweepRows];
+    kernels_.sweep(
+        {batch.unsettled.data(), batch.n_unsettled, 0, x_.n_columns, offset_, all_.panels.data(),
+         all_.half_norms.data(), all_.n_panels, batch.columns.data()},
+        nearest, best);
+    for (std::int64_t i = 0; i < batch.n_unsettled; ++i) {
+        relabel(batch, batch.unsettled_rows[i], nearest[i]);
+    }
+    batch.n_unsettled = 0;
+}
+
 // Adds up the distances of rows that were swept.
 template <class T>
 void PanelEStep<T>::measure(Batch& batch, const T* best, std::int64_t n) noexcept {
@@ -433,20 +506,37 @@ void PanelEStep<T>::search_near(Batch& batch, std::int64_t begin, std::int64_t e
     const BoundsTest test = bounds_test(batch);
     std::uint8_t may_move[kTestRows];
     batch.n_rows = 0;
-    for (std::int64_t row = begin; row < end; row += kTestRows) {
-        const std::int64_t n = std::min(kTestRows, end - row);
+    for (std::int64_t first = begin; first < end; first += kTestRows) {
+        const std::int64_t n = std::min(kTestRows, end - first);
         if (batch.n_rows + n > batch.capacity) search_batch(batch);
-        if (bounded_) {
-            batch.n_kept_by_gap += lanes_.test_bounds(test, row, n, may_move);
-            for (std::int64_t i = 0; i < n; ++i) {
-                batch.rows[batch.n_rows] = row + i;
-                batch.n_rows += may_move[i];
-            }
-        } else {
-            for (std::int64_t i = 0; i < n; ++i) batch.rows[batch.n_rows++] = row + i;
+        if (bounded_) batch.n_kept_by_gap += lanes_.test_bounds(test, first, n, may_move);
+        for (std::int64_t row = first; row < first + n; ++row) {
+            if (bounded_ && !may_move[row - first]) continue;
+            const std::uint64_t groups = bounded_ ? groups_in_reach(batch, test, row) : all_groups_;
+            if (groups == 0) continue;
+            batch.rows[batch.n_rows] = row;
+            batch.in_reach[batch.n_rows++] = groups;
         }
     }
     search_batch(batch);
+}
+
+// The groups that may hold a nearer center than the row's own, now that the distance to that is
+// measured; what they were bounded by becomes that of the batch's next row.
+template <class T>
+std::uint64_t PanelEStep<T>::groups_in_reach(Batch& batch, const BoundsTest& test,
+                                             std::int64_t row) noexcept {
+    const std::int64_t d = x_.n_columns;
+    const std::int32_t label = labels_[row];
+    const double squared = row_kernels<T>(lanes_).squared_distance(
+        x_.data + row * d, last_centers_.data() + label * d, d);
+    const double underflow = static_cast<double>(d) * std::numeric_limits<double>::denorm_min();
+    const double distance = std::sqrt(squared + underflow) * (1.0 + 0x1p-30) * margins_.scale;
+    const float upper = round_up(distance);
+    upper_[row] = round_up(distance - moved_[label]);
+    if (upper * kGuard < centers_[label].half_gap) return 0;
+    return lanes_.groups_in_reach(test, row, upper, centers_[label].radius,
+                                  batch.lower.data() + batch.n_rows * format_.n_groups);
 }
 
 template <class T>
@@ -463,77 +553,104 @@ void PanelEStep<T>::search_batch(Batch& batch) noexcept {
     batch.n_rows = 0;
 }
 
-// First the panels of the rows' old centers; then, for each row, those that may hold a nearer one.
+// Rows with many groups in reach meet all centers as integers; the others, and what integers cannot
+// settle, the panels in reach and that of their old center.
 template <class T>
 void PanelEStep<T>::search_panels(Batch& batch) noexcept {
     const std::int64_t n = batch.n_rows, n_panels = near_->n_panels;
-    const BoundsTest test = bounds_test(batch);
     std::fill(batch.best.begin(), batch.best.begin() + n, std::numeric_limits<T>::infinity());
     std::fill(batch.best_panel.begin(), batch.best_panel.begin() + n, -1);
     std::fill(batch.group_low.begin(), batch.group_low.begin() + n * format_.n_groups,
               std::numeric_limits<T>::infinity());
+    if (!bounded_) std::fill_n(batch.lower.begin(), n * format_.n_groups, kFar);
+    const auto enlist = [&](std::int64_t i) {
+        const std::int32_t own = near_->slots[labels_[batch.rows[i]]] / near_->lanes;
+        const auto wait_for = [&](std::int64_t panel) {
+            batch.waiting[panel * batch.capacity + batch.n_waiting[panel]++] =
+                static_cast<std::int32_t>(i);
+        };
+        wait_for(own);
+        for (std::uint64_t groups = batch.in_reach[i]; groups != 0; groups &= groups - 1) {
+            const int g = __builtin_ctzll(groups);
+            for (std::int64_t p = first_panel_[g]; p < first_panel_[g + 1]; ++p) {
+                if (p != own) wait_for(p);
+            }
+        }
+    };
+    batch.to_screen.clear();
+    const bool may_screen = screens(batch);
+    for (std::int64_t i = 0; i < n; ++i) {
+        batch.n_in_reach[i] = __builtin_popcountll(batch.in_reach[i]);
+        if (may_screen && batch.n_in_reach[i] > kScreenedShare<T> * n_groups_) {
+            batch.to_screen.push_back(static_cast<std::int32_t>(i));
+        } else {
+            enlist(i);
+        }
+    }
+    screen_batch(batch);
+    for (const std::int32_t i : batch.to_screen) enlist(i);
     const Search<T> search{
         batch.x.data(),           x_.n_columns,           batch.stride,
         near_->indices.data(),    batch.best.data(),      batch.best_panel.data(),
         batch.best_scores.data(), batch.group_low.data(), group_of_panel_.data(),
         format_.n_groups};
-    const auto enlist = [&](std::int64_t panel, std::int64_t i) {
-        batch.waiting[panel * batch.capacity + batch.n_waiting[panel]++] =
-            static_cast<std::int32_t>(i);
-    };
-    const auto search_waiting = [&] {
-        for (std::int64_t p = 0; p < n_panels; ++p) {
-            if (batch.n_waiting[p] == 0) continue;
-            kernels_.search[width_](search, static_cast<std::int32_t>(p),
-                                    near_->panels.data() + p * near_->lanes * x_.n_columns,
-                                    near_->half_norms.data() + p * near_->lanes,
-                                    batch.waiting.data() + p * batch.capacity, batch.n_waiting[p]);
-            batch.n_waiting[p] = 0;
-        }
-    };
-    for (std::int64_t i = 0; i < n; ++i) {
-        enlist(near_->slots[labels_[batch.rows[i]]] / near_->lanes, i);
+    for (std::int64_t p = 0; p < n_panels; ++p) {
+        if (batch.n_waiting[p] == 0) continue;
+        kernels_.search[width_](search, static_cast<std::int32_t>(p),
+                                near_->panels.data() + p * near_->lanes * x_.n_columns,
+                                near_->half_norms.data() + p * near_->lanes,
+                                batch.waiting.data() + p * batch.capacity, batch.n_waiting[p]);
+        batch.n_waiting[p] = 0;
     }
-    search_waiting();
-    if (n_panels > 1) {
-        kernels_.settle[width_](search, n, batch.slots.data(), nullptr);
-    }
-    const bool by_gaps = !near_panels_.empty() && (!bounded_ || with_gaps_);
-    for (std::int64_t i = 0; i < n; ++i) {
-        batch.far[i] = kFar;
-        float* lower = batch.lower.data() + i * format_.n_groups;
-        if (!bounded_) std::fill_n(lower, format_.n_groups, kFar);
-        batch.n_in_reach[i] = n_groups_;
-        if (n_panels == 1) continue;
-        const std::int32_t own = batch.best_panel[i];
-        const std::int32_t c = near_->indices[batch.slots[i]];
-        const float upper = upper_distance(margins_, batch.best[i], batch.squared[i], norm_[c]);
-        std::uint64_t groups = all_groups_;
-        if (bounded_) {
-            groups = lanes_.groups_in_reach(test, batch.rows[i], upper, centers_[c].radius, lower);
-            batch.n_in_reach[i] = __builtin_popcountll(groups);
-        }
-        if (by_gaps) {
-            const NearPanel* panels = near_panels_.data() + c * n_panels;
-            for (std::int64_t q = 0; q < n_panels; ++q) {
-                if (upper * kGuard < panels[q].half_gap) {
-                    batch.far[i] = 2.0f * panels[q].half_gap - upper;
-                    break;
-                }
-                const std::int32_t p = panels[q].panel;
-                if (p != own && groups >> group_of_panel_[p] & 1) enlist(p, i);
-            }
-        } else {
-            for (; groups != 0; groups &= groups - 1) {
-                const int g = __builtin_ctzll(groups);
-                for (std::int64_t p = first_panel_[g]; p < first_panel_[g + 1]; ++p) {
-                    if (p != own) enlist(p, i);
-                }
-            }
-        }
-    }
-    search_waiting();
     kernels_.settle[width_](search, n, batch.slots.data(), batch.second.data());
+}
+
+template <class T>
+bool PanelEStep<T>::screens(const Batch& batch) const noexcept {
+    return screen_ != nullptr && batch.n_in_vain < kScreenedInVain;
+}
+
+// Settles what it can of batch.to_screen, and leaves the others there.
+template <class T>
+void PanelEStep<T>::screen_batch(Batch& batch) noexcept {
+    std::size_t n_left = 0;
+    const auto n_rows = batch.to_screen.size();
+    for (std::size_t begin = 0; begin < n_rows;) {
+        const auto n = std::min<std::size_t>(screen_->block_rows(), n_rows - begin);
+        for (std::size_t r = 0; r < n; ++r) {
+            batch.screen->rows[r] = batch.x.data() + batch.to_screen[begin + r] * batch.stride;
+        }
+        screen_->search(*batch.screen, static_cast<std::int64_t>(n), zeros_.data(), true, nullptr,
+                        0);
+        for (std::size_t r = 0; r < n; ++r) {
+            const std::int32_t i = batch.to_screen[begin + r];
+            const bool settled = batch.screen->slot[r] >= 0;
+            batch.n_in_vain += settled ? -1 : 1;
+            if (settled) {
+                keep_screened(batch, static_cast<std::int64_t>(r), i);
+            } else {
+                batch.to_screen[n_left++] = i;
+            }
+        }
+        begin += n;
+    }
+    batch.to_screen.resize(n_left);
+}
+
+// What a screen found out about row i of a batch, as if all panels had been searched for it.
+template <class T>
+void PanelEStep<T>::keep_screened(Batch& batch, std::int64_t block_row, std::int64_t i) noexcept {
+    const std::int32_t slot = batch.screen->slot[block_row];
+    batch.best[i] = batch.screen->most[block_row];
+    batch.best_panel[i] = slot / near_->lanes;
+    T* scores = batch.best_scores.data() + i * near_->lanes;
+    std::fill_n(scores, near_->lanes, std::numeric_limits<T>::infinity());
+    scores[slot % near_->lanes] = batch.best[i];
+    const T* least = batch.screen->least.data() + block_row;
+    T* low = batch.group_low.data() + i * format_.n_groups;
+    for (int g = 0; g < n_groups_; ++g) low[g] = least[g * screen_->block_rows()];
+    std::fill_n(batch.lower.data() + i * format_.n_groups, format_.n_groups, kFar);
+    batch.n_in_reach[i] = n_groups_;
 }
 
 template <class T>
@@ -549,7 +666,7 @@ void PanelEStep<T>::keep_bounds(Batch& batch, std::int64_t i, std::int32_t label
     row_kernels<T>(lanes_).write_record(
         margins_,
         {low, group_norm_.data(), batch.lower.data() + i * format_.n_groups, batch.squared[i],
-         batch.far[i], upper, stays ? group_moves_.data() + record[0] * format_.n_groups : nullptr,
+         upper, stays ? group_moves_.data() + record[0] * format_.n_groups : nullptr,
          static_cast<std::uint8_t>(stamp_ % kStamps)},
         format_, record);
 }

@@ -13,6 +13,7 @@
 #include "exact_sums.h"
 #include "kmeans.h"
 #include "lane_kernels.h"
+#include "screen.h"
 
 namespace harpy::kmeans {
 
@@ -29,10 +30,6 @@ class PanelEStep final : public EStep<T> {
   private:
     using EStep<T>::n_thread_;
     struct Batch;  // one thread's rows on their way through a search
-    struct NearPanel {
-        float half_gap;  // rows nearer than this to the center find nothing nearer in the panel
-        std::int32_t panel;
-    };
 
     bool prefers_near(const T* centers, const std::int32_t* labels);
     void prepare_near();
@@ -41,8 +38,14 @@ class PanelEStep final : public EStep<T> {
     void measure_gaps(const T* centers, const T* offset);
     void measure_radii() noexcept;
     void search_all(Batch& batch, std::int64_t begin, std::int64_t end) noexcept;
+    void screen_all(Batch& batch, std::int64_t begin, std::int64_t end) noexcept;
+    void search_unsettled(Batch& batch) noexcept;
+    bool screens(const Batch& batch) const noexcept;
+    void screen_batch(Batch& batch) noexcept;
+    void keep_screened(Batch& batch, std::int64_t block_row, std::int64_t i) noexcept;
     void measure(Batch& batch, const T* best, std::int64_t n) noexcept;
     void search_near(Batch& batch, std::int64_t begin, std::int64_t end) noexcept;
+    std::uint64_t groups_in_reach(Batch& batch, const BoundsTest& test, std::int64_t row) noexcept;
     void search_batch(Batch& batch) noexcept;
     void search_panels(Batch& batch) noexcept;
     void relabel(Batch& batch, std::int64_t row, std::int32_t label) noexcept;
@@ -56,9 +59,10 @@ class PanelEStep final : public EStep<T> {
     const Matrix<T> x_;
     const std::int64_t n_clusters_;
     const int bound_bytes_;
-    PackedCenters<T> all_;                    // for exhaustive searches
-    std::unique_ptr<PackedCenters<T>> near_;  // neighbours side by side
-    int width_ = 0;                           // of its panels, in vectors less one
+    PackedCenters<T> all_;                       // for exhaustive searches
+    std::unique_ptr<IntegerCenters<T>> screen_;  // the same, where that may settle rows
+    std::unique_ptr<PackedCenters<T>> near_;     // neighbours side by side
+    int width_ = 0;                              // of its panels, in vectors less one
     std::vector<Batch> batches_;
 
     // Of the call in progress.
@@ -78,13 +82,14 @@ class PanelEStep final : public EStep<T> {
     std::vector<std::int32_t> group_of_panel_;
     std::vector<std::int64_t> first_panel_;  // (n_groups + 1)
     std::uint64_t all_groups_ = 0;           // bit g: group g has panels
-    std::vector<NearPanel> near_panels_;     // (n_clusters, n_panels), ascending half gaps
     std::vector<CenterBounds> centers_;
-    std::vector<T> previous_, norm_, group_norm_;
+    std::vector<T> zeros_;  // (d): offset of rows that have none left
+    std::vector<T> last_centers_, norm_, group_norm_;
     std::vector<double> moves_, moved_, group_moved_;  // of the last call; summed since the start
     std::vector<double> group_moved_before_;           // (kStamps, n_groups)
     std::vector<float> group_moves_, group_radius_;
     double mean_move_ = 0, failed_move_ = 0, mean_distance_ = 0;
+    double lost_seconds_ = 0;  // by bounds that did not pay, less what they saved since
     double exhaustive_seconds_ = std::numeric_limits<double>::infinity();  // the quickest so far
 };
 

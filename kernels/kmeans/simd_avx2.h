@@ -51,7 +51,9 @@ struct Float256 {
     }
     static void store(float* p, Vector v) { _mm256_storeu_ps(p, v); }
     static Vector set1(float x) { return _mm256_set1_ps(x); }
+    static Vector add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
     static Vector sub(Vector a, Vector b) { return _mm256_sub_ps(a, b); }
+    static Vector mul(Vector a, Vector b) { return _mm256_mul_ps(a, b); }
     static Vector min(Vector a, Vector b) { return _mm256_min_ps(a, b); }
     static Vector max(Vector a, Vector b) { return _mm256_max_ps(a, b); }
     static Vector fma(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }

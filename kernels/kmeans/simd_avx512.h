@@ -23,7 +23,9 @@ struct Float512 {
     }
     static void store(float* p, Vector v) { _mm512_storeu_ps(p, v); }
     static Vector set1(float x) { return _mm512_set1_ps(x); }
+    static Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
     static Vector sub(Vector a, Vector b) { return _mm512_sub_ps(a, b); }
+    static Vector mul(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
     static Vector min(Vector a, Vector b) { return _mm512_min_ps(a, b); }
     static Vector max(Vector a, Vector b) { return _mm512_max_ps(a, b); }
     static Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }

@@ -50,6 +50,12 @@ struct Plain {
     static Vector set1(T x) {
         return each([&](int) { return x; });
     }
+    static Vector add(const Vector& a, const Vector& b) {
+        return each([&](int l) { return a.lane[l] + b.lane[l]; });
+    }
+    static Vector mul(const Vector& a, const Vector& b) {
+        return each([&](int l) { return a.lane[l] * b.lane[l]; });
+    }
     static Vector sub(const Vector& a, const Vector& b) {
         return each([&](int l) { return a.lane[l] - b.lane[l]; });
     }

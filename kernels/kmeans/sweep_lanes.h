@@ -17,6 +17,75 @@ struct SweepShape {
     static constexpr int kCenters = S::kChains / kVectors;
 };
 
+// Rows that follow a block, fetched into the cache a few lines at a time.
+class RowsAhead {
+  public:
+    RowsAhead(const void* rows, std::int64_t n_bytes, std::int64_t n_times)
+        : next_(static_cast<const char*>(rows)),
+          end_(next_ + n_bytes),
+          step_((n_bytes / n_times / kCacheLine + 1) * kCacheLine) {}
+
+    void fetch_some() {
+        const char* const stop = end_ - next_ < step_ ? end_ : next_ + step_;
+        for (; next_ < stop; next_ += kCacheLine) __builtin_prefetch(next_, 0, 2);
+    }
+
+  private:
+    static constexpr std::int64_t kCacheLine = 64;
+    const char* next_;
+    const char* end_;
+    std::int64_t step_;
+};
+
+// A block of rows and all centers. P has vectors of Scalar, and what a column adds to scores.
+template <class P>
+struct Meeting {
+    using Scalar = typename P::Scalar;
+    const Scalar* rows;     // (n_columns, kRows)
+    const Scalar* centers;  // (n_panels, n_columns, kCenters)
+    const Scalar* starts;   // (n_panels, kCenters) of the scores
+    std::int64_t n_columns, n_panels;
+};
+
+template <class P>
+using Scores = typename P::Vector[SweepShape<P>::kCenters][SweepShape<P>::kVectors];
+
+// Calls finish(panel, scores) for all panels, ascending.
+template <class P, class Finish>
+inline void meet(const Meeting<P>& meeting, RowsAhead ahead, const Finish& finish) {
+    using Vector = typename P::Vector;
+    constexpr int V = SweepShape<P>::kVectors, C = SweepShape<P>::kCenters;
+    const auto* centers = meeting.centers;
+    const auto* starts = meeting.starts;
+    for (std::int64_t panel = 0; panel < meeting.n_panels; ++panel) {
+        ahead.fetch_some();
+        Scores<P> score;
+#pragma GCC unroll 8
+        for (int c = 0; c < C; ++c) {
+#pragma GCC unroll 3
+            for (int v = 0; v < V; ++v) score[c][v] = P::set1(starts[c]);
+        }
+        const auto* column = meeting.rows;
+        for (std::int64_t j = 0; j < meeting.n_columns; ++j) {
+            Vector value[V];
+#pragma GCC unroll 3
+            for (int v = 0; v < V; ++v) value[v] = P::load(column + v * P::kLanes);
+#pragma GCC unroll 8
+            for (int c = 0; c < C; ++c) {
+                const Vector center = P::set1(centers[c]);
+#pragma GCC unroll 3
+                for (int v = 0; v < V; ++v) {
+                    score[c][v] = P::add_product(score[c][v], value[v], center);
+                }
+            }
+            column += V * P::kLanes;
+            centers += C;
+        }
+        starts += C;
+        finish(panel, score);
+    }
+}
+
 // Where panels are few, fetching rows beside their search would be a few bursts.
 template <class T>
 inline bool fetches_early(const Sweep<T>& sweep) {
@@ -53,79 +122,49 @@ inline void turn_rows(const Sweep<typename S::Scalar>& sweep) {
     }
 }
 
-// One panel against the block: each lane keeps its lowest score and whose it is. Centers ascend, so
-// that the first of equal ones stays.
+// The scores of a sweep.
 template <class S>
-inline void sweep_panel(const Sweep<typename S::Scalar>& sweep, std::int64_t panel,
-                        typename S::Scalar* low, typename S::Scalar* index) {
-    using T = typename S::Scalar;
+struct SweepSteps : S {
     using Vector = typename S::Vector;
-    constexpr int V = SweepShape<S>::kVectors, C = SweepShape<S>::kCenters;
-    const T* centers = sweep.centers + panel * C * sweep.d;
-    const T* half_norms = sweep.half_norms + panel * C;
-    const T* column = sweep.columns;
-    Vector score[C][V];
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) {
-#pragma GCC unroll 3
-        for (int v = 0; v < V; ++v) score[c][v] = S::set1(half_norms[c]);
+    static Vector add_product(Vector score, Vector value, Vector center) {
+        return S::fnma(value, center, score);
     }
-    for (std::int64_t j = 0; j < sweep.d; ++j) {
-        Vector value[V];
-#pragma GCC unroll 3
-        for (int v = 0; v < V; ++v) value[v] = S::load(column + v * S::kLanes);
-#pragma GCC unroll 8
-        for (int c = 0; c < C; ++c) {
-            const Vector center = S::set1(centers[c]);
-#pragma GCC unroll 3
-            for (int v = 0; v < V; ++v) score[c][v] = S::fnma(value[v], center, score[c][v]);
-        }
-        column += V * S::kLanes;
-        centers += C;
-    }
-    Vector lowest[V], found[V], here = S::set1(static_cast<T>(panel * C));
-    const Vector step = S::set1(T{-1});
-#pragma GCC unroll 3
-    for (int v = 0; v < V; ++v) {
-        lowest[v] = S::load(low + v * S::kLanes);
-        found[v] = S::load(index + v * S::kLanes);
-    }
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) {
-#pragma GCC unroll 3
-        for (int v = 0; v < V; ++v) S::keep_lower(score[c][v], here, lowest[v], found[v]);
-        here = S::sub(here, step);
-    }
-#pragma GCC unroll 3
-    for (int v = 0; v < V; ++v) {
-        S::store(low + v * S::kLanes, lowest[v]);
-        S::store(index + v * S::kLanes, found[v]);
-    }
-}
+};
 
-// Fetches some of the rows that follow with each panel.
+// Each lane keeps its lowest score and whose it is. Centers ascend, so that the first of equal ones
+// stays.
 template <class S>
 void sweep(const Sweep<typename S::Scalar>& sweep, std::int32_t* nearest,
            typename S::Scalar* best) {
     using T = typename S::Scalar;
-    constexpr int kRows = SweepShape<S>::kRows;
-    constexpr std::int64_t kCacheLine = 64 / sizeof(T);
+    using Vector = typename S::Vector;
+    using P = SweepSteps<S>;
+    constexpr int V = SweepShape<S>::kVectors, C = SweepShape<S>::kCenters, L = S::kLanes;
     turn_rows<S>(sweep);
-    alignas(64) T low[kRows], index[kRows];
-    for (int r = 0; r < kRows; ++r) {
+    alignas(64) T low[V * L], index[V * L];
+    for (int r = 0; r < V * L; ++r) {
         low[r] = static_cast<T>(__builtin_inf());
         index[r] = 0;
     }
-    const T* next = sweep.x + sweep.n_rows * sweep.d;
     const std::int64_t n_ahead = fetches_early(sweep) ? 0 : sweep.n_ahead;
-    const std::int64_t n_lines = (n_ahead * sweep.d + kCacheLine - 1) / kCacheLine;
-    const std::int64_t n_some = (n_lines + sweep.n_panels - 1) / sweep.n_panels;
-    std::int64_t line = 0;
-    for (std::int64_t panel = 0; panel < sweep.n_panels; ++panel) {
-        const std::int64_t end = line + n_some < n_lines ? line + n_some : n_lines;
-        for (; line < end; ++line) __builtin_prefetch(next + line * kCacheLine, 0, 2);
-        sweep_panel<S>(sweep, panel, low, index);
-    }
+    const auto row_bytes = sweep.d * static_cast<std::int64_t>(sizeof(T));
+    const RowsAhead ahead(sweep.x + sweep.n_rows * sweep.d, n_ahead * row_bytes, sweep.n_panels);
+    meet<P>({sweep.columns, sweep.centers, sweep.half_norms, sweep.d, sweep.n_panels}, ahead,
+            [&](std::int64_t panel, Scores<P>& score) {
+#pragma GCC unroll 3
+                for (int v = 0; v < V; ++v) {
+                    Vector lowest = S::load(low + v * L), found = S::load(index + v * L);
+                    Vector here = S::set1(static_cast<T>(panel * C));
+                    const Vector step = S::set1(T{-1});
+#pragma GCC unroll 8
+                    for (int c = 0; c < C; ++c) {
+                        S::keep_lower(score[c][v], here, lowest, found);
+                        here = S::sub(here, step);
+                    }
+                    S::store(low + v * L, lowest);
+                    S::store(index + v * L, found);
+                }
+            });
     for (int r = 0; r < sweep.n_rows; ++r) {
         nearest[r] = static_cast<std::int32_t>(index[r]);
         best[r] = low[r];
