@@ -58,7 +58,7 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
         const int64_t* limbs, const int64_t* counts, const int32_t* exponents,
         int64_t n_clusters, int64_t n_columns, double* means)
     Status center_offset_ "harpy::kmeans::center_offset"[T](
-        Matrix[T] centers, int n_thread, T* offset)
+        const LaneKernels* lanes, Matrix[T] centers, int n_thread, T* offset)
     double center_shift_ "harpy::kmeans::center_shift"[T](Matrix[T] before, Matrix[T] after)
     Status squared_distances_ "harpy::kmeans::squared_distances"[T](
         const LaneKernels* lanes, Matrix[T] x, Matrix[double] centers, const int32_t* labels,
@@ -455,9 +455,10 @@ def center_offset(const floating[:, ::1] centers not None, n_thread=1):
     if centers.shape[0] == 0:
         raise ValueError("need at least one center, got 0")
     cdef floating[::1] offset = np.zeros(centers.shape[1], dtype=np.asarray(centers).dtype)
+    cdef const LaneKernels* lanes = _lanes()
     cdef Status status
     with nogil:
-        status = center_offset_(_matrix(centers), threads, &offset[0])
+        status = center_offset_(lanes, _matrix(centers), threads, &offset[0])
     _check(status, "center_offset")
     return np.asarray(offset)
 

@@ -1,10 +1,8 @@
 // Nearest centers of all rows at once, and the offset their scores are taken from.
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <optional>
-#include <vector>
 
+#include "buffer.h"
 #include "estep.h"
 #include "kmeans.h"
 #include "lane_kernels.h"
@@ -12,41 +10,21 @@
 
 namespace harpy::kmeans {
 
-namespace {
-
-// Middle of the values, which are reordered.
 template <class T>
-T median(T* values, std::int64_t n_values) noexcept {
-    T* upper = values + n_values / 2;
-    std::nth_element(values, upper, values + n_values);
-    if (n_values % 2 == 1) return *upper;
-    const T lower = *std::max_element(values, upper);
-    // Not their mean: beside one far outlier that would be far from both.
-    return std::fabs(lower) <= std::fabs(*upper) ? lower : *upper;
-}
-
-}  // namespace
-
-template <class T>
-Status center_offset(Matrix<T> centers, int n_thread, T* offset) noexcept {
+Status center_offset(const LaneKernels* lanes, Matrix<T> centers, int n_thread,
+                     T* offset) noexcept {
     return guarded([&]() -> Status {
-        constexpr std::int64_t kCacheLine = 64 / sizeof(T);  // so many columns are read together
-        constexpr std::int64_t kBlockValues = 1 << 14;       // fewer are no work for a thread
+        constexpr std::int64_t kBlockValues = 1 << 14;  // fewer are no work for a thread
+        constexpr std::int64_t kColumns = kMedianColumns<T>;
         const std::int64_t k = centers.n_rows, d = centers.n_columns;
-        const std::int64_t block = (kBlockValues / k / kCacheLine + 1) * kCacheLine;
+        const std::int64_t block = (kBlockValues / k / kColumns + 1) * kColumns;
         n_thread = useful_threads(d, block, n_thread);
-        std::vector<T> columns(n_thread * kCacheLine * k);
+        Buffer<Bits<T>> keys(n_thread * kColumns * k);
         for_row_blocks(d, block, n_thread, [&](int thread, std::int64_t begin, std::int64_t end) {
-            T* some = columns.data() + thread * kCacheLine * k;
-            for (; begin < end; begin += kCacheLine) {
-                const std::int64_t n_columns = std::min(kCacheLine, end - begin);
-                for (std::int64_t c = 0; c < k; ++c) {
-                    const T* row = centers.data + c * d + begin;
-                    for (std::int64_t j = 0; j < n_columns; ++j) some[j * k + c] = row[j];
-                }
-                for (std::int64_t j = 0; j < n_columns; ++j) {
-                    offset[begin + j] = median(some + j * k, k);
-                }
+            for (; begin < end; begin += kColumns) {
+                row_kernels<T>(*lanes).medians(centers.data + begin, k, d,
+                                               std::min(kColumns, end - begin),
+                                               keys.data() + thread * kColumns * k, offset + begin);
             }
         });
         return Status::ok;
@@ -73,8 +51,8 @@ Status assign(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T*
     });
 }
 
-template Status center_offset<float>(Matrix<float>, int, float*) noexcept;
-template Status center_offset<double>(Matrix<double>, int, double*) noexcept;
+template Status center_offset<float>(const LaneKernels*, Matrix<float>, int, float*) noexcept;
+template Status center_offset<double>(const LaneKernels*, Matrix<double>, int, double*) noexcept;
 template Status assign<float>(const LaneKernels*, Matrix<float>, Matrix<float>, const float*, int,
                               int, std::int32_t*, std::int64_t*, double*, std::int64_t*) noexcept;
 template Status assign<double>(const LaneKernels*, Matrix<double>, Matrix<double>, const double*,

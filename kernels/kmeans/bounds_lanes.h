@@ -88,11 +88,11 @@ inline std::uint64_t groups_in_reach(const BoundsTest& test, std::int64_t row, f
 }
 
 template <class T>
-inline double squared_distance(const T* x, const T* center, std::int64_t d) {
-    double sum = 0;
+inline T squared_distance(const T* x, const T* center, std::int64_t d) {
+    T sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (std::int64_t j = 0; j < d; ++j) {
-        const double difference = static_cast<double>(x[j]) - static_cast<double>(center[j]);
+        const T difference = x[j] - center[j];
         sum += difference * difference;
     }
     return sum;

@@ -103,7 +103,7 @@ Status column_means(const std::int64_t* limbs, const std::int64_t* counts,
 
 // Median of the centers in each column; of two middle values the one of lesser magnitude.
 template <class T>
-Status center_offset(Matrix<T> centers, int n_thread, T* offset) noexcept;
+Status center_offset(const LaneKernels* lanes, Matrix<T> centers, int n_thread, T* offset) noexcept;
 
 // Sum over the centers, in index order, of the float64 chain of squared differences.
 template <class T>

@@ -9,6 +9,10 @@
 
 namespace harpy::kmeans {
 
+// Integers as wide as T: bits of magnitudes are in the order of the magnitudes.
+template <class T>
+using Bits = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+
 // Panel widths on offer: one, two or three vectors of centers side by side.
 constexpr int kPanelWidths = 3;
 
@@ -84,9 +88,10 @@ struct Screen {
 // What it finds.
 template <class T>
 struct ScreenFound {
-    std::int32_t* slot;  // (n_rows) of the nearest center, or -1 where integers cannot tell
-    T* most;             // (rows) the nearest center's score is no higher; may be nullptr
-    T* least;            // (n_groups, rows) those of others of the group are no lower
+    std::int32_t* slot;   // (n_rows) of the nearest center, or -1 where integers cannot tell
+    std::uint64_t* open;  // (n_rows) bit g: it may be in group g; may be nullptr, and then all are
+    T* most;              // (rows) the nearest center's score is no higher
+    T* least;             // (n_groups, rows) those of others of the group are no lower
 };
 
 template <class T>
@@ -292,10 +297,6 @@ struct Finding {
     std::uint8_t stamp;        // the new stamp otherwise
 };
 
-// Integers as wide as T: bits of magnitudes are in the order of the magnitudes.
-template <class T>
-using Bits = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
-
 // Values to integers in units of 1 / (first * second), truncated. Two factors, because the units
 // reach beyond what one float64 can invert; truncation does not depend on the rounding mode.
 struct UnitScale {
@@ -341,12 +342,21 @@ struct ValueKernels {
                       double* words);
 };
 
+// Columns whose medians are found together: a cache line of them.
+template <class T>
+constexpr std::int64_t kMedianColumns = 64 / sizeof(T);
+
 template <class T>
 struct RowKernels {
     TileKernels<T> tiles;
 
-    // Squared distance, to within (d + 16) roundings of float64 and what underflows.
-    double (*squared_distance)(const T* x, const T* center, std::int64_t d);
+    // Medians of up to kMedianColumns columns of k finite rows that begin `stride` values apart; of
+    // two middle values the one of lesser magnitude. keys: (k, kMedianColumns) scratch.
+    void (*medians)(const T* x, std::int64_t k, std::int64_t stride, std::int64_t n_columns,
+                    Bits<T>* keys, T* medians);
+
+    // Squared distance, to within d + 3 roundings and what underflows.
+    T (*squared_distance)(const T* x, const T* center, std::int64_t d);
 
     void (*write_record)(const Margins<T>&, const Finding<T>&, const RecordFormat&,
                          std::uint8_t* record);

@@ -10,6 +10,7 @@
 #include "bounds_lanes.h"
 #include "distance_lanes.h"
 #include "lane_kernels.h"
+#include "median_lanes.h"
 #include "sparse_lanes.h"
 #include "tiles.h"
 
@@ -20,6 +21,7 @@ template <class S>
 constexpr RowKernels<typename S::Scalar> make_row_kernels() {
     using T = typename S::Scalar;
     return RowKernels<T>{make_tile_kernels<S>(),
+                         find_medians<T>,
                          squared_distance<T>,
                          write_record<T>,
                          make_distance_kernels<T>(),

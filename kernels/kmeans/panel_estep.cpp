@@ -530,8 +530,10 @@ std::uint64_t PanelEStep<T>::groups_in_reach(Batch& batch, const BoundsTest& tes
     const std::int32_t label = labels_[row];
     const double squared = row_kernels<T>(lanes_).squared_distance(
         x_.data + row * d, last_centers_.data() + label * d, d);
-    const double underflow = static_cast<double>(d) * std::numeric_limits<double>::denorm_min();
-    const double distance = std::sqrt(squared + underflow) * (1.0 + 0x1p-30) * margins_.scale;
+    const double n_roundings = 1.1 * static_cast<double>(d + 8);
+    const double most = squared * (1.0 + n_roundings * std::numeric_limits<T>::epsilon()) +
+                        n_roundings * std::numeric_limits<T>::denorm_min();
+    const double distance = std::sqrt(most) * (1.0 + 0x1p-30) * margins_.scale;
     const float upper = round_up(distance);
     upper_[row] = round_up(distance - moved_[label]);
     if (upper * kGuard < centers_[label].half_gap) return 0;
@@ -624,33 +626,38 @@ void PanelEStep<T>::screen_batch(Batch& batch) noexcept {
                         0);
         for (std::size_t r = 0; r < n; ++r) {
             const std::int32_t i = batch.to_screen[begin + r];
-            const bool settled = batch.screen->slot[r] >= 0;
+            const bool settled = keep_screened(batch, static_cast<std::int64_t>(r), i);
             batch.n_in_vain += settled ? -1 : 1;
-            if (settled) {
-                keep_screened(batch, static_cast<std::int64_t>(r), i);
-            } else {
-                batch.to_screen[n_left++] = i;
-            }
+            if (!settled) batch.to_screen[n_left++] = i;
         }
         begin += n;
     }
     batch.to_screen.resize(n_left);
 }
 
-// What a screen found out about row i of a batch, as if all panels had been searched for it.
+// What a screen found out about row i of a batch, as if panels had been searched for it: all of
+// them, or where that did not settle the row those of groups that are no longer in reach.
 template <class T>
-void PanelEStep<T>::keep_screened(Batch& batch, std::int64_t block_row, std::int64_t i) noexcept {
-    const std::int32_t slot = batch.screen->slot[block_row];
-    batch.best[i] = batch.screen->most[block_row];
+bool PanelEStep<T>::keep_screened(Batch& batch, std::int64_t block_row, std::int64_t i) noexcept {
+    const ScreenBlock<T>& block = *batch.screen;
+    const std::int32_t slot = block.slot[block_row];
+    const bool settled = slot >= 0;
+    batch.in_reach[i] = settled ? 0 : block.open[block_row];
+    batch.n_in_reach[i] = n_groups_;
+    std::fill_n(batch.lower.data() + i * format_.n_groups, format_.n_groups, kFar);
+    const T* least = block.least.data() + block_row;
+    T* low = batch.group_low.data() + i * format_.n_groups;
+    for (int g = 0; g < n_groups_; ++g) {
+        const bool open = batch.in_reach[i] >> g & 1;
+        if (!open) low[g] = least[g * screen_->block_rows()];
+    }
+    if (!settled) return false;
+    batch.best[i] = block.most[block_row];
     batch.best_panel[i] = slot / near_->lanes;
     T* scores = batch.best_scores.data() + i * near_->lanes;
     std::fill_n(scores, near_->lanes, std::numeric_limits<T>::infinity());
     scores[slot % near_->lanes] = batch.best[i];
-    const T* least = batch.screen->least.data() + block_row;
-    T* low = batch.group_low.data() + i * format_.n_groups;
-    for (int g = 0; g < n_groups_; ++g) low[g] = least[g * screen_->block_rows()];
-    std::fill_n(batch.lower.data() + i * format_.n_groups, format_.n_groups, kFar);
-    batch.n_in_reach[i] = n_groups_;
+    return true;
 }
 
 template <class T>

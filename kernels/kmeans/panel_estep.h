@@ -42,7 +42,7 @@ class PanelEStep final : public EStep<T> {
     void search_unsettled(Batch& batch) noexcept;
     bool screens(const Batch& batch) const noexcept;
     void screen_batch(Batch& batch) noexcept;
-    void keep_screened(Batch& batch, std::int64_t block_row, std::int64_t i) noexcept;
+    bool keep_screened(Batch& batch, std::int64_t block_row, std::int64_t i) noexcept;
     void measure(Batch& batch, const T* best, std::int64_t n) noexcept;
     void search_near(Batch& batch, std::int64_t begin, std::int64_t end) noexcept;
     std::uint64_t groups_in_reach(Batch& batch, const BoundsTest& test, std::int64_t row) noexcept;

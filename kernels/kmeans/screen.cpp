@@ -130,10 +130,11 @@ template <class T>
 void IntegerCenters<T>::search(ScreenBlock<T>& block, std::int64_t n_rows, const T* offset,
                                bool with_bounds, const T* ahead,
                                std::int64_t n_ahead) const noexcept {
-    kernels_.search({block.rows, n_rows, ahead, n_ahead * static_cast<std::int64_t>(sizeof(T)), d_,
-                     offset, pairs_.data(), starts_.data(), slots_.data(), group_of_.data(),
-                     n_pairs_, n_panels_, n_groups_, units_, block.pairs.data(), block.lows.data()},
-                    {block.slot, with_bounds ? block.most : nullptr, block.least.data()});
+    kernels_.search(
+        {block.rows, n_rows, ahead, n_ahead * static_cast<std::int64_t>(sizeof(T)), d_, offset,
+         pairs_.data(), starts_.data(), slots_.data(), group_of_.data(), n_pairs_, n_panels_,
+         n_groups_, units_, block.pairs.data(), block.lows.data()},
+        {block.slot, with_bounds ? block.open : nullptr, block.most, block.least.data()});
 }
 
 template struct ScreenBlock<float>;

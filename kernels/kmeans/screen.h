@@ -17,9 +17,10 @@ struct ScreenBlock {
     ScreenBlock(const ScreenKernels<T>& kernels, std::int64_t d, std::int64_t most_groups);
 
     const T* rows[kMostSweepRows];
-    std::int32_t slot[kMostSweepRows];  // of the nearest center, or -1 where integers cannot tell
-    T most[kMostSweepRows];             // as in ScreenFound
-    Buffer<T> least;                    // (n_groups, rows) likewise
+    std::int32_t slot[kMostSweepRows];   // of the nearest center, or -1 where integers cannot tell
+    std::uint64_t open[kMostSweepRows];  // as in ScreenFound
+    T most[kMostSweepRows];
+    Buffer<T> least;  // (n_groups, rows) likewise
     Buffer<std::int32_t> pairs, lows;
 };
 
@@ -37,7 +38,7 @@ class IntegerCenters {
     int block_rows() const noexcept { return kernels_.rows; }
 
     // Searches for block.rows, of which there are n_rows, less the offset. with_bounds: whether to
-    // fill `most` and `least`, too. Meanwhile fetches what lies `ahead`.
+    // fill `open`, `most` and `least`, too. Meanwhile fetches what lies `ahead`.
     void search(ScreenBlock<T>& block, std::int64_t n_rows, const T* offset, bool with_bounds,
                 const T* ahead, std::int64_t n_ahead) const noexcept;
 

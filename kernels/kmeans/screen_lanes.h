@@ -141,7 +141,15 @@ void search_screened(const Screen<T>& screen, const ScreenFound<T>& found) {
         const float gap = static_cast<float>(second[r]) - static_cast<float>(low[r]);
         found.slot[r] = gap > 2.0f * doubt[r] ? low[r] & tag : -1;
     }
-    if (found.most == nullptr) return;
+    if (found.open == nullptr) return;
+    for (int r = 0; r < screen.n_rows; ++r) {
+        found.open[r] = 0;
+        for (std::int32_t g = 0; g < n_groups; ++g) {
+            const float gap = static_cast<float>(lows[g * kRows + r]) - static_cast<float>(low[r]);
+            const bool above = gap > 2.0f * doubt[r];
+            found.open[r] |= static_cast<std::uint64_t>(!above) << g;
+        }
+    }
     const T first = units.first_unit, last = units.second_unit, middle = units.middle;
     for (int r = 0; r < kRows; ++r) {
         const float most = (static_cast<float>(low[r]) + doubt[r]) / unit[r];

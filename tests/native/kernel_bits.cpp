@@ -214,7 +214,7 @@ class Case {
         for (int iteration = 0; iteration < 2; ++iteration) {
             std::vector<T> centers = centers_;
             if (iteration > 0) std::reverse(centers.begin(), centers.end());
-            call([&] { return center_offset(matrix(centers), n_thread, offset.data()); });
+            call([&] { return center_offset(lanes, matrix(centers), n_thread, offset.data()); });
             call([&] {
                 return lloyd.step(centers.data(), offset.data(), labels.data(), &n_changed,
                                   limbs.data(), counts.data());
@@ -242,7 +242,7 @@ class Case {
         });
         Hash steps;
         for (int iteration = 0; iteration < 8; ++iteration) {
-            call([&] { return center_offset(matrix(centers), n_thread, offset.data()); });
+            call([&] { return center_offset(lanes, matrix(centers), n_thread, offset.data()); });
             call([&] {
                 return lloyd.step(centers.data(), offset.data(), labels.data(), &n_changed,
                                   limbs.data(), counts.data());
@@ -266,7 +266,7 @@ class Case {
         std::vector<std::int32_t> again(n, -1);
         std::vector<double> absmax(shape_.d);
         std::int64_t first_bad;
-        call([&] { return center_offset(matrix(centers), n_thread, offset.data()); });
+        call([&] { return center_offset(lanes, matrix(centers), n_thread, offset.data()); });
         call([&] { return lloyd.label(centers.data(), offset.data(), labels.data(), &n_changed); });
         call([&] {
             return assign(lanes, x_, matrix(centers), offset.data(), n_thread, bound_bytes,
