@@ -116,6 +116,13 @@ def column_means(
 ) -> NDArray[np.float64]:
     """Mean of all rows (n_columns,) from the sums of any clustering of them."""
 
+def screen(
+    X: NDArray[_F], centers: NDArray[_F], offset: NDArray[_F]
+) -> tuple[NDArray[np.int32], NDArray[_F], NDArray[_F]]:
+    """What a search in 16-bit integers is certain of, for tests: the nearest center of each row or
+    -1, an upper bound on that center's score and a lower one on all others' (n,). Always -1 where
+    the instruction set has no such search."""
+
 def center_offset(centers: NDArray[_F], n_thread: int = 1) -> NDArray[_F]:
     """Median of the centers (n_columns,): what is subtracted before scoring."""
 

@@ -57,6 +57,9 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
     Status column_means_ "harpy::kmeans::column_means"(
         const int64_t* limbs, const int64_t* counts, const int32_t* exponents,
         int64_t n_clusters, int64_t n_columns, double* means)
+    Status screen_ "harpy::kmeans::screen"[T](
+        const LaneKernels* lanes, Matrix[T] x, Matrix[T] centers, const T* offset,
+        int32_t* nearest, T* most, T* least)
     Status center_offset_ "harpy::kmeans::center_offset"[T](
         const LaneKernels* lanes, Matrix[T] centers, int n_thread, T* offset)
     double center_shift_ "harpy::kmeans::center_shift"[T](Matrix[T] before, Matrix[T] after)
@@ -244,6 +247,24 @@ cdef int64_t _assign(const floating[:, ::1] X, const floating[:, ::1] centers,
                          bound_bytes, &labels[0], &n_changed, absmax, first_bad)
     _check(status, "assign")
     return n_changed
+
+
+def screen(const floating[:, ::1] X not None, const floating[:, ::1] centers not None,
+           const floating[::1] offset not None):
+    dtype = np.asarray(X).dtype
+    nearest = np.empty(X.shape[0], dtype=np.int32)
+    most, least = np.empty(X.shape[0], dtype=dtype), np.empty(X.shape[0], dtype=dtype)
+    cdef int32_t[::1] nearest_view = nearest
+    cdef floating[::1] most_view = most, least_view = least
+    _check_assign_shapes(X.shape[0], X.shape[1], centers.shape[0], centers.shape[1],
+                         offset.shape[0], nearest_view.shape[0])
+    cdef const LaneKernels* lanes = _lanes()
+    cdef Status status
+    with nogil:
+        status = screen_(lanes, _matrix(X), _matrix(centers), &offset[0], &nearest_view[0],
+                         &most_view[0], &least_view[0])
+    _check(status, "screen")
+    return nearest, most, least
 
 
 cdef int _bound_bytes() except -1:

@@ -5,6 +5,8 @@
 #include <limits>
 #include <numeric>
 
+#include "estep.h"
+#include "kmeans.h"
 #include "margins.h"
 #include "parallel.h"
 
@@ -137,6 +139,37 @@ void IntegerCenters<T>::search(ScreenBlock<T>& block, std::int64_t n_rows, const
         {block.slot, with_bounds ? block.open : nullptr, block.most, block.least.data()});
 }
 
+template <class T>
+Status screen(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T* offset,
+              std::int32_t* nearest, T* most, T* least) noexcept {
+    return guarded([&]() -> Status {
+        const std::int64_t k = centers.n_rows, d = centers.n_columns;
+        if (!sizes_fit(k, d)) return Status::too_large;
+        std::fill_n(nearest, x.n_rows, -1);
+        const ScreenKernels<T>& kernels = row_kernels<T>(*lanes).screen;
+        if (kernels.search == nullptr) return Status::ok;
+        const TileKernels<T>& tiles = row_kernels<T>(*lanes).tiles;
+        PackedCenters<T> exact(k, d, tiles.sweep_centers);
+        exact.pack(tiles, centers, offset, 1);
+        IntegerCenters<T> integers(kernels, k, d);
+        integers.pack(exact, nullptr, 1, 1);
+        ScreenBlock<T> block(kernels, d, 1);
+        for (std::int64_t row = 0; row < x.n_rows; row += kernels.rows) {
+            const std::int64_t n = std::min<std::int64_t>(kernels.rows, x.n_rows - row);
+            for (std::int64_t i = 0; i < n; ++i) block.rows[i] = x.data + (row + i) * d;
+            integers.search(block, n, offset, true, nullptr, 0);
+            std::copy_n(block.slot, n, nearest + row);
+            std::copy_n(block.most, n, most + row);
+            std::copy_n(block.least.data(), n, least + row);
+        }
+        return Status::ok;
+    });
+}
+
+template Status screen(const LaneKernels*, Matrix<float>, Matrix<float>, const float*,
+                       std::int32_t*, float*, float*) noexcept;
+template Status screen(const LaneKernels*, Matrix<double>, Matrix<double>, const double*,
+                       std::int32_t*, double*, double*) noexcept;
 template struct ScreenBlock<float>;
 template struct ScreenBlock<double>;
 template class IntegerCenters<float>;
