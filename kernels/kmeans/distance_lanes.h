@@ -271,7 +271,7 @@ bool add_words(const double* __restrict values, std::int64_t n, double magic_hig
 
 template <class T>
 constexpr DistanceKernels<T> make_distance_kernels() {
-    return DistanceKernels<T>{to_all<T>, to_own<T>, raise_magnitudes<T>};
+    return DistanceKernels<T>{to_all<T>, to_own<T>, nullptr, raise_magnitudes<T>};
 }
 
 }  // namespace

@@ -62,8 +62,14 @@ struct ScreenUnits {
     float underflow;
     int tag_bits;  // enough for every center's number
     // A sum of products s of a row multiplied with u stands for the score
-    // s / u * first_unit * second_unit + middle.
-    T first_unit, second_unit, middle;
+    // s / u * unit / scale / scale + middle.
+    float unit;
+    T middle;
+
+    T real_score(float sum, float u) const noexcept {
+        const T down = 1 / scale;
+        return static_cast<T>(sum / u * unit) * down * down + middle;
+    }
 };
 
 // A block of rows that meets all centers as pairs of 16-bit integers, a row a lane.
@@ -82,16 +88,19 @@ struct Screen {
     std::int64_t n_pairs, n_panels, n_groups;
     ScreenUnits<T> units;
     std::int32_t* pairs;  // (n_pairs, rows of the kernel) scratch
-    std::int32_t* lows;   // (2, n_groups, rows) scratch
+    std::int32_t*
+        lows;  // (2, n_groups, rows) out: the lowest scores of each group; the second ones
 };
 
-// What it finds.
+// What it finds: scores in integers, their last bits the slot of the center.
 template <class T>
 struct ScreenFound {
-    std::int32_t* slot;   // (n_rows) of the nearest center, or -1 where integers cannot tell
-    std::uint64_t* open;  // (n_rows) bit g: it may be in group g; may be nullptr, and then all are
-    T* most;              // (rows) the nearest center's score is no higher
-    T* least;             // (n_groups, rows) those of others of the group are no lower
+    std::int32_t* lowest;  // (rows)
+    bool* settled;         // (rows) whether that is the nearest center for certain
+    float* doubt;          // (rows) what each score may be off by
+    float* unit;           // (rows) what ScreenUnits calls u
+    T* most;               // (rows) the lowest one's real score is no higher; may be nullptr
+    T* least;              // (n_groups, rows) those of others of the group are no lower
 };
 
 template <class T>
@@ -202,6 +211,11 @@ struct TileKernels {
     // nearest[i] = nearest of all centers to row i of a block; best[i] = its score.
     int sweep_rows, sweep_centers;
     void (*sweep)(const Sweep<T>&, std::int32_t* nearest, T* best);
+
+    // scores[l] = that of x[l] and centers[l], both less the offset; as many as a vector has lanes.
+    int n_pairs;
+    void (*score_pairs)(const T* const* x, const T* const* centers, const T* offset,
+                        const T* half_norms, std::int64_t d, T* scores);
 
     // lows (n_rows, n_panels) = lowest score of each row in each panel; row i is the center of slot
     // first_slot + i, which is left out.
@@ -321,6 +335,13 @@ struct DistanceKernels {
     // out[i] = that of row i to centers[labels[i]], labels == nullptr means 0.
     void (*to_own)(const T* x, std::int64_t n_rows, std::int64_t d, const double* centers,
                    std::int64_t center_stride, const std::int32_t* labels, double* out);
+
+    // Keeps those of `rows` that may be nearer than their limit to some candidate, measured in T to
+    // within d + 3 roundings; returns their number. candidates (n_candidates, stride), a multiple
+    // of 8 candidates and of 16 values, zeros beyond column d. nullptr where T would save nothing.
+    std::int64_t (*keep_near)(const T* x, std::int64_t d, std::int32_t* rows, std::int64_t n_rows,
+                              const T* candidates, std::int64_t stride, std::int64_t n_candidates,
+                              const T* limits);
 
     // Raises highest[j] to the bits of the magnitudes of column j.
     void (*raise_magnitudes)(const T* x, std::int64_t n_rows, std::int64_t d, Bits<T>* highest);

@@ -11,6 +11,7 @@
 #include "distance_lanes.h"
 #include "lane_kernels.h"
 #include "median_lanes.h"
+#include "near_lanes.h"
 #include "sparse_lanes.h"
 #include "tiles.h"
 
@@ -20,13 +21,15 @@ namespace {
 template <class S>
 constexpr RowKernels<typename S::Scalar> make_row_kernels() {
     using T = typename S::Scalar;
-    return RowKernels<T>{make_tile_kernels<S>(),
-                         find_medians<T>,
-                         squared_distance<T>,
-                         write_record<T>,
-                         make_distance_kernels<T>(),
-                         make_sparse_kernels<S, SimdDouble>(),
-                         {}};
+    RowKernels<T> kernels{make_tile_kernels<S>(),
+                          find_medians<T>,
+                          squared_distance<T>,
+                          write_record<T>,
+                          make_distance_kernels<T>(),
+                          make_sparse_kernels<S, SimdDouble>(),
+                          {}};
+    if constexpr (sizeof(T) == sizeof(float)) kernels.distance.keep_near = keep_near<S>;
+    return kernels;
 }
 
 constexpr LaneKernels make_lane_kernels(const char* name) {

@@ -37,7 +37,7 @@ constexpr std::int64_t kScreenedCenters = 32, kScreenedRows = 256;
 // searched at the rate of T's own products.
 template <class T>
 constexpr float kScreenedShare = sizeof(T) == sizeof(float) ? 0.2f : 0.1f;
-// A thread that has screened so many rows in vain, and no fewer than others, stops it for the call.
+// A thread that has of late screened so many more rows in vain than others stops it for the call.
 constexpr std::int64_t kScreenedInVain = 480;
 
 template <class T>
@@ -90,7 +90,10 @@ struct PanelEStep<T>::Batch {
 
     // Of a screen: rows that are still to be searched, and their numbers.
     std::unique_ptr<ScreenBlock<T>> screen;
-    std::int64_t n_in_vain = 0;  // rows screened in vain less others, of this call
+    std::int64_t n_in_vain = 0;  // rows screened in vain less others, of late
+    void count_screened(bool settled) noexcept {
+        n_in_vain = settled ? std::max(n_in_vain - 1, -kScreenedInVain) : n_in_vain + 1;
+    }
     Buffer<T> unsettled;
     std::int64_t unsettled_rows[kMostSweepRows];
     std::int64_t n_unsettled = 0;
@@ -130,7 +133,8 @@ PanelEStep<T>::PanelEStep(const LaneKernels& lanes, Matrix<T> x, std::int64_t n_
     const ScreenKernels<T>& screens = row_kernels<T>(lanes).screen;
     if (screens.search != nullptr && bound_bytes > 0 && n_clusters >= kScreenedCenters &&
         x.n_rows >= kScreenedRows && x.n_columns <= kMostScreenColumns) {
-        screen_ = std::make_unique<IntegerCenters<T>>(screens, n_clusters, x.n_columns);
+        screen_ =
+            std::make_unique<IntegerCenters<T>>(row_kernels<T>(lanes), n_clusters, x.n_columns);
         for (Batch& batch : batches_) {
             batch.screen = std::make_unique<ScreenBlock<T>>(screens, x.n_columns, kMaxGroups);
             batch.unsettled = Buffer<T>(kernels_.sweep_rows * x.n_columns);
@@ -165,9 +169,9 @@ std::int64_t PanelEStep<T>::assign(const T* centers, const T* offset, std::int32
     (near ? *near_ : all_).pack(kernels_, {centers, n_clusters_, x_.n_columns}, offset, n_thread_);
     if (screen_ != nullptr) {
         if (near) {
-            screen_->pack(*near_, group_of_panel_.data(), n_groups_, n_thread_);
+            screen_->pack(*near_, centers, group_of_panel_.data(), n_groups_, n_thread_);
         } else {
-            screen_->pack(all_, nullptr, 1, n_thread_);
+            screen_->pack(all_, centers, nullptr, screen_->plain_groups(), n_thread_);
         }
     }
     if (near) {
@@ -252,7 +256,6 @@ void PanelEStep<T>::prepare_near() {
     format_.n_groups = count_blocks(n_groups_, kGroupLanes) * kGroupLanes;
     upper_ = Buffer<float>(x_.n_rows);
     records_ = Buffer<std::uint8_t>(x_.n_rows * format_.n_bytes + n_thread_ * kGroupLanes);
-    zeros_.assign(x_.n_columns, T{0});
     centers_.resize(n_clusters_);
     norm_.resize(n_clusters_);
     group_norm_.resize(format_.n_groups);
@@ -457,7 +460,7 @@ void PanelEStep<T>::screen_all(Batch& batch, std::int64_t begin, std::int64_t en
                         std::min(step, x_.n_rows - row - n) * d);
         for (std::int64_t i = 0; i < n; ++i) {
             const std::int32_t slot = batch.screen->slot[i];
-            batch.n_in_vain += slot < 0 ? 1 : -1;
+            batch.count_screened(slot >= 0);
             if (slot >= 0) {
                 relabel(batch, row + i, slot);
                 continue;
@@ -620,14 +623,13 @@ void PanelEStep<T>::screen_batch(Batch& batch) noexcept {
     for (std::size_t begin = 0; begin < n_rows;) {
         const auto n = std::min<std::size_t>(screen_->block_rows(), n_rows - begin);
         for (std::size_t r = 0; r < n; ++r) {
-            batch.screen->rows[r] = batch.x.data() + batch.to_screen[begin + r] * batch.stride;
+            batch.screen->rows[r] = x_.data + batch.rows[batch.to_screen[begin + r]] * x_.n_columns;
         }
-        screen_->search(*batch.screen, static_cast<std::int64_t>(n), zeros_.data(), true, nullptr,
-                        0);
+        screen_->search(*batch.screen, static_cast<std::int64_t>(n), offset_, true, nullptr, 0);
         for (std::size_t r = 0; r < n; ++r) {
             const std::int32_t i = batch.to_screen[begin + r];
             const bool settled = keep_screened(batch, static_cast<std::int64_t>(r), i);
-            batch.n_in_vain += settled ? -1 : 1;
+            batch.count_screened(settled);
             if (!settled) batch.to_screen[n_left++] = i;
         }
         begin += n;
@@ -635,23 +637,16 @@ void PanelEStep<T>::screen_batch(Batch& batch) noexcept {
     batch.to_screen.resize(n_left);
 }
 
-// What a screen found out about row i of a batch, as if panels had been searched for it: all of
-// them, or where that did not settle the row those of groups that are no longer in reach.
+// What a screen found out about row i of a batch, as if all panels had been searched for it.
 template <class T>
 bool PanelEStep<T>::keep_screened(Batch& batch, std::int64_t block_row, std::int64_t i) noexcept {
     const ScreenBlock<T>& block = *batch.screen;
     const std::int32_t slot = block.slot[block_row];
-    const bool settled = slot >= 0;
-    batch.in_reach[i] = settled ? 0 : block.open[block_row];
+    if (slot < 0) return false;
     batch.n_in_reach[i] = n_groups_;
     std::fill_n(batch.lower.data() + i * format_.n_groups, format_.n_groups, kFar);
-    const T* least = block.least.data() + block_row;
     T* low = batch.group_low.data() + i * format_.n_groups;
-    for (int g = 0; g < n_groups_; ++g) {
-        const bool open = batch.in_reach[i] >> g & 1;
-        if (!open) low[g] = least[g * screen_->block_rows()];
-    }
-    if (!settled) return false;
+    for (int g = 0; g < n_groups_; ++g) low[g] = block.least[g * screen_->block_rows() + block_row];
     batch.best[i] = block.most[block_row];
     batch.best_panel[i] = slot / near_->lanes;
     T* scores = batch.best_scores.data() + i * near_->lanes;

@@ -83,7 +83,6 @@ class PanelEStep final : public EStep<T> {
     std::vector<std::int64_t> first_panel_;  // (n_groups + 1)
     std::uint64_t all_groups_ = 0;           // bit g: group g has panels
     std::vector<CenterBounds> centers_;
-    std::vector<T> zeros_;  // (d): offset of rows that have none left
     std::vector<T> last_centers_, norm_, group_norm_;
     std::vector<double> moves_, moved_, group_moved_;  // of the last call; summed since the start
     std::vector<double> group_moved_before_;           // (kStamps, n_groups)

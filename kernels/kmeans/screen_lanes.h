@@ -114,14 +114,14 @@ void search_screened(const Screen<T>& screen, const ScreenFound<T>& found) {
     const ScreenUnits<T>& units = screen.units;
     // What tags, and arithmetic in float32, may add to a score or take from it.
     const float rounding = static_cast<float>(1 << units.tag_bits) + 0x1p10f;
-    alignas(64) float doubt[kRows];
-    alignas(64) std::int32_t low[kRows], second[kRows], own[kRows];
+    alignas(64) std::int32_t second[kRows], own[kRows];
+    std::int32_t* const low = found.lowest;
     for (int r = 0; r < kRows; ++r) {
         const float integers = error[r] * units.norm + (norm[r] + error[r]) * units.error;
         const float chains =
             units.chain_error * (unit[r] * units.half_norm + norm[r] * units.norm) +
             unit[r] * units.underflow;
-        doubt[r] = rounding + kScreenGuard * (integers + chains);
+        found.doubt[r] = rounding + kScreenGuard * (integers + chains);
         low[r] = second[r] = kScreenHighest;
         own[r] = 0;
     }
@@ -137,32 +137,23 @@ void search_screened(const Screen<T>& screen, const ScreenFound<T>& found) {
             low[r] = here < low[r] ? here : low[r];
         }
     }
-    for (int r = 0; r < screen.n_rows; ++r) {
-        const float gap = static_cast<float>(second[r]) - static_cast<float>(low[r]);
-        found.slot[r] = gap > 2.0f * doubt[r] ? low[r] & tag : -1;
-    }
-    if (found.open == nullptr) return;
-    for (int r = 0; r < screen.n_rows; ++r) {
-        found.open[r] = 0;
-        for (std::int32_t g = 0; g < n_groups; ++g) {
-            const float gap = static_cast<float>(lows[g * kRows + r]) - static_cast<float>(low[r]);
-            const bool above = gap > 2.0f * doubt[r];
-            found.open[r] |= static_cast<std::uint64_t>(!above) << g;
-        }
-    }
-    const T first = units.first_unit, last = units.second_unit, middle = units.middle;
     for (int r = 0; r < kRows; ++r) {
-        const float most = (static_cast<float>(low[r]) + doubt[r]) / unit[r];
-        found.most[r] = static_cast<T>(most) * first * last + middle;
+        const float gap = static_cast<float>(second[r]) - static_cast<float>(low[r]);
+        found.settled[r] = gap > 2.0f * found.doubt[r];
+        found.unit[r] = unit[r];
+    }
+    if (found.most == nullptr) return;
+    for (int r = 0; r < kRows; ++r) {
+        const float most = static_cast<float>(low[r]) + found.doubt[r];
+        found.most[r] = units.real_score(most, unit[r]);
     }
     for (std::int32_t g = 0; g < n_groups; ++g) {
         const std::int32_t *lows_here = lows + g * kRows, *seconds_here = seconds + g * kRows;
         for (int r = 0; r < kRows; ++r) {
             const std::int32_t lowest = g == own[r] ? seconds_here[r] : lows_here[r];
-            const float least = (static_cast<float>(lowest) - doubt[r]) / unit[r];
-            const T score = static_cast<T>(least) * first * last + middle;
+            const T least = units.real_score(static_cast<float>(lowest) - found.doubt[r], unit[r]);
             found.least[g * kRows + r] =
-                lowest < kScreenHighest ? score : static_cast<T>(__builtin_inf());
+                lowest < kScreenHighest ? least : static_cast<T>(__builtin_inf());
         }
     }
 }

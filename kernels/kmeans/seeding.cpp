@@ -2,8 +2,10 @@
 // the exact running sums by which the next are drawn. All sums are integers: no order matters.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
+#include "buffer.h"
 #include "exact_sums.h"
 #include "kmeans.h"
 #include "lane_kernels.h"
@@ -68,6 +70,49 @@ std::vector<double> measure_reach(const LaneKernels* lanes, Matrix<T> centers,
                    });
     return reach;
 }
+
+// Candidates as rows are measured against before their distances are: once there are more centers
+// than candidates, few rows are nearer to one of these than to their own center.
+template <class T>
+class NearCandidates {
+  public:
+    NearCandidates(const LaneKernels* lanes, Matrix<T> candidates, std::int64_t n_centers)
+        : keep_near_(row_kernels<T>(*lanes).distance.keep_near), d_(candidates.n_columns) {
+        if (n_centers < kCentersPerCandidate * candidates.n_rows || d_ < kLeastColumns) {
+            keep_near_ = nullptr;
+        }
+        if (keep_near_ == nullptr) return;
+        stride_ = 16 * count_blocks(d_, 16);
+        n_ = 8 * count_blocks(candidates.n_rows, 8);
+        values_ = Buffer<T>(n_ * stride_);
+        for (std::int64_t c = 0; c < n_; ++c) {
+            const std::int64_t from = std::min(c, candidates.n_rows - 1);
+            T* const end = std::copy_n(candidates.data + from * d_, d_, &values_[c * stride_]);
+            std::fill(end, &values_[c * stride_] + stride_, T{0});
+        }
+    }
+
+    // Leaves out rows that no candidate lowers; returns how many are left.
+    std::int64_t keep(const T* x, std::int32_t* rows, std::int64_t n_rows,
+                      const double* potentials) const noexcept {
+        if (keep_near_ == nullptr) return n_rows;
+        constexpr double kUnit = std::numeric_limits<T>::epsilon();
+        const double n_roundings = static_cast<double>(d_ + 8);
+        T limits[kScanRows];
+        for (std::int64_t i = 0; i < n_rows; ++i) {
+            const double limit = potentials[rows[i]] * (1.0 + n_roundings * kUnit) +
+                                 n_roundings * std::numeric_limits<T>::min() * kUnit;
+            limits[i] = static_cast<T>(limit * (1.0 + kUnit));
+        }
+        return keep_near_(x, d_, rows, n_rows, values_.data(), stride_, n_, limits);
+    }
+
+  private:
+    static constexpr std::int64_t kCentersPerCandidate = 2, kLeastColumns = 64;
+    decltype(DistanceKernels<T>::keep_near) keep_near_;
+    std::int64_t d_, stride_ = 0, n_ = 0;
+    Buffer<T> values_;
+};
 
 }  // namespace
 
@@ -152,6 +197,8 @@ Status candidate_gains(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers,
                 ? measure_reach(lanes, centers, padded, n_candidates, n_thread)
                 : std::vector<double>(centers.n_rows);
 
+        const NearCandidates<T> near(lanes, candidates, centers.n_rows);
+
         struct alignas(kCacheLine) Part {
             double distances[kBatchRows * kMaxCandidates];
             std::int64_t low[kMaxCandidates] = {}, high[kMaxCandidates] = {};
@@ -173,20 +220,21 @@ Status candidate_gains(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers,
                                     values, weights, units.scale, part.low, part.high, lowered);
             for (std::int64_t i = 0; i < n; ++i) potentials.lowered[begin + rows[i]] = lowered[i];
         };
-        for_row_blocks(x.n_rows, kScanRows, n_thread,
-                       [&](int thread, std::int64_t begin, std::int64_t end) {
-                           std::int32_t rows[kScanRows];
-                           std::int64_t n = 0;
-                           for (std::int64_t i = begin; i < end; ++i) {
-                               rows[n] = static_cast<std::int32_t>(i - begin);
-                               n += potentials.values[i] > reach[potentials.closest[i]];
-                           }
-                           std::fill(potentials.lowered + begin, potentials.lowered + end, 0);
-                           for (std::int64_t i = 0; i < n; i += kBatchRows) {
-                               add_batch(parts[thread], x.data + begin * d, begin, rows + i,
-                                         std::min(kBatchRows, n - i));
-                           }
-                       });
+        for_row_blocks(
+            x.n_rows, kScanRows, n_thread, [&](int thread, std::int64_t begin, std::int64_t end) {
+                std::int32_t rows[kScanRows];
+                std::int64_t n = 0;
+                for (std::int64_t i = begin; i < end; ++i) {
+                    rows[n] = static_cast<std::int32_t>(i - begin);
+                    n += potentials.values[i] > reach[potentials.closest[i]];
+                }
+                std::fill(potentials.lowered + begin, potentials.lowered + end, 0);
+                const T* block = x.data + begin * d;
+                n = near.keep(block, rows, n, potentials.values + begin);
+                for (std::int64_t i = 0; i < n; i += kBatchRows) {
+                    add_batch(parts[thread], block, begin, rows + i, std::min(kBatchRows, n - i));
+                }
+            });
         for (std::int64_t c = 0; c < n_candidates; ++c) {
             Wide gain = 0;
             for (const Part& part : parts) {

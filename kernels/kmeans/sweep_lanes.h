@@ -122,6 +122,32 @@ inline void turn_rows(const Sweep<typename S::Scalar>& sweep) {
     }
 }
 
+// Rows and centers in pairs, a pair a lane.
+template <class S>
+void score_pairs(const typename S::Scalar* const* x, const typename S::Scalar* const* centers,
+                 const typename S::Scalar* offset, const typename S::Scalar* half_norms,
+                 std::int64_t d, typename S::Scalar* scores) {
+    constexpr int L = S::kLanes;
+    auto score = S::load(half_norms);
+    for (std::int64_t j = 0; j < d; j += L) {
+        const int n = static_cast<int>(d - j < L ? d - j : L);
+        const auto shift = S::load_first(offset + j, n);
+        typename S::Vector row[L], center[L];
+#pragma GCC unroll 16
+        for (int l = 0; l < L; ++l) {
+            row[l] = S::sub(S::load_first(x[l] + j, n), shift);
+            center[l] = S::sub(S::load_first(centers[l] + j, n), shift);
+        }
+        S::transpose(row);
+        S::transpose(center);
+#pragma GCC unroll 16
+        for (int l = 0; l < L; ++l) {
+            if (l < n) score = S::fnma(row[l], center[l], score);
+        }
+    }
+    S::store(scores, score);
+}
+
 // The scores of a sweep.
 template <class S>
 struct SweepSteps : S {

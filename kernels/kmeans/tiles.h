@@ -418,6 +418,8 @@ constexpr TileKernels<typename S::Scalar> make_tile_kernels() {
         SweepShape<S>::kRows,
         SweepShape<S>::kCenters,
         sweep<S>,
+        S::kLanes,
+        score_pairs<S>,
         {panel_lows<S, 1>, panel_lows<S, 2>, panel_lows<S, 3>},
         {scan<S, 1>, scan<S, 2>, scan<S, 3>, scan<S, 4>, scan<S, 5>, scan<S, 6>, scan<S, 7>,
          scan<S, 8>},

@@ -34,7 +34,8 @@ def check(X: np.ndarray, centers: np.ndarray) -> float:
     own = np.take_along_axis(scores, labels[settled, None], axis=1)[:, 0]
     np.put_along_axis(scores, labels[settled, None], np.inf, axis=1)
     # No slack but for these scores' own rounding, and for that to X's dtype.
-    slack = 2 * np.finfo(X.dtype).eps * np.abs(own)
+    kind = np.finfo(X.dtype)
+    slack = 2 * kind.eps * np.abs(own) + kind.smallest_subnormal
     assert np.all(most[settled] >= own - slack)
     assert np.all(least[settled] <= scores.min(axis=1) + slack)
     return len(settled) / max(len(X), 1)
@@ -84,17 +85,35 @@ def test_nearly_equal_centers_leave_doubt(
     dtype: type, isa: str, use_isa: Callable[[str], None]
 ) -> None:
     use_isa(isa)
-    # Pairs of centers nearer to each other than integers can tell, and farther, by powers of two.
+    # Pairs of centers nearer to each other than integers can tell, and farther, by powers of two. Side
+    # by side, they are in one group, where a third one might be hidden.
     X, centers = blobs(2000, 24, 20, dtype)
     rng = np.random.default_rng(1)
     shares = []
     for exponent in range(-24, 0):
         twins = centers + rng.normal(size=centers.shape) * 2.0**exponent
-        shares.append(check(X, np.concatenate([centers, twins.astype(dtype)])))
+        pairs = np.stack([centers, twins.astype(dtype)], axis=1)
+        shares.append(check(X, pairs.reshape(-1, centers.shape[1])))
     assert shares[0] == 0
     if isa in ("scalar", "avx2"):
         assert shares[-1] > 0.9
         assert any(0.1 < share < 0.9 for share in shares)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exact_scores_decide_between_centers_of_two_groups(
+    dtype: type, isa: str, use_isa: Callable[[str], None]
+) -> None:
+    use_isa(isa)
+    X, centers = blobs(2000, 48, 60, dtype)
+    rng = np.random.default_rng(1)
+    for exponent in range(-24, 0, 3):
+        twins = centers + rng.normal(size=centers.shape) * 2.0**exponent
+        share = check(X, np.concatenate([centers, twins.astype(dtype)]))
+        assert share > 0.9 or isa not in ("scalar", "avx2")
+    # Of equal ones the first.
+    assert check(X, np.concatenate([centers, centers])) > 0.9 or isa not in ("scalar", "avx2")
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -118,9 +137,10 @@ def test_labels_do_not_depend_on_the_screen(
 ) -> None:
     use_isa(isa)
     rng = np.random.default_rng(2)
-    for scale in (1.0, 1e-30 if dtype is np.float32 else 1e-290, 1e15):
+    for scale in (1.0, 1e-37 if dtype is np.float32 else 1e-307, 1e-18, 1e15):
         X, centers = blobs(1000, 30, 70, dtype)
         X, centers = (X * dtype(scale), centers * dtype(scale))
+        check(X, centers)
         X[::50] *= dtype(1e3)  # rows far from all others
         X[25::50] = centers[rng.integers(len(centers), size=20)]  # and on centers
         labels = []
