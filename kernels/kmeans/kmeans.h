@@ -47,8 +47,9 @@ Status assign(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T*
               int n_thread, int bound_bytes, std::int32_t* labels, std::int64_t* n_changed,
               double* absmax, std::int64_t* first_bad) noexcept;
 
-// What a search in 16-bit integers is certain of: nearest[i] is the nearest center, whose real score
-// (docs/numerics.md, but unrounded) is at most most[i], and all others' at least least[i]; or -1.
+// What a search in 16-bit integers is certain of: nearest[i] is the nearest center, whose real
+// score (docs/numerics.md, but unrounded) is at most most[i], and all others' at least least[i]; or
+// -1.
 template <class T>
 Status screen(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T* offset,
               std::int32_t* nearest, T* most, T* least) noexcept;

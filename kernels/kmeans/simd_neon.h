@@ -29,6 +29,7 @@ struct Float128 {
     }
     static void store(float* p, Vector v) { vst1q_f32(p, v); }
     static Vector set1(float x) { return vdupq_n_f32(x); }
+    static Vector add(Vector a, Vector b) { return vaddq_f32(a, b); }
     static Vector sub(Vector a, Vector b) { return vsubq_f32(a, b); }
     static Vector min(Vector a, Vector b) { return vminq_f32(a, b); }
     static Vector max(Vector a, Vector b) { return vmaxq_f32(a, b); }

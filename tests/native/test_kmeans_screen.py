@@ -85,8 +85,8 @@ def test_nearly_equal_centers_leave_doubt(
     dtype: type, isa: str, use_isa: Callable[[str], None]
 ) -> None:
     use_isa(isa)
-    # Pairs of centers nearer to each other than integers can tell, and farther, by powers of two. Side
-    # by side, they are in one group, where a third one might be hidden.
+    # Pairs of centers nearer to each other than integers can tell, and farther, by powers of two.
+    # Side by side, they are in one group, where a third one might be hidden.
     X, centers = blobs(2000, 24, 20, dtype)
     rng = np.random.default_rng(1)
     shares = []
