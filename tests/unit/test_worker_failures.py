@@ -176,8 +176,12 @@ def main(ctx):
     if ctx.rank == 1:
         raise ValueError("boom")
     while True:
-        try:
-            time.sleep(0.01)
+        try:  # once more: an exception may come while the inner loop goes round
+            while True:
+                try:
+                    time.sleep(0.01)
+                except Exception:
+                    pass
         except Exception:
             pass
 """
