@@ -44,11 +44,7 @@ struct Ints256 {
     static Vector round(Simd::Vector v) { return as_ints(_mm256_cvtps_epi32(v)); }
     static Simd::Vector to_float(Vector v) { return _mm256_cvtepi32_ps(as_register(v)); }
 
-    // The first n values times the scale, and zeros.
-    static Simd::Vector load_scaled(const float* x, const float* offset, int n, float scale) {
-        const __m256 value = _mm256_sub_ps(Simd::load_first(x, n), Simd::load_first(offset, n));
-        return _mm256_mul_ps(value, _mm256_set1_ps(scale));
-    }
+    // The first n values less the offset, times the scale, and zeros.
     static Simd::Vector load_scaled(const double* x, const double* offset, int n, double scale) {
         const auto half = [&](int first) {
             const int rest = n - first < 0 ? 0 : n - first < 4 ? n - first : 4;

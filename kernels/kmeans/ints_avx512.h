@@ -44,11 +44,7 @@ struct Ints512 {
     static Vector round(Simd::Vector v) { return as_ints(_mm512_cvtps_epi32(v)); }
     static Simd::Vector to_float(Vector v) { return _mm512_cvtepi32_ps(as_register(v)); }
 
-    // The first n values times the scale, and zeros.
-    static Simd::Vector load_scaled(const float* x, const float* offset, int n, float scale) {
-        const __m512 value = _mm512_sub_ps(Simd::load_first(x, n), Simd::load_first(offset, n));
-        return _mm512_mul_ps(value, _mm512_set1_ps(scale));
-    }
+    // The first n values less the offset, times the scale, and zeros.
     static Simd::Vector load_scaled(const double* x, const double* offset, int n, double scale) {
         const auto half = [&](int first) {
             const int rest = n - first < 0 ? 0 : n - first < 8 ? n - first : 8;

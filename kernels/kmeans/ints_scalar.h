@@ -70,9 +70,8 @@ struct PlainInts {
         return Simd::each([&](int l) { return static_cast<float>(v.lane[l]); });
     }
 
-    // The first n values times the scale, and zeros.
-    template <class T>
-    static Simd::Vector load_scaled(const T* x, const T* offset, int n, T scale) {
+    // The first n values less the offset, times the scale, and zeros.
+    static Simd::Vector load_scaled(const double* x, const double* offset, int n, double scale) {
         return Simd::each(
             [&](int l) { return l < n ? static_cast<float>((x[l] - offset[l]) * scale) : 0.0f; });
     }

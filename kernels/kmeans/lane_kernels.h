@@ -88,8 +88,7 @@ struct Screen {
     std::int64_t n_pairs, n_panels, n_groups;
     ScreenUnits<T> units;
     std::int32_t* pairs;  // (n_pairs, rows of the kernel) scratch
-    std::int32_t*
-        lows;  // (2, n_groups, rows) out: the lowest scores of each group; the second ones
+    std::int32_t* lows;   // (2, n_groups, rows) out: lowest scores of each group, second lowest
 };
 
 // What it finds: scores in integers, their last bits the slot of the center.

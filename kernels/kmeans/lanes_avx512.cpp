@@ -10,13 +10,9 @@
     __attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"))), apply_to = function)
 #else
 #pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")
-// The undefined vectors that gcc 12's own intrinsics begin with are no mistake.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#include <immintrin.h>
-#pragma GCC diagnostic pop
 #endif
+#include "intrinsics_avx512.h"
+// Vectors of these:
 #include "eight_avx512.h"
 #include "simd_avx512.h"
 // The loops, over those vectors:

@@ -434,15 +434,21 @@ void PanelEStep<T>::search_all(Batch& batch, std::int64_t begin, std::int64_t en
         const std::int64_t n = std::min<std::int64_t>(kernels_.sweep_rows, end - row);
         const std::int64_t n_ahead =
             std::min<std::int64_t>(kernels_.sweep_rows, x_.n_rows - row - n);
-        kernels_.sweep(
-            {x_.data + row * x_.n_columns, n, n_ahead, x_.n_columns, offset_, all_.panels.data(),
-             all_.half_norms.data(), all_.n_panels, batch.columns.data()},
-            nearest, best);
+        sweep(batch, x_.data + row * x_.n_columns, n, n_ahead, nearest, best);
         if (bound_bytes_ >= kLeastBoundBytes && batch.n_measured < kMeasuredRows) {
             measure(batch, best, n);
         }
         for (std::int64_t i = 0; i < n; ++i) relabel(batch, row + i, nearest[i]);
     }
+}
+
+// Searches all centers for a block of n rows.
+template <class T>
+void PanelEStep<T>::sweep(Batch& batch, const T* rows, std::int64_t n, std::int64_t n_ahead,
+                          std::int32_t* nearest, T* best) const noexcept {
+    kernels_.sweep({rows, n, n_ahead, x_.n_columns, offset_, all_.panels.data(),
+                    all_.half_norms.data(), all_.n_panels, batch.columns.data()},
+                   nearest, best);
 }
 
 // Rows whose nearest center integers cannot tell are gathered for an exact search.
@@ -479,10 +485,7 @@ void PanelEStep<T>::search_unsettled(Batch& batch) noexcept {
     if (batch.n_unsettled == 0) return;
     std::int32_t nearest[kMostSweepRows];
     T best[kMostSweepRows];
-    kernels_.sweep(
-        {batch.unsettled.data(), batch.n_unsettled, 0, x_.n_columns, offset_, all_.panels.data(),
-         all_.half_norms.data(), all_.n_panels, batch.columns.data()},
-        nearest, best);
+    sweep(batch, batch.unsettled.data(), batch.n_unsettled, 0, nearest, best);
     for (std::int64_t i = 0; i < batch.n_unsettled; ++i) {
         relabel(batch, batch.unsettled_rows[i], nearest[i]);
     }

@@ -38,6 +38,8 @@ class PanelEStep final : public EStep<T> {
     void measure_gaps(const T* centers, const T* offset);
     void measure_radii() noexcept;
     void search_all(Batch& batch, std::int64_t begin, std::int64_t end) noexcept;
+    void sweep(Batch& batch, const T* rows, std::int64_t n, std::int64_t n_ahead,
+               std::int32_t* nearest, T* best) const noexcept;
     void screen_all(Batch& batch, std::int64_t begin, std::int64_t end) noexcept;
     void search_unsettled(Batch& batch) noexcept;
     bool screens(const Batch& batch) const noexcept;

@@ -91,11 +91,10 @@ void IntegerCenters<T>::pack(const PackedCenters<T>& exact, const T* centers,
     const auto half_norm = [&](std::int64_t slot) {
         return scale * exact.half_norms[slot] * scale;
     };
-    double least = half_norm(0), most = least;
-    for (std::int64_t slot = 1; slot < k; ++slot) {
-        least = std::min(least, half_norm(slot));
-        most = std::max(most, half_norm(slot));
-    }
+    const T* half_norms = exact.half_norms.data();
+    const auto range = std::minmax_element(half_norms, half_norms + k);
+    const double least = half_norm(range.first - half_norms);
+    const double most = half_norm(range.second - half_norms);
     const double middle = 0.5 * (least + most);
     units_.one = static_cast<float>(std::sqrt(0.5 * (most - least)));
     const double one = units_.one > 0 ? units_.one : 1.0;

@@ -12,13 +12,9 @@
     apply_to = function)
 #else
 #pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,prefer-vector-width=512")
-// The undefined vectors that gcc 12's own intrinsics begin with are no mistake.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#include <immintrin.h>
-#pragma GCC diagnostic pop
 #endif
+#include "intrinsics_avx512.h"
+// Vectors of these:
 #include "ints_avx512.h"
 #include "screen_lanes.h"
 

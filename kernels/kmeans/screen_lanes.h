@@ -27,7 +27,13 @@ inline void round_rows(const Screen<T>& screen, float* norm, float* error, float
         for (int l = 0; l < L; ++l) rows[l] = screen.rows[first + l < last ? first + l : last];
         Vector block[L], lost = S::set1(0.0f);
         const auto load = [&](std::int64_t j, int n, int l) {
-            return P::load_scaled(rows[l] + j, screen.offset + j, n, screen.units.scale);
+            const T *values = rows[l] + j, *offset = screen.offset + j;
+            if constexpr (sizeof(T) == sizeof(float)) {
+                const Vector value = S::sub(S::load_first(values, n), S::load_first(offset, n));
+                return S::mul(value, S::set1(screen.units.scale));
+            } else {
+                return P::load_scaled(values, offset, n, screen.units.scale);
+            }
         };
         const auto add_squares = [&](std::int64_t j, int n) {
 #pragma GCC unroll 16
@@ -85,7 +91,8 @@ void search_screened(const Screen<T>& screen, const ScreenFound<T>& found) {
     using Vector = typename P::Vector;
     constexpr int V = SweepShape<P>::kVectors, C = SweepShape<P>::kCenters, L = P::kLanes;
     constexpr int kRows = V * L;
-    alignas(64) float norm[kRows], error[kRows], unit[kRows];
+    alignas(64) float norm[kRows], error[kRows];
+    float* const unit = found.unit;
     round_rows<P>(screen, norm, error, unit);
     std::int32_t* const lows = screen.lows;
     std::int32_t* const seconds = lows + screen.n_groups * kRows;
@@ -140,7 +147,6 @@ void search_screened(const Screen<T>& screen, const ScreenFound<T>& found) {
     for (int r = 0; r < kRows; ++r) {
         const float gap = static_cast<float>(second[r]) - static_cast<float>(low[r]);
         found.settled[r] = gap > 2.0f * found.doubt[r];
-        found.unit[r] = unit[r];
     }
     if (found.most == nullptr) return;
     for (int r = 0; r < kRows; ++r) {

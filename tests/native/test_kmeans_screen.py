@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -49,6 +49,14 @@ def blobs(n: int, d: int, k: int, dtype: type, seed: int = 0) -> tuple[np.ndarra
     return X, X[rng.choice(n, k, replace=False)]
 
 
+def twins(centers: np.ndarray, exponents: range) -> Iterator[np.ndarray]:
+    """Centers beside these, about 2^exponent from them in each column, for each exponent."""
+    rng = np.random.default_rng(1)
+    for exponent in exponents:
+        moved = centers + rng.normal(size=centers.shape) * 2.0**exponent
+        yield moved.astype(centers.dtype)
+
+
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_most_rows_are_settled(dtype: type, isa: str, use_isa: Callable[[str], None]) -> None:
@@ -88,11 +96,9 @@ def test_nearly_equal_centers_leave_doubt(
     # Pairs of centers nearer to each other than integers can tell, and farther, by powers of two.
     # Side by side, they are in one group, where a third one might be hidden.
     X, centers = blobs(2000, 24, 20, dtype)
-    rng = np.random.default_rng(1)
     shares = []
-    for exponent in range(-24, 0):
-        twins = centers + rng.normal(size=centers.shape) * 2.0**exponent
-        pairs = np.stack([centers, twins.astype(dtype)], axis=1)
+    for others in twins(centers, range(-24, 0)):
+        pairs = np.stack([centers, others], axis=1)
         shares.append(check(X, pairs.reshape(-1, centers.shape[1])))
     assert shares[0] == 0
     if isa in ("scalar", "avx2"):
@@ -107,10 +113,8 @@ def test_exact_scores_decide_between_centers_of_two_groups(
 ) -> None:
     use_isa(isa)
     X, centers = blobs(2000, 48, 60, dtype)
-    rng = np.random.default_rng(1)
-    for exponent in range(-24, 0, 3):
-        twins = centers + rng.normal(size=centers.shape) * 2.0**exponent
-        share = check(X, np.concatenate([centers, twins.astype(dtype)]))
+    for others in twins(centers, range(-24, 0, 3)):
+        share = check(X, np.concatenate([centers, others]))
         assert share > 0.9 or isa not in ("scalar", "avx2")
     # Of equal ones the first.
     assert check(X, np.concatenate([centers, centers])) > 0.9 or isa not in ("scalar", "avx2")
