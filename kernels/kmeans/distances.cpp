@@ -96,18 +96,23 @@ void widen(const float* values, std::int64_t n_values, double* out) noexcept {
 
 template <class T>
 double center_shift(Matrix<T> before, Matrix<T> after) noexcept {
+    constexpr std::int64_t kChains = 8;
     const FloatEnvironment environment;
+    const std::int64_t d = before.n_columns, whole = d / kChains * kChains;
+    const auto square = [](T a, T b) {
+        const double moved = static_cast<double>(b) - static_cast<double>(a);
+        return moved * moved;
+    };
     double total = 0.0;
     for (std::int64_t c = 0; c < before.n_rows; ++c) {
-        double squared = 0.0;
-        for (std::int64_t j = 0; j < before.n_columns; ++j) {
-            const std::int64_t at = c * before.n_columns + j;
-            const double moved =
-                static_cast<double>(after.data[at]) - static_cast<double>(before.data[at]);
-            // 0 would change nothing: most columns of sparse rows' centers are 0.
-            if (moved != 0.0) squared = std::fma(moved, moved, squared);
+        const T *a = before.data + c * d, *b = after.data + c * d;
+        double chains[kChains] = {};
+        for (std::int64_t j = 0; j < whole; j += kChains) {
+            for (std::int64_t l = 0; l < kChains; ++l) chains[l] += square(a[j + l], b[j + l]);
         }
-        total += squared;
+        for (std::int64_t j = whole; j < d; ++j) chains[j - whole] += square(a[j], b[j]);
+        for (std::int64_t l = 1; l < kChains; ++l) chains[0] += chains[l];
+        total += chains[0];
     }
     return total;
 }

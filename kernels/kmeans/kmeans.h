@@ -112,7 +112,7 @@ Status column_means(const std::int64_t* limbs, const std::int64_t* counts,
 template <class T>
 Status center_offset(const LaneKernels* lanes, Matrix<T> centers, int n_thread, T* offset) noexcept;
 
-// Sum over the centers, in index order, of the float64 chain of squared differences.
+// Sum of the centers' squared moves, in float64: docs/numerics.md has the order.
 template <class T>
 double center_shift(Matrix<T> before, Matrix<T> after) noexcept;
 

@@ -13,6 +13,7 @@ namespace {
 
 // Fewer values than this are no work for a second thread.
 constexpr std::int64_t kMeanValues = 1 << 14;
+constexpr std::int64_t kMeansAtOnce = 64;
 
 // What one step of each column's sums is worth, a power of two: a product with it rounds only
 // where the result is subnormal, as the mean must.
@@ -24,18 +25,33 @@ std::vector<double> sum_units(const std::int32_t* exponents, std::int64_t n_colu
     return units;
 }
 
-// The total rounded once.
-double rounded(const std::int64_t* limbs) noexcept {
-    constexpr std::int64_t kExact = std::int64_t{1} << 52, kLimb = std::int64_t{1} << 48;
+// Whether the total is the sum of two exact float64 terms, so that only their sum is rounded.
+bool has_two_terms(const std::int64_t* limbs) noexcept {
     const auto within = [](std::int64_t value, std::int64_t bound) {
-        return -bound < value && value < bound;
+        return static_cast<std::uint64_t>(value + bound) <= static_cast<std::uint64_t>(2 * bound);
     };
-    if (within(limbs[0], kExact) && within(limbs[1], kExact) && within(limbs[2], 8)) {
-        // Both terms are exact, so that only their sum is rounded.
-        return static_cast<double>(limbs[1] + limbs[2] * kLimb) * 0x1p48 +
-               static_cast<double>(limbs[0]);
+    constexpr std::int64_t kExact = std::int64_t{1} << 52;
+    return within(limbs[0], kExact) & within(limbs[1], kExact) & within(limbs[2], 7);
+}
+
+double sum_two_terms(const std::int64_t* limbs) noexcept {
+    constexpr std::int64_t kLimb = std::int64_t{1} << 48;
+    return static_cast<double>(limbs[1] + limbs[2] * kLimb) * 0x1p48 +
+           static_cast<double>(limbs[0]);
+}
+
+// The totals, each rounded once, times their units over the weight. A branch for all of them, not
+// one each: those of sparse rows are of every kind, and foreseen by nobody.
+template <class T>
+void store_means(const std::int64_t* sums, const double* units, std::int64_t n, double weight,
+                 T* means) noexcept {
+    bool two_terms = true;
+    for (std::int64_t j = 0; j < n; ++j) two_terms &= has_two_terms(sums + kSumLimbs * j);
+    for (std::int64_t j = 0; j < n; ++j) {
+        const std::int64_t* sum = sums + kSumLimbs * j;
+        const double total = two_terms ? sum_two_terms(sum) : static_cast<double>(load_limbs(sum));
+        means[j] = static_cast<T>(total * units[j] / weight);
     }
-    return static_cast<double>(load_limbs(limbs));
 }
 
 }  // namespace
@@ -56,13 +72,10 @@ Status centers_from_sums(const std::int64_t* limbs, const double* weights,
                 const std::int64_t from = weights[c] > 0 ? c : heaviest;
                 const double weight = weights[from] > 0 ? weights[from] : 1.0;
                 const std::int64_t* sums = limbs + kSumLimbs * from * n_columns;
-                for (std::int64_t j = 0; j < n_columns; ++j) {
-                    T mean = 0;
-                    const std::int64_t* sum = sums + kSumLimbs * j;
-                    if ((sum[0] | sum[1] | sum[2]) != 0) {  // most sums of sparse rows are 0
-                        mean = static_cast<T>(rounded(sum) * units[j] / weight);
-                    }
-                    centers[c * n_columns + j] = mean;
+                for (std::int64_t j = 0; j < n_columns; j += kMeansAtOnce) {
+                    const std::int64_t n = std::min(kMeansAtOnce, n_columns - j);
+                    store_means(sums + kSumLimbs * j, units.data() + j, n, weight,
+                                centers + c * n_columns + j);
                 }
             }
         });

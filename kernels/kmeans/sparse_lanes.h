@@ -19,14 +19,19 @@ void search_sparse(const SparseSearch<typename S::Scalar>& search, const typenam
                    const typename S::Scalar* half_norms, const std::int32_t* indices) {
     using T = typename S::Scalar;
     constexpr int kPanel = W * S::kLanes;
+    constexpr std::int64_t kAhead = 64;  // values: about a row of a text
     const T* const values = search.x.values;
     const std::int32_t* const columns = search.x.columns;
+    const std::int64_t n_values = search.x.starts[search.x.n_rows];
     for (std::int64_t i = 0; i < search.n_rows; ++i) {
         const std::int64_t row = search.rows[i];
         typename S::Vector score[W];
         for (int w = 0; w < W; ++w) score[w] = S::load(half_norms + w * S::kLanes);
         const std::int64_t end = search.x.starts[row + 1];
+        const std::int64_t ahead = end + kAhead <= n_values ? kAhead : 0;
         for (std::int64_t at = search.x.starts[row]; at < end; ++at) {
+            const T* later = panel + static_cast<std::int64_t>(columns[at + ahead]) * kPanel;
+            for (int w = 0; w < W; ++w) __builtin_prefetch(later + w * S::kLanes);
             const auto value = S::set1(values[at]);
             const T* centers = panel + static_cast<std::int64_t>(columns[at]) * kPanel;
 #pragma GCC unroll 8

@@ -1,5 +1,5 @@
 // Exact sums of compressed sparse rows, updated by the rows that changed their cluster. Integers
-// commute, so each thread owns some of the columns, and the totals exist only once.
+// commute, so each thread owns some of the sums, and the totals exist only once.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -16,7 +16,7 @@ namespace harpy::kmeans {
 namespace {
 
 constexpr std::int64_t kValuesPerThread = 1 << 13;
-constexpr std::int64_t kSampledColumns = 4096;
+constexpr std::int64_t kSampledColumns = 1024;
 constexpr std::int64_t kAhead = 12;
 constexpr double kMagic = 0x1.8p52;
 
@@ -53,36 +53,55 @@ void add(std::int64_t* limbs, double value, int exponent) noexcept {
     limbs[2] += middle >> kLimbBits;
 }
 
-// Borders of column ranges with about the same number of values each, by a sample of them.
-template <class T>
-std::vector<std::int64_t> column_borders(CsrMatrix<T> x, int n_thread) {
-    const std::int64_t n_values = x.starts[x.n_rows];
-    const std::int64_t step = std::max<std::int64_t>(1, n_values / kSampledColumns);
-    std::vector<std::int32_t> sample;
-    for (std::int64_t at = 0; at < n_values; at += step) sample.push_back(x.columns[at]);
-    std::sort(sample.begin(), sample.end());
-    std::vector<std::int64_t> borders(n_thread + 1, 0);
-    for (int t = 1; t < n_thread; ++t) borders[t] = sample[sample.size() * t / n_thread];
-    borders[n_thread] = x.n_columns;
-    return borders;
-}
+// The rows that changed their cluster and had one (in `labels`), cluster by cluster: so long its
+// sums stay in the cache.
+struct ChangedRows {
+    const std::int32_t* labels;
+    std::vector<std::int64_t> starts, rows;  // of cluster c: rows[starts[c], starts[c + 1])
 
-// The rows that changed their cluster and had one (in `labels`), cluster by cluster: so long the
-// sums they go to stay in the cache.
-std::vector<std::int64_t> changed_rows(const std::int32_t* from, const std::int32_t* to,
-                                       std::int64_t n_rows, const std::int32_t* labels,
-                                       std::int64_t n_clusters) {
-    std::vector<std::int64_t> next(n_clusters + 1);
-    const auto counts = [&](std::int64_t i) { return from[i] != to[i] && labels[i] >= 0; };
-    for (std::int64_t i = 0; i < n_rows; ++i) {
-        if (counts(i)) ++next[labels[i] + 1];
+    ChangedRows(const std::int32_t* from, const std::int32_t* to, std::int64_t n_rows,
+                const std::int32_t* labels, std::int64_t n_clusters)
+        : labels(labels), starts(n_clusters + 2) {
+        std::vector<std::int64_t> changed;
+        for (std::int64_t i = 0; i < n_rows; ++i) {
+            if (from[i] != to[i] && labels[i] >= 0) changed.push_back(i);
+        }
+        // One place further on: filling the rows moves each start to where it belongs.
+        for (const std::int64_t i : changed) ++starts[labels[i] + 2];
+        std::partial_sum(starts.begin(), starts.end(), starts.begin());
+        rows.resize(changed.size());
+        for (const std::int64_t i : changed) rows[starts[labels[i] + 1]++] = i;
     }
-    std::partial_sum(next.begin(), next.end(), next.begin());
-    std::vector<std::int64_t> rows(next.back());
-    for (std::int64_t i = 0; i < n_rows; ++i) {
-        if (counts(i)) rows[next[labels[i]]++] = i;
+};
+
+// Where a share of the sums begins: they are ordered by cluster, then by column.
+struct SumsBorder {
+    std::int64_t cluster, column;
+};
+
+// Borders of shares that as many values are added to, as far as a sample of their columns tells;
+// n_values (n_clusters): that each cluster's sums are given.
+template <class T>
+std::vector<SumsBorder> share_sums(CsrMatrix<T> x, const std::vector<std::int64_t>& n_values,
+                                   int n_thread) {
+    const auto n_clusters = static_cast<std::int64_t>(n_values.size());
+    const std::int64_t step = std::max<std::int64_t>(1, x.starts[x.n_rows] / kSampledColumns);
+    std::vector<std::int32_t> sample;
+    for (std::int64_t at = 0; at < x.starts[x.n_rows]; at += step) {
+        sample.push_back(x.columns[at]);
     }
-    return rows;
+    std::sort(sample.begin(), sample.end());
+    const std::int64_t total = std::accumulate(n_values.begin(), n_values.end(), std::int64_t{0});
+    std::vector<SumsBorder> borders(n_thread + 1, {0, 0});
+    std::int64_t cluster = 0, before = 0;
+    for (int t = 1; t < n_thread; ++t) {
+        const std::int64_t wanted = total / n_thread * t;
+        while (before + n_values[cluster] <= wanted) before += n_values[cluster++];
+        const double part = static_cast<double>(wanted - before) / n_values[cluster];
+        borders[t] = {cluster, sample[static_cast<std::size_t>(part * sample.size())]};
+    }
+    borders[n_thread] = {n_clusters, 0};
+    return borders;
 }
 
 // Rows come in the order of their clusters, which no prefetcher foresees.
@@ -97,19 +116,20 @@ void fetch_row(CsrMatrix<T> x, std::int64_t i) noexcept {
     }
 }
 
-// Adds what the rows hold in columns [first, last) to the sums of their labels, or takes it out.
+// Adds what a cluster's changed rows hold in columns [first, last) to its sums (n_columns,
+// kSumLimbs), or takes it out.
 template <class T>
-void add_columns(CsrMatrix<T> x, const std::vector<std::int64_t>& rows, const std::int32_t* labels,
-                 bool take_out, const std::int32_t* exponents, std::int64_t first,
-                 std::int64_t last, std::int64_t* limbs) noexcept {
-    for (std::size_t at = 0; at < rows.size(); ++at) {
-        if (at + 2 < rows.size()) fetch_row(x, rows[at + 2]);
-        const std::int64_t i = rows[at];
-        const std::int32_t* begin = x.columns + x.starts[i];
-        const std::int32_t* end = x.columns + x.starts[i + 1];
+void add_columns(CsrMatrix<T> x, const ChangedRows& changed, std::int64_t cluster, bool take_out,
+                 const std::int32_t* exponents, std::int64_t first, std::int64_t last,
+                 std::int64_t* sums) noexcept {
+    const std::int64_t* row = changed.rows.data() + changed.starts[cluster];
+    const std::int64_t* const end_row = changed.rows.data() + changed.starts[cluster + 1];
+    for (; row < end_row; ++row) {
+        if (row + 2 < end_row) fetch_row(x, row[2]);
+        const std::int32_t* begin = x.columns + x.starts[*row];
+        const std::int32_t* end = x.columns + x.starts[*row + 1];
         if (first > 0) begin = std::lower_bound(begin, end, first);
         if (last < x.n_columns) end = std::lower_bound(begin, end, last);
-        std::int64_t* const sums = limbs + kSumLimbs * (labels[i] * x.n_columns);
         for (const std::int32_t* column = begin; column < end; ++column) {
             if (column + kAhead < end) {
                 const std::int64_t* next = sums + kSumLimbs * column[kAhead];
@@ -129,21 +149,29 @@ Status sparse_move(CsrMatrix<T> x, const std::int32_t* from, const std::int32_t*
                    const std::int32_t* exponents, std::int64_t n_clusters, int n_thread,
                    std::int64_t* limbs, std::int64_t* counts) noexcept {
     return guarded([&]() -> Status {
-        const std::vector<std::int64_t> left = changed_rows(from, to, x.n_rows, from, n_clusters);
-        const std::vector<std::int64_t> come = changed_rows(from, to, x.n_rows, to, n_clusters);
-        std::int64_t n_values = 0;
-        for (const std::int64_t i : left) --counts[from[i]];
-        for (const std::int64_t i : come) {
-            ++counts[to[i]];
-            n_values += x.starts[i + 1] - x.starts[i];
+        const ChangedRows left(from, to, x.n_rows, from, n_clusters);
+        const ChangedRows come(from, to, x.n_rows, to, n_clusters);
+        std::vector<std::int64_t> n_values(n_clusters);
+        for (const ChangedRows* changed : {&left, &come}) {
+            for (const std::int64_t i : changed->rows) {
+                counts[changed->labels[i]] += changed == &left ? -1 : 1;
+                n_values[changed->labels[i]] += x.starts[i + 1] - x.starts[i];
+            }
         }
-        if (n_values == 0) return Status::ok;
-        n_thread = useful_threads(n_values, kValuesPerThread, n_thread);
-        const std::vector<std::int64_t> borders = column_borders(x, n_thread);
+        const std::int64_t total =
+            std::accumulate(n_values.begin(), n_values.end(), std::int64_t{0});
+        if (total == 0) return Status::ok;
+        n_thread = useful_threads(total, kValuesPerThread, n_thread);
+        const std::vector<SumsBorder> borders = share_sums(x, n_values, n_thread);
         run_on_threads(n_thread, [&](int share) {
-            const std::int64_t first = borders[share], last = borders[share + 1];
-            add_columns(x, left, from, true, exponents, first, last, limbs);
-            add_columns(x, come, to, false, exponents, first, last, limbs);
+            const SumsBorder begin = borders[share], end = borders[share + 1];
+            for (std::int64_t c = begin.cluster; c < n_clusters && c <= end.cluster; ++c) {
+                const std::int64_t first = c == begin.cluster ? begin.column : 0;
+                const std::int64_t last = c == end.cluster ? end.column : x.n_columns;
+                std::int64_t* const sums = limbs + kSumLimbs * c * x.n_columns;
+                add_columns(x, left, c, true, exponents, first, last, sums);
+                add_columns(x, come, c, false, exponents, first, last, sums);
+            }
         });
         return Status::ok;
     });
