@@ -25,13 +25,17 @@ std::vector<double> sum_units(const std::int32_t* exponents, std::int64_t n_colu
     return units;
 }
 
-// Whether the total is the sum of two exact float64 terms, so that only their sum is rounded.
-bool has_two_terms(const std::int64_t* limbs) noexcept {
-    const auto within = [](std::int64_t value, std::int64_t bound) {
-        return static_cast<std::uint64_t>(value + bound) <= static_cast<std::uint64_t>(2 * bound);
-    };
-    constexpr std::int64_t kExact = std::int64_t{1} << 52;
-    return within(limbs[0], kExact) & within(limbs[1], kExact) & within(limbs[2], 7);
+// Whether each total is the sum of two exact float64 terms, so that only their sum is rounded:
+// limbs in [-2^52, 2^52), the last one in [-8, 8).
+bool have_two_terms(const std::int64_t* sums, std::int64_t n) noexcept {
+    constexpr std::uint64_t kExact = std::uint64_t{1} << 52, kLast = 8;
+    std::uint64_t exact = 0, last = 0;
+    for (std::int64_t j = 0; j < n; ++j) {
+        const std::int64_t* limbs = sums + kSumLimbs * j;
+        exact |= (limbs[0] + kExact) | (limbs[1] + kExact);
+        last |= limbs[2] + kLast;
+    }
+    return exact < 2 * kExact && last < 2 * kLast;
 }
 
 double sum_two_terms(const std::int64_t* limbs) noexcept {
@@ -40,18 +44,20 @@ double sum_two_terms(const std::int64_t* limbs) noexcept {
            static_cast<double>(limbs[0]);
 }
 
-// The totals, each rounded once, times their units over the weight. A branch for all of them, not
-// one each: those of sparse rows are of every kind, and foreseen by nobody.
+// The totals, each rounded once, times their units over the weight. One branch for all of them:
+// those of sparse rows are of every kind, and foreseen by nobody.
 template <class T>
 void store_means(const std::int64_t* sums, const double* units, std::int64_t n, double weight,
                  T* means) noexcept {
-    bool two_terms = true;
-    for (std::int64_t j = 0; j < n; ++j) two_terms &= has_two_terms(sums + kSumLimbs * j);
-    for (std::int64_t j = 0; j < n; ++j) {
-        const std::int64_t* sum = sums + kSumLimbs * j;
-        const double total = two_terms ? sum_two_terms(sum) : static_cast<double>(load_limbs(sum));
-        means[j] = static_cast<T>(total * units[j] / weight);
+    double totals[kMeansAtOnce];
+    if (have_two_terms(sums, n)) {
+        for (std::int64_t j = 0; j < n; ++j) totals[j] = sum_two_terms(sums + kSumLimbs * j);
+    } else {
+        for (std::int64_t j = 0; j < n; ++j) {
+            totals[j] = static_cast<double>(load_limbs(sums + kSumLimbs * j));
+        }
     }
+    for (std::int64_t j = 0; j < n; ++j) means[j] = static_cast<T>(totals[j] * units[j] / weight);
 }
 
 }  // namespace
