@@ -33,13 +33,18 @@ class EStep {
     void measure(ColumnRanges<T>* ranges) noexcept { ranges_ = ranges; }
 
   protected:
-    explicit EStep(int n_thread) noexcept : n_thread_(n_thread) {}
+    // least_rows: for a block of fewer the search's ends would cost more than reading rows again.
+    EStep(int n_thread, std::int64_t least_rows) noexcept
+        : n_thread_(n_thread), least_rows_(least_rows) {}
 
     // Calls search(thread, begin, end) for all n_rows in blocks of at most block_rows; n_rows: one
     // for each thread.
     template <class Search>
     void for_searches(std::int64_t n_rows, std::int64_t block_rows, const Search& search) noexcept {
-        if (ranges_ != nullptr) block_rows = std::min(block_rows, ranges_->block_rows());
+        if (ranges_ != nullptr) {
+            const std::int64_t n_least = count_blocks(ranges_->block_rows(), least_rows_);
+            block_rows = std::min(block_rows, n_least * least_rows_);
+        }
         for_row_blocks(n_rows, block_rows, n_thread_,
                        [&](int thread, std::int64_t begin, std::int64_t end) {
                            search(thread, begin, end);  // it fetches rows ahead
@@ -50,6 +55,7 @@ class EStep {
     const int n_thread_;
 
   private:
+    const std::int64_t least_rows_;
     ColumnRanges<T>* ranges_ = nullptr;
 };
 

@@ -26,7 +26,7 @@ constexpr std::int64_t kGroupsAhead = 2, kAhead = kGroupsAhead * kFewRows;
 template <class T>
 FewEStep<T>::FewEStep(const LaneKernels& lanes, Matrix<T> x, std::int64_t n_clusters, int n_thread,
                       int bound_bytes)
-    : EStep<T>(n_thread),
+    : EStep<T>(n_thread, kBlockRows),
       lanes_(lanes),
       kernels_(row_kernels<T>(lanes).tiles),
       x_(x),
@@ -165,7 +165,7 @@ std::int64_t FewEStep<T>::search_all(int thread, std::int64_t begin, std::int64_
     for (std::int64_t row = begin; row < end; row += kFewRows) {
         for (int i = 0; i < kFewRows; ++i) {
             rows[i] = std::min(row + i, end - 1);
-            soon[i] = std::min(row + kAhead + i, end - 1);
+            soon[i] = std::min(row + kAhead + i, x_.n_rows - 1);
         }
         n_changed += search(thread, rows, soon, std::min<std::int64_t>(kFewRows, end - row));
     }

@@ -69,7 +69,7 @@ struct NeighbourEStep<T>::Batch {
 template <class T>
 NeighbourEStep<T>::NeighbourEStep(const LaneKernels& lanes, Matrix<T> x, std::int64_t n_clusters,
                                   int n_thread)
-    : EStep<T>(n_thread),
+    : EStep<T>(n_thread, kBatchRows),
       kernels_(row_kernels<T>(lanes).tiles),
       x_(x),
       n_clusters_(n_clusters),

@@ -16,6 +16,8 @@ namespace {
 // come in whole blocks of a screen.
 constexpr std::int64_t kBatchBytes = 256 << 10;
 constexpr std::int64_t kMaxBatchRows = 480, kMinBatchRows = 144;
+// Rows that are searched at least before they are read again by others (see EStep).
+constexpr std::int64_t kLeastRows = std::int64_t{1} << 14;
 // The distance of a typical row is taken from the first rows of each thread.
 constexpr std::int64_t kMeasuredRows = 256;
 // Rows whose bounds are tested at a time.
@@ -119,7 +121,7 @@ struct PanelEStep<T>::Batch {
 template <class T>
 PanelEStep<T>::PanelEStep(const LaneKernels& lanes, Matrix<T> x, std::int64_t n_clusters,
                           int n_thread, int bound_bytes)
-    : EStep<T>(n_thread),
+    : EStep<T>(n_thread, kLeastRows),
       lanes_(lanes),
       kernels_(row_kernels<T>(lanes).tiles),
       x_(x),
