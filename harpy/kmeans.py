@@ -25,7 +25,12 @@ from sklearn.base import (
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import assert_all_finite, check_array, check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from harpy.cpus import available_cpus
@@ -394,6 +399,18 @@ class DAALKMeans(
 
     # Steps of fit
 
+    def _validate_params(self) -> None:
+        """As scikit-learn's, but for defaults: to look at these, too, would be a tenth of the fit
+        of a small table."""
+        given = {
+            name: value
+            for name, default in self._defaults.items()
+            if (value := getattr(self, name)) is not default
+        }
+        validate_parameter_constraints(
+            self._parameter_constraints, given, caller_name=type(self).__name__
+        )
+
     def _validate_training_rows(self, X: Any) -> tuple[Any, np.ndarray]:
         """Rows that can be clustered, and the largest magnitude of each of their columns."""
         X = self._as_rows(X, reset=True)
@@ -562,9 +579,11 @@ class DAALKMeans(
             X = X.given
         plain = _is_plain(X, _DTYPES)
         # Of a few rows the checks that plain ones pass would be a third of what predict takes.
-        known = not reset and not hasattr(self, "feature_names_in_")
-        if plain and known and X.shape[1] == self.n_features_in_:
-            return X
+        if plain and not hasattr(self, "feature_names_in_"):
+            if reset:
+                self.n_features_in_ = X.shape[1]
+            if X.shape[1] == self.n_features_in_:
+                return X
         rows = validate_data(
             self,
             X,
@@ -602,7 +621,9 @@ class DAALKMeans(
 # Taken apart once: scikit-learn and `untouched` ask for it in every call.
 _SIGNATURE = signature(DAALKMeans.__init__)
 DAALKMeans.__init__.__signature__ = _SIGNATURE  # type: ignore[attr-defined]
-DAALKMeans._defaults = {name: given.default for name, given in _SIGNATURE.parameters.items()}
+DAALKMeans._defaults = {
+    name: given.default for name, given in _SIGNATURE.parameters.items() if name != "self"
+}
 
 
 def _is_plain(array: Any, dtypes: Sequence[DTypeLike]) -> bool:
