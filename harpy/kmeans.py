@@ -553,7 +553,8 @@ class DAALKMeans(
     def _rows_and_centers(self, X: Any) -> tuple[Any, np.ndarray]:
         """Validated rows, as kernels read them, and the centers, both of the wider of their dtypes
         (exactly)."""
-        check_is_fitted(self, "cluster_centers_")
+        if not hasattr(self, "cluster_centers_"):
+            check_is_fitted(self, "cluster_centers_")  # it is slow, and says what a user expects
         X = self._as_rows(X, reset=False)
         dtype = np.promote_types(X.dtype, self.cluster_centers_.dtype)
         X = native_rows(as_rows(X.astype(dtype, copy=False)))

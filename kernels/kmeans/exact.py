@@ -32,11 +32,13 @@ def overflowing_column(absmax: NDArray[np.float64], dtype: DTypeLike) -> int | N
     Refused is a sum of absmax² over the columns above 1/16 of float32's maximum (2.1e37) or above
     2^960 (9.7e288) in float64; to blame is the column of the largest magnitude.
     """
+    limit = _LARGEST_SQUARES[np.dtype(dtype)]
+    largest = float(absmax.max(initial=0.0))
+    if len(absmax) * largest * largest <= limit:  # as nearly always, and seen sooner
+        return None
     with np.errstate(over="ignore"):
         squares = float(np.sum(np.square(absmax)))
-    if squares <= _LARGEST_SQUARES[np.dtype(dtype)]:
-        return None
-    return int(np.argmax(absmax))
+    return None if squares <= limit else int(np.argmax(absmax))
 
 
 def limbs_to_int(limbs: NDArray[np.int64]) -> int:
