@@ -63,7 +63,7 @@ from harpy.storage.put_rows import PutRows
 PROGRAM = "harpy.jobs.kmeans:main"
 PREDICT_PROGRAM = "harpy.jobs.kmeans_predict:main"
 SCORE_PROGRAM = "harpy.jobs.kmeans_predict:inertia"
-_DTYPES = [np.float64, np.float32]
+_DTYPES = [np.dtype(np.float64), np.dtype(np.float32)]
 _AT_LEAST_ONE = Interval(Integral, 1, None, closed="left")
 
 

@@ -162,6 +162,8 @@ def dataset(
 
 def names_files(given: Any) -> bool:
     """Whether this stands for rows in files: a Dataset, a path, or a list of paths."""
+    if isinstance(given, np.ndarray):  # asked before every predict, of few rows, too
+        return False
     if isinstance(given, list | tuple) and given:
         return all(isinstance(item, str | os.PathLike) for item in given)
     return isinstance(given, Dataset | str | os.PathLike)
