@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from inspect import signature
+from inspect import Signature, signature
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar
@@ -63,7 +63,7 @@ from harpy.storage.put_rows import PutRows
 PROGRAM = "harpy.jobs.kmeans:main"
 PREDICT_PROGRAM = "harpy.jobs.kmeans_predict:main"
 SCORE_PROGRAM = "harpy.jobs.kmeans_predict:inertia"
-_DTYPES = [np.dtype(np.float64), np.dtype(np.float32)]
+_DTYPES: list[np.dtype] = [np.dtype(np.float64), np.dtype(np.float32)]
 _AT_LEAST_ONE = Interval(Integral, 1, None, closed="left")
 
 
@@ -404,8 +404,8 @@ class DAALKMeans(
         of a small table."""
         given = {
             name: value
-            for name, default in self._defaults.items()
-            if (value := getattr(self, name)) is not default
+            for name in self._parameter_constraints
+            if (value := getattr(self, name)) is not self._defaults.get(name, Signature.empty)
         }
         validate_parameter_constraints(
             self._parameter_constraints, given, caller_name=type(self).__name__
@@ -622,9 +622,7 @@ class DAALKMeans(
 # Taken apart once: scikit-learn and `untouched` ask for it in every call.
 _SIGNATURE = signature(DAALKMeans.__init__)
 DAALKMeans.__init__.__signature__ = _SIGNATURE  # type: ignore[attr-defined]
-DAALKMeans._defaults = {
-    name: given.default for name, given in _SIGNATURE.parameters.items() if name != "self"
-}
+DAALKMeans._defaults = {name: given.default for name, given in _SIGNATURE.parameters.items()}
 
 
 def _is_plain(array: Any, dtypes: Sequence[DTypeLike]) -> bool:

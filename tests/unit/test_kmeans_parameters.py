@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.utils._param_validation import validate_parameter_constraints
 
 import harpy.kmeans_session
 from harpy import DAALKMeans
@@ -115,6 +116,24 @@ def test_choices_are_listed(name: str, value: str, choices: set[str]) -> None:
     assert listed is not None
     assert {c.strip("' ") for c in listed[1].split(",")} == choices
     assert message.endswith(f"Got {value!r} instead.")
+
+
+def test_defaults_are_valid_since_fit_does_not_look_at_them() -> None:
+    validate_parameter_constraints(
+        DAALKMeans._parameter_constraints, DAALKMeans().get_params(), caller_name="DAALKMeans"
+    )
+
+
+def test_a_subclass_may_constrain_parameters_of_its_own() -> None:
+    class FuzzyKMeans(DAALKMeans):
+        _parameter_constraints: ClassVar = {**DAALKMeans._parameter_constraints, "fuzz": [float]}
+
+        def __init__(self, fuzz: Any) -> None:
+            super().__init__()
+            self.fuzz = fuzz
+
+    with pytest.raises(ValueError, match="'fuzz' parameter of FuzzyKMeans must be an instance of"):
+        FuzzyKMeans("much").fit(X)
 
 
 def test_fewer_rows_than_clusters() -> None:
