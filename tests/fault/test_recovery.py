@@ -155,7 +155,7 @@ def test_a_worker_that_never_lets_go_of_its_interpreter_is_ended_for_good(
     monkeypatch.setenv("HARPY_ABORT_S", "2")
     with session(shell, n_node=3) as opened:
         running = Disturbed(opened, "rank_1_hangs_once", tmp_path, n_node=3)
-        eventually(lambda: bool(running.marks(1)), 60, "rank 1 never began")
+        eventually(lambda: all(map(running.marks, range(3))), 60, "not all ranks began")
         hanging = running.marks(1)[-1].pid
         os.kill(running.marks(2)[-1].pid, signal.SIGKILL)
         assert running.end().value == 3
