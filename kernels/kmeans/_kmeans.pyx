@@ -7,8 +7,8 @@ import os
 import numpy as np
 
 from cython cimport floating
-from libc.stdlib cimport getenv
 from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdlib cimport getenv
 from libc.string cimport memset
 
 from harpy.errors import ConfigError

@@ -56,12 +56,13 @@ void add(std::int64_t* limbs, double value, int exponent) noexcept {
 // The rows that changed their cluster and had one (in `labels`), cluster by cluster: so long its
 // sums stay in the cache.
 struct ChangedRows {
-    const std::int32_t* labels;
+    const int sign;  // 1: rows that come; -1: rows that leave
+    const std::int32_t* const labels;
     std::vector<std::int64_t> starts, rows;  // of cluster c: rows[starts[c], starts[c + 1])
 
-    ChangedRows(const std::int32_t* from, const std::int32_t* to, std::int64_t n_rows,
-                const std::int32_t* labels, std::int64_t n_clusters)
-        : labels(labels), starts(n_clusters + 2) {
+    ChangedRows(int sign, const std::int32_t* from, const std::int32_t* to, std::int64_t n_rows,
+                std::int64_t n_clusters)
+        : sign(sign), labels(sign < 0 ? from : to), starts(n_clusters + 2) {
         std::vector<std::int64_t> changed;
         for (std::int64_t i = 0; i < n_rows; ++i) {
             if (from[i] != to[i] && labels[i] >= 0) changed.push_back(i);
@@ -80,10 +81,10 @@ struct SumsBorder {
 };
 
 // Borders of shares that as many values are added to, as far as a sample of their columns tells;
-// n_values (n_clusters): that each cluster's sums are given.
+// n_values (n_clusters): how many of all `total` each cluster's sums are given.
 template <class T>
 std::vector<SumsBorder> share_sums(CsrMatrix<T> x, const std::vector<std::int64_t>& n_values,
-                                   int n_thread) {
+                                   std::int64_t total, int n_thread) {
     const auto n_clusters = static_cast<std::int64_t>(n_values.size());
     const std::int64_t step = std::max<std::int64_t>(1, x.starts[x.n_rows] / kSampledColumns);
     std::vector<std::int32_t> sample;
@@ -91,7 +92,6 @@ std::vector<SumsBorder> share_sums(CsrMatrix<T> x, const std::vector<std::int64_
         sample.push_back(x.columns[at]);
     }
     std::sort(sample.begin(), sample.end());
-    const std::int64_t total = std::accumulate(n_values.begin(), n_values.end(), std::int64_t{0});
     std::vector<SumsBorder> borders(n_thread + 1, {0, 0});
     std::int64_t cluster = 0, before = 0;
     for (int t = 1; t < n_thread; ++t) {
@@ -117,9 +117,9 @@ void fetch_row(CsrMatrix<T> x, std::int64_t i) noexcept {
 }
 
 // Adds what a cluster's changed rows hold in columns [first, last) to its sums (n_columns,
-// kSumLimbs), or takes it out.
+// kSumLimbs), times their sign.
 template <class T>
-void add_columns(CsrMatrix<T> x, const ChangedRows& changed, std::int64_t cluster, bool take_out,
+void add_columns(CsrMatrix<T> x, const ChangedRows& changed, std::int64_t cluster,
                  const std::int32_t* exponents, std::int64_t first, std::int64_t last,
                  std::int64_t* sums) noexcept {
     const std::int64_t* row = changed.rows.data() + changed.starts[cluster];
@@ -136,8 +136,8 @@ void add_columns(CsrMatrix<T> x, const ChangedRows& changed, std::int64_t cluste
                 __builtin_prefetch(next, 1);
                 __builtin_prefetch(next + kSumLimbs - 1, 1);
             }
-            const double value = static_cast<double>(x.values[column - x.columns]);
-            add(sums + kSumLimbs * *column, take_out ? -value : value, exponents[*column]);
+            const double value = changed.sign * static_cast<double>(x.values[column - x.columns]);
+            add(sums + kSumLimbs * *column, value, exponents[*column]);
         }
     }
 }
@@ -149,28 +149,30 @@ Status sparse_move(CsrMatrix<T> x, const std::int32_t* from, const std::int32_t*
                    const std::int32_t* exponents, std::int64_t n_clusters, int n_thread,
                    std::int64_t* limbs, std::int64_t* counts) noexcept {
     return guarded([&]() -> Status {
-        const ChangedRows left(from, to, x.n_rows, from, n_clusters);
-        const ChangedRows come(from, to, x.n_rows, to, n_clusters);
+        const ChangedRows kinds[] = {{-1, from, to, x.n_rows, n_clusters},
+                                     {1, from, to, x.n_rows, n_clusters}};
         std::vector<std::int64_t> n_values(n_clusters);
-        for (const ChangedRows* changed : {&left, &come}) {
-            for (const std::int64_t i : changed->rows) {
-                counts[changed->labels[i]] += changed == &left ? -1 : 1;
-                n_values[changed->labels[i]] += x.starts[i + 1] - x.starts[i];
+        std::int64_t total = 0;
+        for (const ChangedRows& changed : kinds) {
+            for (const std::int64_t i : changed.rows) {
+                const std::int64_t n = x.starts[i + 1] - x.starts[i];
+                counts[changed.labels[i]] += changed.sign;
+                n_values[changed.labels[i]] += n;
+                total += n;
             }
         }
-        const std::int64_t total =
-            std::accumulate(n_values.begin(), n_values.end(), std::int64_t{0});
         if (total == 0) return Status::ok;
         n_thread = useful_threads(total, kValuesPerThread, n_thread);
-        const std::vector<SumsBorder> borders = share_sums(x, n_values, n_thread);
+        const std::vector<SumsBorder> borders = share_sums(x, n_values, total, n_thread);
         run_on_threads(n_thread, [&](int share) {
             const SumsBorder begin = borders[share], end = borders[share + 1];
             for (std::int64_t c = begin.cluster; c < n_clusters && c <= end.cluster; ++c) {
                 const std::int64_t first = c == begin.cluster ? begin.column : 0;
                 const std::int64_t last = c == end.cluster ? end.column : x.n_columns;
                 std::int64_t* const sums = limbs + kSumLimbs * c * x.n_columns;
-                add_columns(x, left, c, true, exponents, first, last, sums);
-                add_columns(x, come, c, false, exponents, first, last, sums);
+                for (const ChangedRows& changed : kinds) {
+                    add_columns(x, changed, c, exponents, first, last, sums);
+                }
             }
         });
         return Status::ok;
