@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "fetch.h"
 #include "lane_kernels.h"
 
 namespace harpy::kmeans {
@@ -25,7 +26,7 @@ inline void fetch(const T* row, std::int64_t d) {
     const std::int64_t bytes = d * static_cast<std::int64_t>(sizeof(T));
     const char* line = reinterpret_cast<const char*>(row);
     for (std::int64_t at = 0; at < bytes && at < kBytesFetched; at += 64) {
-        __builtin_prefetch(line + at);
+        fetch_line(line + at);
     }
 }
 

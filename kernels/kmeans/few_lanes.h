@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "fetch.h"
 #include "lane_kernels.h"
 
 namespace harpy::kmeans {
@@ -28,14 +29,14 @@ inline void score_few(const FewSearch<typename S::Scalar>& search,
 #pragma GCC unroll 16
             for (int l = 0; l < L; ++l) {
                 block[l] = S::sub(S::load(rows[l] + j), offset);
-                __builtin_prefetch(rows[kFewRows + l] + j);
+                fetch_line(rows[kFewRows + l] + j);
             }
         } else {
             const auto offset = S::load_first(search.offset + j, n);
 #pragma GCC unroll 16
             for (int l = 0; l < L; ++l) {
                 block[l] = S::sub(S::load_first(rows[l] + j, n), offset);
-                __builtin_prefetch(rows[kFewRows + l] + j);
+                fetch_line(rows[kFewRows + l] + j);
             }
         }
         S::transpose(block);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "fetch.h"
 #include "lane_kernels.h"
 
 namespace harpy::kmeans {
@@ -27,7 +28,7 @@ class RowsAhead {
 
     void fetch_some() {
         const char* const stop = end_ - next_ < step_ ? end_ : next_ + step_;
-        for (; next_ < stop; next_ += kCacheLine) __builtin_prefetch(next_, 0, 2);
+        for (; next_ < stop; next_ += kCacheLine) fetch_line(next_);
     }
 
   private:
@@ -110,7 +111,7 @@ inline void turn_rows(const Sweep<typename S::Scalar>& sweep) {
                 const std::int64_t i = first + l < last ? first + l : last;
                 const T* values = sweep.x + i * d + j;
                 block[l] = S::sub(n == L ? S::load(values) : S::load_first(values, n), offset);
-                if (first + l < n_fetched) __builtin_prefetch(values + sweep.n_rows * d, 0, 2);
+                if (first + l < n_fetched) fetch_line(values + sweep.n_rows * d);
             }
             S::transpose(block);
             T* column = sweep.columns + j * kRows + first;
