@@ -81,6 +81,7 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
         double* values
         int32_t* closest
         uint8_t* lowered
+        double* distances
         const double* weights
         int64_t* block_sums
         int64_t[3] total
@@ -100,8 +101,8 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
         const LaneKernels* lanes, Matrix[T] x, Matrix[T] centers, Matrix[T] candidates,
         int n_thread, const Potentials_& potentials, int64_t* limbs)
     Status keep_candidate_ "harpy::kmeans::keep_candidate"[T](
-        const LaneKernels* lanes, Matrix[T] x, Matrix[T] candidate, int index, int32_t center,
-        int n_thread, Potentials_* potentials)
+        const LaneKernels* lanes, Matrix[T] x, Matrix[T] candidates, int64_t index,
+        int32_t center, int n_thread, Potentials_* potentials)
     Status prefix_search_ "harpy::kmeans::prefix_search"(
         const Potentials_& potentials, const int64_t* target_limbs, int64_t n_targets,
         int64_t* found)
@@ -614,19 +615,25 @@ cdef object _gains(const floating[:, ::1] X, const floating[:, ::1] centers, Py_
     return limbs
 
 
-cdef int _keep(const floating[:, ::1] X, const floating[:, ::1] centers, Py_ssize_t center,
-               int index, int threads, Potentials_* state) except -1:
+cdef int _keep(const floating[:, ::1] X, const floating[:, ::1] candidates, Py_ssize_t index,
+               Py_ssize_t center, int threads, Potentials_* state) except -1:
     cdef const LaneKernels* lanes = _lanes()
     cdef Status status
     with nogil:
-        status = keep_candidate_(lanes, _matrix(X), _rows(centers, center, center + 1), index,
-                                 <int32_t> center, threads, state)
+        status = keep_candidate_(lanes, _matrix(X), _matrix(candidates), index, <int32_t> center,
+                                 threads, state)
     return _check(status, "Potentials.keep")
 
 
+# Distances are kept for the candidate that is chosen where they take at most so many bytes, and to
+# measure it again would mean to read rows of at least so many.
+cdef Py_ssize_t _MOST_KEPT = 1 << 25
+cdef Py_ssize_t _LEAST_ROW = 128
+
+
 cdef class Potentials:
-    cdef object _X, _centers, _arrays
-    cdef Py_ssize_t _n_centers
+    cdef object _X, _centers, _arrays, _distances
+    cdef Py_ssize_t _n_centers, _n_measured
     cdef int _threads
     cdef Potentials_ _state
 
@@ -643,6 +650,8 @@ cdef class Potentials:
         cdef int64_t[:, ::1] sums = np.zeros(
             (n_rows // <Py_ssize_t> kPotentialRows + 1, SUM_LIMBS), dtype=np.int64)
         cdef const double[::1] weights_view = weights
+        self._n_measured = 0
+        self._state.distances = NULL
         self._state.weights = NULL
         if weights is not None:
             _equal("number of weights", n_rows, weights_view.shape[0])
@@ -694,20 +703,31 @@ cdef class Potentials:
         _equal("number of columns of candidates", self._X.shape[1], candidates.shape[1])
         if len(candidates) > kMaxCandidates:
             raise ValueError(f"at most {kMaxCandidates} candidates, got {len(candidates)}")
+        if len(candidates) != self._n_measured:
+            self._make_room(len(candidates))
         if self._X.dtype == np.float32:
             return _gains[float](self._X, self._centers, self._n_centers, candidates,
                                  self._threads, &self._state)
         return _gains[double](self._X, self._centers, self._n_centers, candidates,
                               self._threads, &self._state)
 
-    def keep(self, candidates, int index):
+    cdef _make_room(self, Py_ssize_t n_candidates):
+        cdef Py_ssize_t n_distances = len(self._X) * n_candidates
+        cdef double[::1] distances = None
+        self._state.distances = NULL
+        if (n_distances * <Py_ssize_t> sizeof(double) <= _MOST_KEPT
+                and self._X.shape[1] * self._X.itemsize >= _LEAST_ROW):
+            distances = np.empty(n_distances)
+            self._state.distances = &distances[0]
+        self._distances, self._n_measured = distances, n_candidates
+
+    def keep(self, candidates, Py_ssize_t index):
+        _equal("number of candidates", self._n_measured, len(candidates))
         self._centers[self._n_centers] = candidates[index]
         if self._X.dtype == np.float32:
-            _keep[float](self._X, self._centers, self._n_centers, index, self._threads,
-                         &self._state)
+            _keep[float](self._X, candidates, index, self._n_centers, self._threads, &self._state)
         else:
-            _keep[double](self._X, self._centers, self._n_centers, index, self._threads,
-                          &self._state)
+            _keep[double](self._X, candidates, index, self._n_centers, self._threads, &self._state)
         self._n_centers += 1
 
 

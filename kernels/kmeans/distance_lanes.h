@@ -137,10 +137,57 @@ void distances_to_last(const T* x, std::int64_t d, const std::int32_t* rows, std
     }
 }
 
+// ((s0+s4)+(s2+s6))+((s1+s5)+(s3+s7)) of D squares, lane by lane: what is not there is zero.
+template <int D, int kFirst = 0, int kStep = 1>
+inline double fold_short(const double (&squares)[D][8], int lane) {
+    if constexpr (kFirst + kStep < D) {
+        return fold_short<D, kFirst, 2 * kStep>(squares, lane) +
+               fold_short<D, kFirst + kStep, 2 * kStep>(squares, lane);
+    } else {
+        return squares[kFirst][lane];
+    }
+}
+
+// Distances of rows of D columns, a center a lane: chains of one term each.
+template <class T, int D>
+void short_to_all(const T* x, const std::int32_t* rows, std::int64_t n_rows, const double* centers,
+                  std::int64_t center_stride, std::int64_t n_centers, double* out,
+                  std::int64_t out_stride) {
+    for (std::int64_t first = 0; first < n_centers; first += 8) {
+        alignas(64) double columns[D][8] = {};
+        for (std::int64_t c = first; c < n_centers && c < first + 8; ++c) {
+            for (int j = 0; j < D; ++j) columns[j][c - first] = centers[c * center_stride + j];
+        }
+        for (std::int64_t i = 0; i < n_rows; ++i) {
+            const T* row = x + (rows == nullptr ? i : rows[i]) * D;
+            alignas(64) double squares[D][8];
+#pragma GCC unroll 4
+            for (int j = 0; j < D; ++j) {
+                const auto value = static_cast<double>(row[j]);
+#pragma omp simd
+                for (int l = 0; l < 8; ++l) {
+                    const double difference = value - columns[j][l];
+                    squares[j][l] = difference * difference;
+                }
+            }
+#pragma omp simd
+            for (int l = 0; l < 8; ++l) {
+                out[i * out_stride + first + l] = fold_short<D>(squares, l);
+            }
+        }
+    }
+}
+
 template <class T>
 void to_all(const T* x, std::int64_t d, const std::int32_t* rows, std::int64_t n_rows,
             const double* centers, std::int64_t center_stride, std::int64_t n_centers,
             const double* bounds, double* out, std::int64_t out_stride) {
+    constexpr decltype(&short_to_all<T, 1>) kShort[] = {short_to_all<T, 1>, short_to_all<T, 2>,
+                                                        short_to_all<T, 3>, short_to_all<T, 4>};
+    if (0 < d && d <= 4) {
+        kShort[d - 1](x, rows, n_rows, centers, center_stride, n_centers, out, out_stride);
+        return;
+    }
     for (std::int64_t c = 0; c < n_centers; c += kFolded) {
         const std::int64_t n = n_centers - c < kFolded ? n_centers - c : kFolded;
         distances_to_last<T, kFolded>(x, d, rows, n_rows, centers + c * center_stride,
@@ -197,26 +244,41 @@ void to_own(const T* x, std::int64_t n_rows, std::int64_t d, const double* cente
 void add_gains(const double* distances, std::int64_t n_rows, std::int64_t stride, int n_candidates,
                const double* potentials, const double* weights, UnitScale scale, std::int64_t* low,
                std::int64_t* high, std::uint8_t* lowered) {
-    const std::uint32_t candidates = (1u << n_candidates) - 1;
-    for (std::int64_t i = 0; i < n_rows; ++i) {
-        const double potential = potentials[i], weight = weights[i];
-        const double* distance = distances + i * stride;
-        const std::int64_t units = scale(weight * potential);
-        std::uint32_t marks = 0;
-        for (int c = 0; c < n_candidates; c += 8) {
-            const std::uint32_t lower = below(distance + c, potential) & (candidates >> c);
-            if (lower == 0) continue;
-#pragma omp simd
-            for (int l = 0; l < 8; ++l) {
-                // A distance beyond the potential may be beyond the integers, too.
-                const double least = distance[c + l] < potential ? distance[c + l] : potential;
-                const std::int64_t gain = units - scale(weight * least);
-                low[c + l] += gain & 0xffffffff;
-                high[c + l] += gain >> 32;
+    constexpr std::int64_t kRows = 256;
+    for (std::int64_t i = 0; i < n_rows; ++i) lowered[i] = 0;
+    for (int c = 0; c < n_candidates; c += 8) {
+        const unsigned candidates = n_candidates - c < 8 ? (1u << (n_candidates - c)) - 1 : 0xffu;
+        alignas(64) std::int64_t lows[8] = {}, highs[8] = {};
+        for (std::int64_t begin = 0; begin < n_rows; begin += kRows) {
+            const std::int64_t end = n_rows - begin < kRows ? n_rows : begin + kRows;
+            // Which rows some candidate lowers is foreseen by nobody: they are listed first.
+            std::int64_t rows[kRows], n_listed = 0;
+            for (std::int64_t i = begin; i < end; ++i) {
+                const unsigned marks =
+                    below(distances + i * stride + c, potentials[i]) & candidates;
+                lowered[i] |= static_cast<std::uint8_t>(c == 0 ? marks : (marks != 0) << 7);
+                rows[n_listed] = i;
+                n_listed += marks != 0;
             }
-            marks |= lower << c;
+            for (std::int64_t at = 0; at < n_listed; ++at) {
+                const std::int64_t i = rows[at];
+                const double potential = potentials[i], weight = weights[i];
+                const double* distance = distances + i * stride + c;
+                const std::int64_t units = scale(weight * potential);
+#pragma omp simd
+                for (int l = 0; l < 8; ++l) {
+                    // A distance beyond the potential may be beyond the integers, too.
+                    const double least = distance[l] < potential ? distance[l] : potential;
+                    const std::int64_t gain = units - scale(weight * least);
+                    lows[l] += gain & 0xffffffff;
+                    highs[l] += gain >> 32;
+                }
+            }
         }
-        lowered[i] = static_cast<std::uint8_t>((marks & 0x7f) | (marks >> 7 != 0 ? 0x80 : 0));
+        for (int l = 0; l < 8; ++l) {
+            low[c + l] += lows[l];
+            high[c + l] += highs[l];
+        }
     }
 }
 

@@ -148,6 +148,7 @@ struct Potentials {
     double* values;            // squared distance to the closest center, without the weight
     std::int32_t* closest;     // which center that is
     std::uint8_t* lowered;     // which candidates would lower it; see ValueKernels::add_gains
+    double* distances;         // (n_rows, n_candidates) of rows that are lowered, or nullptr
     const double* weights;     // nullptr: 1
     std::int64_t* block_sums;  // limbs (blocks of kPotentialRows, kSumLimbs)
     std::int64_t total[kSumLimbs] = {};
@@ -172,10 +173,11 @@ Status candidate_gains(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers,
                        Matrix<T> candidates, int n_thread, const Potentials& potentials,
                        std::int64_t* limbs) noexcept;
 
-// Makes a candidate, the index-th of the last candidate_gains, a center.
+// Makes the index-th of the candidates that candidate_gains measured last a center.
 template <class T>
-Status keep_candidate(const LaneKernels* lanes, Matrix<T> x, Matrix<T> candidate, int index,
-                      std::int32_t center, int n_thread, Potentials* potentials) noexcept;
+Status keep_candidate(const LaneKernels* lanes, Matrix<T> x, Matrix<T> candidates,
+                      std::int64_t index, std::int32_t center, int n_thread,
+                      Potentials* potentials) noexcept;
 
 // For ascending targets (as limbs) the first row whose running sum is at least the target; n_rows
 // where the sum never gets there.

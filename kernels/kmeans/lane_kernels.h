@@ -337,7 +337,7 @@ struct DistanceKernels {
 
     // Keeps those of `rows` that may be nearer than their limit to some candidate, measured in T to
     // within d + 3 roundings; returns their number. candidates (n_candidates, stride), a multiple
-    // of 8 candidates and of 16 values, zeros beyond column d. nullptr where T would save nothing.
+    // of 4 candidates and of 16 values, zeros beyond column d. nullptr where T would save nothing.
     std::int64_t (*keep_near)(const T* x, std::int64_t d, std::int32_t* rows, std::int64_t n_rows,
                               const T* candidates, std::int64_t stride, std::int64_t n_candidates,
                               const T* limits);
@@ -350,7 +350,8 @@ struct DistanceKernels {
 struct ValueKernels {
     // Adds to (low, high), words of 32 bits, what each of n_candidates takes off the
     // potentials of n rows; marks in lowered[i] the candidates that lower row i: c in bit c, those
-    // from 7 on in bit 7. stride is a multiple of 8; so many of low and high are written.
+    // from 7 on in bit 7. stride is a multiple of 8; so many of low and high are written, and so
+    // many distances of a row are read: none may be negative.
     void (*add_gains)(const double* distances, std::int64_t n_rows, std::int64_t stride,
                       int n_candidates, const double* potentials, const double* weights,
                       UnitScale scale, std::int64_t* low, std::int64_t* high,

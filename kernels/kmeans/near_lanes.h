@@ -25,7 +25,7 @@ inline typename S::Vector near_tile(const float* const (&row)[R], std::int64_t d
 #pragma GCC unroll 8
         for (int c = 0; c < C; ++c) {
             const Vector candidate = S::load(candidates + c * stride + j);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
             for (int r = 0; r < R; ++r) {
                 const Vector difference = S::sub(value[r], candidate);
                 sums[r * C + c] = S::fma(difference, difference, sums[r * C + c]);
@@ -35,12 +35,12 @@ inline typename S::Vector near_tile(const float* const (&row)[R], std::int64_t d
     Vector value[R];
     std::int64_t j = 0;
     for (; j + L <= d; j += L) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
         for (int r = 0; r < R; ++r) value[r] = S::load(row[r] + j);
         add(j, value);
     }
     if (j < d) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
         for (int r = 0; r < R; ++r) value[r] = S::load_first(row[r] + j, static_cast<int>(d - j));
         add(j, value);
     }
@@ -50,13 +50,14 @@ inline typename S::Vector near_tile(const float* const (&row)[R], std::int64_t d
     return sums[0];
 }
 
-// Keeps those of `rows` that are nearer than their limit to some candidate; returns their number.
-// candidates (n_candidates, stride), padded with zeros to whole vectors; limits (n_rows).
-template <class S>
-std::int64_t keep_near(const float* x, std::int64_t d, std::int32_t* rows, std::int64_t n_rows,
-                       const float* candidates, std::int64_t stride, std::int64_t n_candidates,
-                       const float* limits) {
-    constexpr int L = S::kLanes, C = L < 8 ? L : 8, R = L / C;
+// Keeps those of `rows` that are nearer than their limit to some candidate, C of which are measured
+// together; returns their number. candidates (n_candidates, stride), padded with zeros to whole
+// vectors; limits (n_rows).
+template <class S, int C>
+std::int64_t keep_near_some(const float* x, std::int64_t d, std::int32_t* rows, std::int64_t n_rows,
+                            const float* candidates, std::int64_t stride, std::int64_t n_candidates,
+                            const float* limits) {
+    constexpr int L = S::kLanes, R = L / C;
     const std::int64_t ahead = R + kBytesAhead / (d * static_cast<std::int64_t>(sizeof(float)) + 1);
     std::int64_t n_kept = 0;
     for (std::int64_t i = 0; i < n_rows; i += R) {
@@ -82,6 +83,16 @@ std::int64_t keep_near(const float* x, std::int64_t d, std::int32_t* rows, std::
         }
     }
     return n_kept;
+}
+
+// A multiple of 4 candidates.
+template <class S>
+std::int64_t keep_near(const float* x, std::int64_t d, std::int32_t* rows, std::int64_t n_rows,
+                       const float* candidates, std::int64_t stride, std::int64_t n_candidates,
+                       const float* limits) {
+    constexpr int kMost = S::kLanes < 8 ? S::kLanes : 8;
+    const auto keep = n_candidates % kMost == 0 ? keep_near_some<S, kMost> : keep_near_some<S, 4>;
+    return keep(x, d, rows, n_rows, candidates, stride, n_candidates, limits);
 }
 
 }  // namespace

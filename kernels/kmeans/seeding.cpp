@@ -2,6 +2,7 @@
 // the exact running sums by which the next are drawn. All sums are integers: no order matters.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -19,6 +20,8 @@ namespace {
 // Rows looked through at a time, and measured at a time.
 constexpr std::int64_t kScanRows = 1024;
 constexpr std::int64_t kBatchRows = 256;
+// What is read twice stays in the second-level cache meanwhile.
+constexpr std::int64_t kBatchBytes = std::int64_t{1} << 18;
 // Below this squared distance underflow could spoil the relative error that pruning counts on.
 constexpr double kLeastReach = 0x1p-900;
 
@@ -83,13 +86,20 @@ class NearCandidates {
         }
         if (keep_near_ == nullptr) return;
         stride_ = 16 * count_blocks(d_, 16);
-        n_ = 8 * count_blocks(candidates.n_rows, 8);
+        n_ = candidates.n_rows <= 4 ? 4 : 8 * count_blocks(candidates.n_rows, 8);
         values_ = Buffer<T>(n_ * stride_);
         for (std::int64_t c = 0; c < n_; ++c) {
             const std::int64_t from = std::min(c, candidates.n_rows - 1);
             T* const end = std::copy_n(candidates.data + from * d_, d_, &values_[c * stride_]);
             std::fill(end, &values_[c * stride_] + stride_, T{0});
         }
+    }
+
+    // Rows to be looked at and measured at a time.
+    std::int64_t batch_rows() const noexcept {
+        if (keep_near_ == nullptr) return kBatchRows;
+        const auto row_bytes = d_ * static_cast<std::int64_t>(sizeof(T));
+        return std::clamp<std::int64_t>(kBatchBytes / row_bytes, 16, kScanRows);
     }
 
     // Leaves out rows that no candidate lowers; returns how many are left.
@@ -113,6 +123,24 @@ class NearCandidates {
     std::int64_t d_, stride_ = 0, n_ = 0;
     Buffer<T> values_;
 };
+
+// Lists which of n bytes have a bit of the mark; few do once there are many centers.
+std::int64_t list_marked(const std::uint8_t* bytes, std::int64_t n, int mark,
+                         std::int32_t* listed) {
+    const std::uint64_t marks = 0x0101010101010101u * static_cast<std::uint64_t>(mark);
+    std::int64_t n_listed = 0;
+    for (std::int64_t begin = 0; begin < n; begin += 8) {
+        const std::int64_t end = std::min(begin + 8, n);
+        std::uint64_t eight = 0;
+        std::memcpy(&eight, bytes + begin, end - begin);
+        if ((eight & marks) == 0) continue;
+        for (std::int64_t i = begin; i < end; ++i) {
+            listed[n_listed] = static_cast<std::int32_t>(i);
+            n_listed += (bytes[i] & mark) != 0;
+        }
+    }
+    return n_listed;
+}
 
 }  // namespace
 
@@ -200,11 +228,12 @@ Status candidate_gains(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers,
         const NearCandidates<T> near(lanes, candidates, centers.n_rows);
 
         struct alignas(kCacheLine) Part {
-            double distances[kBatchRows * kMaxCandidates];
+            std::vector<double> distances;
             std::int64_t low[kMaxCandidates] = {}, high[kMaxCandidates] = {};
         };
         n_thread = useful_threads(x.n_rows, kScanRows, n_thread);
         std::vector<Part> parts(n_thread);
+        for (Part& part : parts) part.distances.resize(kBatchRows * stride);
         const auto add_batch = [&](Part& part, const T* block, std::int64_t begin,
                                    const std::int32_t* rows, std::int64_t n) {
             double values[kBatchRows], weights[kBatchRows];
@@ -215,10 +244,17 @@ Status candidate_gains(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers,
             }
             row_kernels<T>(*lanes).distance.to_all(block, d, rows, n, padded.data(),
                                                    padded.stride(), n_candidates, values,
-                                                   part.distances, stride);
-            lanes->values.add_gains(part.distances, n, stride, static_cast<int>(n_candidates),
-                                    values, weights, units.scale, part.low, part.high, lowered);
+                                                   part.distances.data(), stride);
+            lanes->values.add_gains(part.distances.data(), n, stride,
+                                    static_cast<int>(n_candidates), values, weights, units.scale,
+                                    part.low, part.high, lowered);
             for (std::int64_t i = 0; i < n; ++i) potentials.lowered[begin + rows[i]] = lowered[i];
+            if (potentials.distances == nullptr) return;
+            for (std::int64_t i = 0; i < n; ++i) {
+                if (lowered[i] == 0) continue;
+                std::copy_n(&part.distances[i * stride], n_candidates,
+                            potentials.distances + (begin + rows[i]) * n_candidates);
+            }
         };
         for_row_blocks(
             x.n_rows, kScanRows, n_thread, [&](int thread, std::int64_t begin, std::int64_t end) {
@@ -230,9 +266,15 @@ Status candidate_gains(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers,
                 }
                 std::fill(potentials.lowered + begin, potentials.lowered + end, 0);
                 const T* block = x.data + begin * d;
-                n = near.keep(block, rows, n, potentials.values + begin);
-                for (std::int64_t i = 0; i < n; i += kBatchRows) {
-                    add_batch(parts[thread], block, begin, rows + i, std::min(kBatchRows, n - i));
+                const std::int64_t batch = near.batch_rows();
+                for (std::int64_t at = 0; at < n; at += batch) {
+                    std::int32_t* listed = rows + at;
+                    const std::int64_t n_near = near.keep(block, listed, std::min(batch, n - at),
+                                                          potentials.values + begin);
+                    for (std::int64_t i = 0; i < n_near; i += kBatchRows) {
+                        add_batch(parts[thread], block, begin, listed + i,
+                                  std::min(kBatchRows, n_near - i));
+                    }
                 }
             });
         for (std::int64_t c = 0; c < n_candidates; ++c) {
@@ -247,30 +289,34 @@ Status candidate_gains(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers,
 }
 
 template <class T>
-Status keep_candidate(const LaneKernels* lanes, Matrix<T> x, Matrix<T> candidate, int index,
-                      std::int32_t center, int n_thread, Potentials* potentials) noexcept {
+Status keep_candidate(const LaneKernels* lanes, Matrix<T> x, Matrix<T> candidates,
+                      std::int64_t index, std::int32_t center, int n_thread,
+                      Potentials* potentials) noexcept {
     return guarded([&]() -> Status {
         const FloatEnvironment environment;
-        const std::int64_t d = x.n_columns;
-        const PaddedCenters padded(candidate);
+        const std::int64_t d = x.n_columns, n_candidates = candidates.n_rows;
+        const PaddedCenters padded(Matrix<T>{candidates.data + index * d, 1, d});
         const Units units(*potentials);
-        const int mark = 1 << std::min(index, 7);
+        const int mark = 1 << std::min<std::int64_t>(index, 7);
         n_thread = useful_threads(x.n_rows, kScanRows, n_thread);
         std::vector<Sum> falls(n_thread);
         for_row_blocks(
             x.n_rows, kScanRows, n_thread, [&](int thread, std::int64_t begin, std::int64_t end) {
                 std::int32_t rows[kScanRows];
-                double distances[8 * kScanRows];
-                std::int64_t n = 0;
-                for (std::int64_t i = begin; i < end; ++i) {
-                    rows[n] = static_cast<std::int32_t>(i - begin);
-                    n += (potentials->lowered[i] & mark) != 0;
-                }
+                const std::int64_t n =
+                    list_marked(potentials->lowered + begin, end - begin, mark, rows);
                 if (n == 0) return;
-                row_kernels<T>(*lanes).distance.to_all(x.data + begin * d, d, rows, n,
-                                                       padded.data(), padded.stride(), 1, nullptr,
-                                                       distances, 8);
-                const auto lower = [&](std::int64_t i, double distance) -> Wide {
+                double measured[8 * kScanRows];
+                const double* kept = potentials->distances;
+                if (kept == nullptr) {
+                    row_kernels<T>(*lanes).distance.to_all(x.data + begin * d, d, rows, n,
+                                                           padded.data(), padded.stride(), 1,
+                                                           nullptr, measured, 8);
+                }
+                const auto lower = [&](std::int64_t at) -> Wide {
+                    const std::int64_t i = begin + rows[at];
+                    const double distance =
+                        kept == nullptr ? measured[8 * at] : kept[i * n_candidates + index];
                     if (distance >= potentials->values[i]) return 0;  // the mark was another's
                     const double before = weighted(*potentials, i);
                     potentials->values[i] = distance;
@@ -283,7 +329,7 @@ Status keep_candidate(const LaneKernels* lanes, Matrix<T> x, Matrix<T> candidate
                     const std::int64_t block = (begin + rows[at]) / kPotentialRows;
                     Wide gain = 0;
                     for (; at < n && (begin + rows[at]) / kPotentialRows == block; ++at) {
-                        gain += lower(begin + rows[at], distances[8 * at]);
+                        gain += lower(at);
                     }
                     std::int64_t* sum = potentials->block_sums + kSumLimbs * block;
                     store_limbs(load_limbs(sum) - gain, sum);
@@ -321,13 +367,13 @@ Status prefix_search(const Potentials& potentials, const std::int64_t* target_li
     return Status::ok;
 }
 
-#define HARPY_INSTANTIATE(T)                                                                       \
-    template Status start_potentials<T>(const LaneKernels*, Matrix<T>, Matrix<T>, int,             \
-                                        Potentials*) noexcept;                                     \
-    template Status candidate_gains<T>(const LaneKernels*, Matrix<T>, Matrix<T>, Matrix<T>, int,   \
-                                       const Potentials&, std::int64_t*) noexcept;                 \
-    template Status keep_candidate<T>(const LaneKernels*, Matrix<T>, Matrix<T>, int, std::int32_t, \
-                                      int, Potentials*) noexcept;
+#define HARPY_INSTANTIATE(T)                                                                     \
+    template Status start_potentials<T>(const LaneKernels*, Matrix<T>, Matrix<T>, int,           \
+                                        Potentials*) noexcept;                                   \
+    template Status candidate_gains<T>(const LaneKernels*, Matrix<T>, Matrix<T>, Matrix<T>, int, \
+                                       const Potentials&, std::int64_t*) noexcept;               \
+    template Status keep_candidate<T>(const LaneKernels*, Matrix<T>, Matrix<T>, std::int64_t,    \
+                                      std::int32_t, int, Potentials*) noexcept;
 HARPY_INSTANTIATE(float)
 HARPY_INSTANTIATE(double)
 #undef HARPY_INSTANTIATE

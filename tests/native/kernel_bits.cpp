@@ -320,7 +320,7 @@ class Case {
         const std::int64_t n = shape_.n, d = shape_.d, k = shape_.k;
         constexpr int kCandidates = 9;
         Draws draws(n + d + k);
-        std::vector<double> values(n), weights(n, 1.5);
+        std::vector<double> values(n), weights(n, 1.5), distances(n * kCandidates);
         std::vector<std::int32_t> closest(n);
         std::vector<std::uint8_t> lowered(n);
         std::vector<std::int64_t> block_sums((n / kPotentialRows + 1) * kSumLimbs);
@@ -349,17 +349,18 @@ class Case {
                 const T* row = values_.data() + draws.below(n) * d;
                 std::copy(row, row + d, candidates.begin() + i * d);
             }
+            potentials.distances = c % 2 == 0 ? nullptr : distances.data();
             call([&] {
                 return candidate_gains(lanes, x_, Matrix<T>{centers.data(), c, d},
                                        Matrix<T>{candidates.data(), kCandidates, d}, n_thread,
                                        potentials, gains.data());
             });
-            const int kept = static_cast<int>(c % kCandidates);
-            const T* candidate = candidates.data() + kept * d;
+            const std::int64_t kept = c % kCandidates;
             call([&] {
-                return keep_candidate(lanes, x_, Matrix<T>{candidate, 1, d}, kept,
+                return keep_candidate(lanes, x_, Matrix<T>{candidates.data(), kCandidates, d}, kept,
                                       static_cast<std::int32_t>(c), n_thread, &potentials);
             });
+            const T* candidate = candidates.data() + kept * d;
             centers.insert(centers.end(), candidate, candidate + d);
             add_sums(add_sums(hash, gains), block_sums)
                 << found << values << closest << potentials.n_top;

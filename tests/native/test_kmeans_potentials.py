@@ -107,6 +107,16 @@ def test_long_rows_are_left_off_early(dtype: type) -> None:
     rng = np.random.default_rng(8)
     X = (3 * rng.normal(size=(5, 700)))[rng.integers(0, 5, 150)] + rng.normal(size=(150, 700))
     follow(X.astype(dtype), None, 12, 9)
+    follow(X.astype(dtype), None, 24, 3)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_number_of_columns(dtype: type, isa: str, use_isa: Callable[[str], None]) -> None:
+    use_isa(isa)
+    rng = np.random.default_rng(10)
+    for n_columns in (*range(1, 10), 31, 32, 64, 65, 66):  # distances are kept from 128 bytes on
+        follow(rng.normal(size=(300, n_columns)).astype(dtype), None, 12, 1 + n_columns % 10)
 
 
 def test_every_number_of_candidates_is_counted() -> None:
@@ -137,5 +147,9 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises((ValueError, TypeError)):
         kmeans.Potentials(X, np.ones((2, 3), np.float32))
     full = kmeans.Potentials(X, X[:1].copy())
+    with pytest.raises(ValueError, match="number of candidates must be 0, got 2"):
+        full.keep(X[:2].copy(), 1)
+    full.quantise(0)
+    full.gains(X[:2].copy())
     with pytest.raises(IndexError):
         full.keep(X[:2].copy(), 1)
