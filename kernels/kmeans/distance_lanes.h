@@ -265,11 +265,16 @@ void add_gains(const double* distances, std::int64_t n_rows, std::int64_t stride
                 const double potential = potentials[i], weight = weights[i];
                 const double* distance = distances + i * stride + c;
                 const std::int64_t units = scale(weight * potential);
+                // A distance beyond the potential may be beyond the integers, too. (In one loop gcc
+                // makes a branch of it.)
+                alignas(64) double least[8];
 #pragma omp simd
                 for (int l = 0; l < 8; ++l) {
-                    // A distance beyond the potential may be beyond the integers, too.
-                    const double least = distance[l] < potential ? distance[l] : potential;
-                    const std::int64_t gain = units - scale(weight * least);
+                    least[l] = distance[l] < potential ? distance[l] : potential;
+                }
+#pragma omp simd
+                for (int l = 0; l < 8; ++l) {
+                    const std::int64_t gain = units - scale(weight * least[l]);
                     lows[l] += gain & 0xffffffff;
                     highs[l] += gain >> 32;
                 }

@@ -74,14 +74,14 @@ std::vector<double> measure_reach(const LaneKernels* lanes, Matrix<T> centers,
     return reach;
 }
 
-// Candidates as rows are measured against before their distances are: once there are more centers
-// than candidates, few rows are nearer to one of these than to their own center.
+// Candidates as rows are measured against before their distances are: once there are as many centers
+// as candidates, fewer rows are nearer to one of these than to their own center.
 template <class T>
 class NearCandidates {
   public:
     NearCandidates(const LaneKernels* lanes, Matrix<T> candidates, std::int64_t n_centers)
         : keep_near_(row_kernels<T>(*lanes).distance.keep_near), d_(candidates.n_columns) {
-        if (n_centers < kCentersPerCandidate * candidates.n_rows || d_ < kLeastColumns) {
+        if (n_centers < candidates.n_rows || d_ < kLeastColumns) {
             keep_near_ = nullptr;
         }
         if (keep_near_ == nullptr) return;
@@ -118,7 +118,7 @@ class NearCandidates {
     }
 
   private:
-    static constexpr std::int64_t kCentersPerCandidate = 2, kLeastColumns = 64;
+    static constexpr std::int64_t kLeastColumns = 64;
     decltype(DistanceKernels<T>::keep_near) keep_near_;
     std::int64_t d_, stride_ = 0, n_ = 0;
     Buffer<T> values_;
