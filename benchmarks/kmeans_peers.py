@@ -141,7 +141,8 @@ def beside_the_machine(
     """harpy alone; of the kinds of data the first that is drawn."""
     kind = next((kind for kind in options.data if kind in data.DRAWN), "overlapping")
     threads, seed, repeat = options.threads, options.seed, options.repeat
-    shapes = options.shape or (exactness.SHAPES if mode == "exactness" else data.SHAPES)
+    own_shapes = {"exactness": exactness.SHAPES, "peak": single.PEAK_SHAPES}
+    shapes = options.shape or own_shapes.get(mode, data.SHAPES)
     for dtype, shape in product(dtypes_of(mode, options), shapes):
         print(f"{mode} {dtype} {shape}", file=sys.stderr)
         if mode == "memory":
@@ -150,7 +151,7 @@ def beside_the_machine(
             yield from exactness.costs_of_exactness(shape, kind, dtype, seed, repeat)
         elif mode == "scaling" and meter is not None:
             yield single.speedup(shape, kind, dtype, threads, seed, repeat, meter)
-        elif mode == "peak" and meter is not None and (options.shape or single.is_bound(shape)):
+        elif mode == "peak" and meter is not None:
             for n_thread in sorted({1, threads}):
                 yield single.share_of_peak(shape, dtype, n_thread, seed, repeat, meter)
 

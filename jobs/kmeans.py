@@ -162,11 +162,11 @@ def lloyd(
             course.inertias.append(shard.inertia(centers, labels))
         if not sums.weights.all():
             sums = relocate_empty(shard, centers, labels, sums)
-        if params.tol > 0 or watched:
-            shard.measure_scatter(sums)
         previous = centers
         centers = sums.centers(shard.X.dtype, shard.n_thread)
         course.shift = kernels.center_shift(previous, centers)
+        if watched or 0 < course.shift <= params.tol * shard.most_variance:
+            shard.measure_scatter(sums)
         course.tolerance = params.tol * shard.mean_variance
         course.settled = n_changed == 0
         if watched:

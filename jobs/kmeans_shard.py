@@ -68,6 +68,12 @@ class Shard:
         """Sum over all workers; a worker that is alone gets its own array back."""
         return mine if self.ctx.comm.size == 1 else self.ctx.comm.allreduce(mine)
 
+    @property
+    def most_variance(self) -> float:
+        """What `mean_variance` is less than, by the columns' magnitudes alone: no pass over the
+        rows while the centers move farther than that allows to stop."""
+        return float(np.mean(np.ldexp(2.0, 2 * self.exponents + 2)))
+
     def measure_scatter(self, sums: ClusterSums) -> None:
         """Learn `mean`, `scatter` and `mean_variance`, once, from the sums of any clustering of all
         rows: their total is that of the rows."""

@@ -14,7 +14,11 @@ from peers.machine import SpeedMeter
 # Iterations of the short and of the long fit, whose difference leaves iterations alone.
 SHORT, LONG = 2, 12
 PEAK_SHARE, READ_SHARE, SPEEDUP = 0.85, 0.80, 1.9
-MEMORY_BOUND = Shape(1_000_000, 64, 16)
+# Long rows and many centers, and rows that few centers meet: where reading them takes longer than
+# the multiply-adds, memory binds.
+PEAK_SHAPES = tuple(
+    map(Shape.parse, ("200000x128k1024", "100000x768k1000", "1000000x64k4", "1000000x64k16"))
+)
 # By default a fit may take so much beyond X: for each row, and for all else.
 BYTES_A_ROW, BYTES_FIXED = 24, 32 * 2**20
 # For each number of the centers and thread: an exact sum (three words), the same being gathered,
@@ -49,15 +53,11 @@ def is_compute_bound(shape: Shape) -> bool:
     return shape.n_columns >= 64 and shape.n_clusters >= 256
 
 
-def is_bound(shape: Shape) -> bool:
-    """Whether one limit of the machine decides, so that a share of it can be asked."""
-    return is_compute_bound(shape) or shape == MEMORY_BOUND
-
-
 def share_of_peak(
     shape: Shape, dtype: str, n_thread: int, seed: int, repeat: int, meter: SpeedMeter
 ) -> Finding:
-    """Rate of exhaustive iterations on uniform data by the FMA peak, or by the read bandwidth."""
+    """Rate of exhaustive iterations on uniform data by what binds: the read bandwidth where all
+    rows take longer to read than their multiply-adds at the FMA peak, else that peak."""
     meter.measure()
     fits = [(n_thread, SHORT), (n_thread, LONG)]
     done = fit_alone(shape, "uniform", dtype, seed, fits, repeat, HARPY_BOUNDS="off")
@@ -65,8 +65,8 @@ def share_of_peak(
     (short, whole), n_iter = done["seconds"], done["n_iter"]
     each = (whole - short) / (n_iter[1] - n_iter[0])
     common = (str(shape), dtype, n_thread)
-    if shape == MEMORY_BOUND:
-        bytes_read = shape.n_rows * shape.n_columns * np.dtype(dtype).itemsize
+    bytes_read = shape.n_rows * shape.n_columns * np.dtype(dtype).itemsize
+    if bytes_read / speed["read"] > shape.flops / speed[dtype]:
         rate, most = bytes_read / each / 1e9, speed["read"]
         detail = f"{rate:.1f} of {most:.1f} GB/s in each iteration"
         return Finding("read bandwidth", *common, rate / most, READ_SHARE, detail)

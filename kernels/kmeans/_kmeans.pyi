@@ -156,7 +156,7 @@ class Potentials:
     """Greedy k-means++ over one worker's rows: squared distances to the closest center so far.
 
     A potential (times its row's weight) counts as an integer in units of 2^(exponent - 61),
-    truncated; sums are limbs. 13 bytes a row.
+    truncated; sums are limbs. 13 bytes a row, and up to 32 MiB of distances to candidates.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class Potentials:
         """Limbs (n_candidates, 3): how much the sum would fall with each of up to 24 candidates."""
 
     def keep(self, candidates: NDArray, index: int) -> None:
-        """Make one of the candidates of the last `gains` the next center."""
+        """Make one of the candidates, those of the last `gains`, the next center."""
 
 # Rows in compressed sparse row form: values and their pattern. sparse.py is the face to use; what
 # these do is documented there and in sparse.h.

@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from cython cimport floating
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport getenv
 from libc.string cimport memset
 
@@ -42,12 +42,6 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
         const LaneKernels* lanes, Matrix[T] x, Matrix[T] centers, const T* offset,
         int n_thread, int bound_bytes, int32_t* labels, int64_t* n_changed, double* absmax,
         int64_t* first_bad)
-    cdef cppclass Lloyd_ "harpy::kmeans::Lloyd"[T]:
-        Status start(const LaneKernels* lanes, Matrix[T] x, const T* weights, int64_t n_clusters,
-                     const int32_t* exponents, int n_thread, int bound_bytes)
-        Status step(const T* centers, const T* offset, int32_t* labels, int64_t* n_changed,
-                    int64_t* limbs, int64_t* counts)
-        Status label(const T* centers, const T* offset, int32_t* labels, int64_t* n_changed)
     Status accumulate_ "harpy::kmeans::accumulate"[T](
         const LaneKernels* lanes, Matrix[T] x, const T* weights, const int32_t* labels,
         int64_t n_clusters, const int32_t* exponents, int n_thread, int64_t* limbs,
@@ -75,37 +69,6 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
     Status exact_sum_ "harpy::kmeans::exact_sum"(
         const LaneKernels* lanes, const double* values, int64_t n_values, int n_thread,
         int64_t* limbs)
-
-    cdef cppclass Potentials_ "harpy::kmeans::Potentials":
-        int64_t n_rows
-        double* values
-        int32_t* closest
-        uint8_t* lowered
-        double* distances
-        const double* weights
-        int64_t* block_sums
-        int64_t[3] total
-        int64_t n_top
-        int exponent
-
-    const int64_t kPotentialRows
-    const int kMaxCandidates
-    Status start_potentials_ "harpy::kmeans::start_potentials"[T](
-        const LaneKernels* lanes, Matrix[T] x, Matrix[T] center, int n_thread,
-        Potentials_* potentials)
-    Status largest_potential_ "harpy::kmeans::largest_potential"(
-        const Potentials_& potentials, int n_thread, double* largest)
-    Status quantise_potentials_ "harpy::kmeans::quantise_potentials"(
-        int exponent, int n_thread, Potentials_* potentials)
-    Status candidate_gains_ "harpy::kmeans::candidate_gains"[T](
-        const LaneKernels* lanes, Matrix[T] x, Matrix[T] centers, Matrix[T] candidates,
-        int n_thread, const Potentials_& potentials, int64_t* limbs)
-    Status keep_candidate_ "harpy::kmeans::keep_candidate"[T](
-        const LaneKernels* lanes, Matrix[T] x, Matrix[T] candidates, int64_t index,
-        int32_t center, int n_thread, Potentials_* potentials)
-    Status prefix_search_ "harpy::kmeans::prefix_search"(
-        const Potentials_& potentials, const int64_t* target_limbs, int64_t n_targets,
-        int64_t* found)
 
 SUM_LIMBS = 3
 SCALAR_LIMBS = 68
@@ -279,110 +242,6 @@ cdef int _bound_bytes() except -1:
             "bounds (default 20)"
         )
     return min(int(chosen), 1 << 20)
-
-
-cdef class Lloyd:
-    cdef readonly object labels
-    cdef object _X, _weights
-    cdef int64_t _n_clusters, _n_sums
-    cdef int _n_thread
-    cdef Lloyd_[float]* _single
-    cdef Lloyd_[double]* _dual
-
-    def __cinit__(self, X not None, n_clusters, const int32_t[::1] exponents not None,
-                  n_thread=1, weights=None):
-        cdef const float[:, ::1] single
-        cdef const double[:, ::1] dual
-        cdef const float[::1] single_weights = None
-        cdef const double[::1] dual_weights = None
-        cdef const float* single_pointer = NULL
-        cdef const double* dual_pointer = NULL
-        cdef int threads = _threads(n_thread), bound_bytes = _bound_bytes()
-        cdef const LaneKernels* lanes = _lanes()
-        self._X, self._weights = X, weights
-        self._n_clusters, self._n_thread = n_clusters, threads
-        if self._n_clusters < 1 or X.shape[1] < 1:
-            raise ValueError(
-                f"need at least one cluster and one column, got {n_clusters}, {X.shape[1]}")
-        if weights is not None:
-            _equal("number of weights", X.shape[0], len(weights))
-        self._n_sums = X.shape[1] + (weights is not None)
-        _equal("number of exponents", self._n_sums, exponents.shape[0])
-        if X.dtype == np.float32:
-            single, single_weights = X, weights
-            if weights is not None:
-                single_pointer = &single_weights[0]
-            self._single = new Lloyd_[float]()
-            status = self._single.start(lanes, _matrix(single), single_pointer, self._n_clusters,
-                                        &exponents[0], threads, bound_bytes)
-        else:
-            dual, dual_weights = X, weights
-            if weights is not None:
-                dual_pointer = &dual_weights[0]
-            self._dual = new Lloyd_[double]()
-            status = self._dual.start(lanes, _matrix(dual), dual_pointer, self._n_clusters,
-                                      &exponents[0], threads, bound_bytes)
-        _check(status, "the state of Lloyd's iteration")
-        self.labels = np.full(X.shape[0], -1, dtype=np.int32)
-
-    def __dealloc__(self):
-        del self._single
-        del self._dual
-
-    def step(self, centers not None):
-        self._check_centers(centers)
-        cdef Py_ssize_t k = self._n_clusters, n_limbs = k * self._n_sums * SUM_LIMBS
-        message = np.empty(1 + k + n_limbs, dtype=np.int64)
-        cdef int64_t[::1] out = message
-        self._assign(centers, &out[0], &out[1], &out[1 + k])
-        return message
-
-    def label(self, centers not None):
-        self._check_centers(centers)
-        cdef int64_t n_changed = 0
-        self._assign(centers, &n_changed, NULL, NULL)
-        return n_changed
-
-    cdef int _check_centers(self, centers) except -1:
-        _equal("number of centers", self._n_clusters, centers.shape[0])
-        _equal("number of columns of centers", self._X.shape[1], centers.shape[1])
-        if centers.dtype != self._X.dtype:
-            raise ValueError(f"centers must be {self._X.dtype}, got {centers.dtype}")
-        return 0
-
-    cdef int _assign(self, object centers, int64_t* n_changed, int64_t* counts,
-                     int64_t* limbs) except -1:
-        if self._X.shape[0] == 0:
-            n_changed[0] = 0
-            if counts != NULL:
-                memset(counts, 0, self._n_clusters * sizeof(int64_t))
-                memset(limbs, 0, self._n_clusters * self._n_sums * SUM_LIMBS * sizeof(int64_t))
-            return 0
-        cdef int32_t[::1] labels = self.labels
-        cdef const float[:, ::1] single
-        cdef const double[:, ::1] dual
-        cdef const float[::1] single_offset
-        cdef const double[::1] dual_offset
-        cdef Status status
-        offset = center_offset(centers, self._n_thread)
-        if self._single != NULL:
-            single, single_offset = centers, offset
-            with nogil:
-                if limbs != NULL:
-                    status = self._single.step(&single[0, 0], &single_offset[0], &labels[0],
-                                               n_changed, limbs, counts)
-                else:
-                    status = self._single.label(&single[0, 0], &single_offset[0], &labels[0],
-                                                n_changed)
-        else:
-            dual, dual_offset = centers, offset
-            with nogil:
-                if limbs != NULL:
-                    status = self._dual.step(&dual[0, 0], &dual_offset[0], &labels[0], n_changed,
-                                             limbs, counts)
-                else:
-                    status = self._dual.label(&dual[0, 0], &dual_offset[0], &labels[0], n_changed)
-        return _check(status, "Lloyd's iteration")
 
 
 cdef int _check_assign_shapes(Py_ssize_t n_rows, Py_ssize_t n_columns, Py_ssize_t n_clusters,
@@ -585,150 +444,6 @@ def exact_sum(const double[::1] values not None, n_thread=1):
     return limbs
 
 
-cdef inline Matrix[floating] _rows(const floating[:, ::1] array, Py_ssize_t begin,
-                                   Py_ssize_t end) noexcept nogil:
-    cdef Matrix[floating] matrix = _matrix(array)
-    matrix.data += begin * matrix.n_columns
-    matrix.n_rows = end - begin
-    return matrix
-
-
-cdef int _start(const floating[:, ::1] X, const floating[:, ::1] centers, int threads,
-                Potentials_* state) except -1:
-    cdef const LaneKernels* lanes = _lanes()
-    cdef Status status
-    with nogil:
-        status = start_potentials_(lanes, _matrix(X), _rows(centers, 0, 1), threads, state)
-    return _check(status, "Potentials")
-
-
-cdef object _gains(const floating[:, ::1] X, const floating[:, ::1] centers, Py_ssize_t n_centers,
-                   const floating[:, ::1] candidates, int threads, const Potentials_* state):
-    cdef const LaneKernels* lanes = _lanes()
-    limbs = np.zeros((candidates.shape[0], SUM_LIMBS), dtype=np.int64)
-    cdef int64_t[:, ::1] limbs_view = limbs
-    cdef Status status
-    with nogil:
-        status = candidate_gains_(lanes, _matrix(X), _rows(centers, 0, n_centers),
-                                  _matrix(candidates), threads, state[0], &limbs_view[0, 0])
-    _check(status, "Potentials.gains")
-    return limbs
-
-
-cdef int _keep(const floating[:, ::1] X, const floating[:, ::1] candidates, Py_ssize_t index,
-               Py_ssize_t center, int threads, Potentials_* state) except -1:
-    cdef const LaneKernels* lanes = _lanes()
-    cdef Status status
-    with nogil:
-        status = keep_candidate_(lanes, _matrix(X), _matrix(candidates), index, <int32_t> center,
-                                 threads, state)
-    return _check(status, "Potentials.keep")
-
-
-# Distances are kept for the candidate that is chosen where they take at most so many bytes, and to
-# measure it again would mean to read rows of at least so many.
-cdef Py_ssize_t _MOST_KEPT = 1 << 25
-cdef Py_ssize_t _LEAST_ROW = 128
-
-
-cdef class Potentials:
-    cdef object _X, _centers, _arrays, _distances
-    cdef Py_ssize_t _n_centers, _n_measured
-    cdef int _threads
-    cdef Potentials_ _state
-
-    def __init__(self, X, centers, weights=None, n_thread=1):
-        self._X, self._centers, self._n_centers = X, centers, 1
-        self._threads = _threads(n_thread)
-        cdef Py_ssize_t n_rows = len(X)
-        _equal("number of columns of centers", X.shape[1], centers.shape[1])
-        if len(centers) == 0:
-            raise ValueError("need at least one center, got 0")
-        cdef double[::1] values = np.empty(n_rows)
-        cdef int32_t[::1] closest = np.empty(n_rows, dtype=np.int32)
-        cdef uint8_t[::1] lowered = np.empty(n_rows, dtype=np.uint8)
-        cdef int64_t[:, ::1] sums = np.zeros(
-            (n_rows // <Py_ssize_t> kPotentialRows + 1, SUM_LIMBS), dtype=np.int64)
-        cdef const double[::1] weights_view = weights
-        self._n_measured = 0
-        self._state.distances = NULL
-        self._state.weights = NULL
-        if weights is not None:
-            _equal("number of weights", n_rows, weights_view.shape[0])
-            self._state.weights = &weights_view[0]
-        self._arrays = (values, closest, lowered, sums, weights_view)
-        self._state.n_rows = n_rows
-        self._state.values = &values[0]
-        self._state.closest = &closest[0]
-        self._state.lowered = &lowered[0]
-        self._state.block_sums = &sums[0, 0]
-        if X.dtype == np.float32:
-            _start[float](X, centers, self._threads, &self._state)
-        else:
-            _start[double](X, centers, self._threads, &self._state)
-
-    @property
-    def summary(self):
-        summary = np.empty(SUM_LIMBS + 1, dtype=np.int64)
-        cdef int64_t[::1] view = summary
-        cdef int i
-        for i in range(SUM_LIMBS):
-            view[i] = self._state.total[i]
-        view[SUM_LIMBS] = self._state.n_top
-        return summary
-
-    def largest(self):
-        cdef double largest = 0.0
-        cdef Status status
-        with nogil:
-            status = largest_potential_(self._state, self._threads, &largest)
-        _check(status, "Potentials.largest")
-        return largest
-
-    def quantise(self, int exponent):
-        cdef Status status
-        with nogil:
-            status = quantise_potentials_(exponent, self._threads, &self._state)
-        _check(status, "Potentials.quantise")
-
-    def find(self, const int64_t[:, ::1] targets not None):
-        _equal("number of limbs", SUM_LIMBS, targets.shape[1])
-        found = np.empty(targets.shape[0], dtype=np.int64)
-        cdef int64_t[::1] found_view = found
-        with nogil:
-            prefix_search_(self._state, &targets[0, 0], targets.shape[0], &found_view[0])
-        return found
-
-    def gains(self, candidates):
-        _equal("number of columns of candidates", self._X.shape[1], candidates.shape[1])
-        if len(candidates) > kMaxCandidates:
-            raise ValueError(f"at most {kMaxCandidates} candidates, got {len(candidates)}")
-        if len(candidates) != self._n_measured:
-            self._make_room(len(candidates))
-        if self._X.dtype == np.float32:
-            return _gains[float](self._X, self._centers, self._n_centers, candidates,
-                                 self._threads, &self._state)
-        return _gains[double](self._X, self._centers, self._n_centers, candidates,
-                              self._threads, &self._state)
-
-    cdef _make_room(self, Py_ssize_t n_candidates):
-        cdef Py_ssize_t n_distances = len(self._X) * n_candidates
-        cdef double[::1] distances = None
-        self._state.distances = NULL
-        if (n_distances * <Py_ssize_t> sizeof(double) <= _MOST_KEPT
-                and self._X.shape[1] * self._X.itemsize >= _LEAST_ROW):
-            distances = np.empty(n_distances)
-            self._state.distances = &distances[0]
-        self._distances, self._n_measured = distances, n_candidates
-
-    def keep(self, candidates, Py_ssize_t index):
-        _equal("number of candidates", self._n_measured, len(candidates))
-        self._centers[self._n_centers] = candidates[index]
-        if self._X.dtype == np.float32:
-            _keep[float](self._X, candidates, index, self._n_centers, self._threads, &self._state)
-        else:
-            _keep[double](self._X, candidates, index, self._n_centers, self._threads, &self._state)
-        self._n_centers += 1
-
-
+include "_lloyd.pxi"
+include "_potentials.pxi"
 include "_sparse.pxi"

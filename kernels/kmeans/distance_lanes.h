@@ -195,10 +195,12 @@ void to_all(const T* x, std::int64_t d, const std::int32_t* rows, std::int64_t n
     }
 }
 
-// Distances of P rows, one below the other, to centers of their own.
+// Distances of P rows, one below the other, to centers of their own; those `ahead` rows further on
+// are fetched.
 template <class T, int P>
 inline void own_tile(const T* x, std::int64_t d, const double* centers, std::int64_t center_stride,
-                     const std::int32_t* labels, double* out) {
+                     const std::int32_t* labels, std::int64_t ahead, double* out) {
+    constexpr std::int64_t kLine = 64 / sizeof(T);
     const double* center[P];
     Eight sums[kFolded];
     double folded[kFolded];
@@ -213,6 +215,10 @@ inline void own_tile(const T* x, std::int64_t d, const double* centers, std::int
     };
     std::int64_t j = 0;
     for (; j + 8 <= d; j += 8) {
+        if (j % kLine == 0) {
+#pragma GCC unroll 8
+            for (int p = 0; p < P; ++p) fetch_line(x + (ahead + p) * d + j);
+        }
 #pragma GCC unroll 8
         for (int p = 0; p < P; ++p) add(p, Eight::load(x + p * d + j), j);
     }
@@ -228,12 +234,14 @@ template <class T>
 void to_own(const T* x, std::int64_t n_rows, std::int64_t d, const double* centers,
             std::int64_t center_stride, const std::int32_t* labels, double* out) {
     const auto labels_at = [&](std::int64_t i) { return labels == nullptr ? nullptr : labels + i; };
+    const std::int64_t row_bytes = d * static_cast<std::int64_t>(sizeof(T));
+    const std::int64_t ahead = kFolded + kBytesAhead / (row_bytes + 1);
     std::int64_t i = 0;
     for (; i + kFolded <= n_rows; i += kFolded) {
-        own_tile<T, kFolded>(x + i * d, d, centers, center_stride, labels_at(i), out + i);
+        own_tile<T, kFolded>(x + i * d, d, centers, center_stride, labels_at(i), ahead, out + i);
     }
     for (; i < n_rows; ++i) {
-        own_tile<T, 1>(x + i * d, d, centers, center_stride, labels_at(i), out + i);
+        own_tile<T, 1>(x + i * d, d, centers, center_stride, labels_at(i), 0, out + i);
     }
 }
 
@@ -302,7 +310,9 @@ void raise_magnitudes(const T* __restrict x, std::int64_t n_rows, std::int64_t d
                       Bits<T>* __restrict highest) {
     const auto higher = [](Bits<T> a, Bits<T> b) { return a > b ? a : b; };
     std::int64_t i = 0;
+    const std::int64_t ahead = 4 + kBytesAhead / (d * static_cast<std::int64_t>(sizeof(T)) + 1);
     for (; i + 4 <= n_rows; i += 4, x += 4 * d) {
+        fetch(x + ahead * d, 4 * d);
 #pragma omp simd
         for (std::int64_t j = 0; j < d; ++j) {
             const Bits<T> a = higher(magnitude_bits(x[j]), magnitude_bits(x[d + j]));
