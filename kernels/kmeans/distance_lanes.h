@@ -16,20 +16,6 @@ namespace {
 // Columns between two looks at whether a distance is beyond its bound already.
 constexpr std::int64_t kColumnsPerLook = 256;
 
-// Bytes between a row that is measured and one that is fetched meanwhile, about what memory
-// delivers within its own latency. Of a very long row the first lines set the hardware going.
-constexpr std::int64_t kBytesAhead = 4096;
-constexpr std::int64_t kBytesFetched = 4096;
-
-template <class T>
-inline void fetch(const T* row, std::int64_t d) {
-    const std::int64_t bytes = d * static_cast<std::int64_t>(sizeof(T));
-    const char* line = reinterpret_cast<const char*>(row);
-    for (std::int64_t at = 0; at < bytes && at < kBytesFetched; at += 64) {
-        fetch_line(line + at);
-    }
-}
-
 // Sums that a row of C distances takes: a whole fold rather than more than half of one, so that
 // they are stored at once.
 template <int C>
@@ -105,14 +91,13 @@ void distances_to(const T* x, std::int64_t d, const std::int32_t* rows, std::int
     const auto bound_at = [&](std::int64_t i) {
         return bounds == nullptr ? __builtin_inf() : bounds[i];
     };
-    const std::int64_t row_bytes = d * static_cast<std::int64_t>(sizeof(T));
-    const std::int64_t ahead = R + kBytesAhead / (row_bytes + 1);
+    const std::int64_t ahead = R + rows_ahead<T>(d);
     std::int64_t i = 0;
     for (; i + R <= n_rows; i += R) {
         const T* row[R];
         double bound[R];
         for (int r = 0; r < R; ++r) {
-            if (i + r + ahead < n_rows) fetch(row_at(i + r + ahead), d);
+            if (i + r + ahead < n_rows) fetch_row(row_at(i + r + ahead), d);
             row[r] = row_at(i + r);
             bound[r] = bound_at(i + r);
         }
@@ -234,8 +219,7 @@ template <class T>
 void to_own(const T* x, std::int64_t n_rows, std::int64_t d, const double* centers,
             std::int64_t center_stride, const std::int32_t* labels, double* out) {
     const auto labels_at = [&](std::int64_t i) { return labels == nullptr ? nullptr : labels + i; };
-    const std::int64_t row_bytes = d * static_cast<std::int64_t>(sizeof(T));
-    const std::int64_t ahead = kFolded + kBytesAhead / (row_bytes + 1);
+    const std::int64_t ahead = kFolded + rows_ahead<T>(d);
     std::int64_t i = 0;
     for (; i + kFolded <= n_rows; i += kFolded) {
         own_tile<T, kFolded>(x + i * d, d, centers, center_stride, labels_at(i), ahead, out + i);
@@ -310,9 +294,9 @@ void raise_magnitudes(const T* __restrict x, std::int64_t n_rows, std::int64_t d
                       Bits<T>* __restrict highest) {
     const auto higher = [](Bits<T> a, Bits<T> b) { return a > b ? a : b; };
     std::int64_t i = 0;
-    const std::int64_t ahead = 4 + kBytesAhead / (d * static_cast<std::int64_t>(sizeof(T)) + 1);
+    const std::int64_t ahead = 4 + rows_ahead<T>(d);
     for (; i + 4 <= n_rows; i += 4, x += 4 * d) {
-        fetch(x + ahead * d, 4 * d);
+        fetch_row(x + ahead * d, 4 * d);
 #pragma omp simd
         for (std::int64_t j = 0; j < d; ++j) {
             const Bits<T> a = higher(magnitude_bits(x[j]), magnitude_bits(x[d + j]));

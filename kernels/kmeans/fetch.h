@@ -1,6 +1,8 @@
-// Rows on their way from memory while others are at work. Included within one translation unit per
-// instruction set, as lanes.h is.
+// Rows on their way from memory while others are at work. In an unnamed namespace, as all that is
+// compiled once per instruction set.
 #pragma once
+
+#include <cstdint>
 
 namespace harpy::kmeans {
 namespace {
@@ -9,6 +11,22 @@ namespace {
 // for its misses, and the work waits for one (Zen 4: 1.6 to 1.9 times as long where 16 centers meet
 // rows of 64 values, or 10 rows of 784).
 inline void fetch_line(const void* address) { __builtin_prefetch(address, 0, 2); }
+
+// Of a very long row the first lines set the hardware going.
+template <class T>
+inline void fetch_row(const T* row, std::int64_t d) {
+    constexpr std::int64_t kMostBytes = 4096;
+    const std::int64_t bytes = d * static_cast<std::int64_t>(sizeof(T));
+    const char* line = reinterpret_cast<const char*>(row);
+    for (std::int64_t at = 0; at < bytes && at < kMostBytes; at += 64) fetch_line(line + at);
+}
+
+// Rows between those at work and one that is fetched meanwhile: about what memory delivers within
+// its own latency.
+template <class T>
+inline std::int64_t rows_ahead(std::int64_t d) {
+    return 4096 / (d * static_cast<std::int64_t>(sizeof(T)) + 1);
+}
 
 }  // namespace
 }  // namespace harpy::kmeans

@@ -58,13 +58,13 @@ std::int64_t keep_near_some(const float* x, std::int64_t d, std::int32_t* rows, 
                             const float* candidates, std::int64_t stride, std::int64_t n_candidates,
                             const float* limits) {
     constexpr int L = S::kLanes, R = L / C;
-    const std::int64_t ahead = R + kBytesAhead / (d * static_cast<std::int64_t>(sizeof(float)) + 1);
+    const std::int64_t ahead = R + rows_ahead<float>(d);
     std::int64_t n_kept = 0;
     for (std::int64_t i = 0; i < n_rows; i += R) {
         const float* row[R];
         std::int64_t at[R];
         for (int r = 0; r < R; ++r) {
-            if (i + r + ahead < n_rows) fetch(x + rows[i + r + ahead] * d, d);
+            if (i + r + ahead < n_rows) fetch_row(x + rows[i + r + ahead] * d, d);
             at[r] = i + r < n_rows ? i + r : n_rows - 1;
             row[r] = x + rows[at[r]] * d;
         }
