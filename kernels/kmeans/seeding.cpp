@@ -74,8 +74,8 @@ std::vector<double> measure_reach(const LaneKernels* lanes, Matrix<T> centers,
     return reach;
 }
 
-// Candidates as rows are measured against before their distances are: once there are as many centers
-// as candidates, fewer rows are nearer to one of these than to their own center.
+// Candidates as rows are measured against before their distances are: once there are as many
+// centers as candidates, fewer rows are nearer to one of these than to their own center.
 template <class T>
 class NearCandidates {
   public:
