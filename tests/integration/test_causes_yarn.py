@@ -164,7 +164,7 @@ def test_files_that_a_node_cannot_fetch_are_named(
 
 
 def test_a_worker_that_takes_too_much_memory_is_named(stock_shell: Shell, tmp_path: Path) -> None:
-    words = ("^rank 0 on", "more memory than its container has", "Raise n_mem", "PHYSICAL")
+    words = ("^rank 0 on", "more memory than its container has", "Raise n_mem", "PHYSICAL|VIRTUAL")
     failing = told(MemoryExceeded, *words, within_s=120)
     with failing as caught, session(stock_shell, n_node=1, n_mem=1024) as opened:
         opened.run(program("hogs"), timeout_s=90)
