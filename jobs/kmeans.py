@@ -156,6 +156,7 @@ def lloyd(
     if start.previous is not None:
         state.step(start.previous)  # for the labels that the next iteration counts changes from
     centers, labels, course = start.centers, state.labels, start.course
+    most_tolerance = params.tol * shard.most_variance
     for n_iter in range(start.n_iter + 1, params.max_iter + 1):
         n_changed, sums = assign_and_sum(shard, state, centers)
         if params.verbose:
@@ -165,7 +166,7 @@ def lloyd(
         previous = centers
         centers = sums.centers(shard.X.dtype, shard.n_thread)
         course.shift = kernels.center_shift(previous, centers)
-        if watched or 0 < course.shift <= params.tol * shard.most_variance:
+        if watched or 0 < course.shift <= most_tolerance:
             shard.measure_scatter(sums)
         course.tolerance = params.tol * shard.mean_variance
         course.settled = n_changed == 0

@@ -12,20 +12,21 @@ namespace {
 // rows of 64 values, or 10 rows of 784).
 inline void fetch_line(const void* address) { __builtin_prefetch(address, 0, 2); }
 
+// About what memory delivers within its own latency.
+constexpr std::int64_t kBytesAhead = 4096;
+
 // Of a very long row the first lines set the hardware going.
 template <class T>
 inline void fetch_row(const T* row, std::int64_t d) {
-    constexpr std::int64_t kMostBytes = 4096;
     const std::int64_t bytes = d * static_cast<std::int64_t>(sizeof(T));
     const char* line = reinterpret_cast<const char*>(row);
-    for (std::int64_t at = 0; at < bytes && at < kMostBytes; at += 64) fetch_line(line + at);
+    for (std::int64_t at = 0; at < bytes && at < kBytesAhead; at += 64) fetch_line(line + at);
 }
 
-// Rows between those at work and one that is fetched meanwhile: about what memory delivers within
-// its own latency.
+// Rows between those at work and one that is fetched meanwhile.
 template <class T>
 inline std::int64_t rows_ahead(std::int64_t d) {
-    return 4096 / (d * static_cast<std::int64_t>(sizeof(T)) + 1);
+    return kBytesAhead / (d * static_cast<std::int64_t>(sizeof(T)) + 1);
 }
 
 }  // namespace

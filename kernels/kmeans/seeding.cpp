@@ -81,9 +81,7 @@ class NearCandidates {
   public:
     NearCandidates(const LaneKernels* lanes, Matrix<T> candidates, std::int64_t n_centers)
         : keep_near_(row_kernels<T>(*lanes).distance.keep_near), d_(candidates.n_columns) {
-        if (n_centers < candidates.n_rows || d_ < kLeastColumns) {
-            keep_near_ = nullptr;
-        }
+        if (n_centers < candidates.n_rows || d_ < kLeastColumns) keep_near_ = nullptr;
         if (keep_near_ == nullptr) return;
         stride_ = 16 * count_blocks(d_, 16);
         n_ = candidates.n_rows <= 4 ? 4 : 8 * count_blocks(candidates.n_rows, 8);
