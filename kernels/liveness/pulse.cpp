@@ -27,6 +27,10 @@ constexpr int kEcho = 75;                // exit code of a worker that follows o
     _exit(kEcho);
 }
 
+// Nothing follows from a peer that cannot be told: its own last word may still wait to be heard, and
+// whether it is gone is for listen() to find.
+void say(char word, int socket) { send(socket, &word, 1, MSG_DONTWAIT | MSG_NOSIGNAL); }
+
 // For the signal handler, which may not take a lock: the sockets to say farewell on.
 constexpr std::size_t kMostFarewells = 64;
 std::atomic<int> farewells[kMostFarewells];
@@ -35,7 +39,7 @@ std::atomic<pid_t> farewell_owner{0};
 void on_terminated(int number) {
     if (getpid() == farewell_owner) {  // not a fork, which has our sockets, too
         for (const auto& socket : farewells) {
-            if (socket >= 0) send(socket, &kTerminated, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+            if (socket >= 0) say(kTerminated, socket);
         }
     }
     signal(number, SIG_DFL);
@@ -128,9 +132,7 @@ void Pulse::order_end(int number) {
     const auto found = peers_.find(number);
     if (found == peers_.end()) return;
     // Best effort: whoever cannot be reached is fenced by its attempt's number.
-    if (send(found->second.socket, &kEnd, 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1) {
-        found->second.open = false;
-    }
+    say(kEnd, found->second.socket);
 }
 
 bool Pulse::was_terminated(int number) {
@@ -214,9 +216,7 @@ void Pulse::listen(Peer& peer) {
 void Pulse::beat() {
     const std::lock_guard<std::mutex> lock(mutex_);
     for (auto& [number, peer] : peers_) {
-        if (!peer.open) continue;
-        const bool sent = send(peer.socket, &kBeat, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
-        if (!sent && errno != EAGAIN && errno != EINTR) peer.open = false;
+        if (peer.open) say(kBeat, peer.socket);
     }
     if (launcher_out_ < 0 || hushed_) return;
     pollfd room{launcher_out_, POLLOUT, 0};

@@ -97,6 +97,18 @@ def test_a_process_that_is_terminated_says_farewell_even_from_native_code(number
     assert other.pulse.was_terminated(other.number) is said
 
 
+def test_a_farewell_is_heard_though_its_sender_is_gone_before_the_next_beat():
+    pulse = Pulse(1e-4)
+    for _ in range(50):
+        mine, theirs = socket.socketpair()
+        theirs.send(b"t")
+        theirs.close()
+        number = pulse.add(mine.detach())
+        time.sleep(0.005)
+        assert pulse.was_terminated(number)
+        pulse.remove(number)
+
+
 def test_one_that_was_removed_or_never_there_is_not_silent():
     pulse = Pulse(BEAT_S)
     mine, theirs = socket.socketpair()
