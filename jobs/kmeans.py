@@ -17,7 +17,7 @@ from harpy.jobs.kmeans_journal import Clustering, Journal, Position
 from harpy.jobs.kmeans_parallel import scalable_plus_plus
 from harpy.jobs.kmeans_seeding import SEEDINGS, seed_centers, shared_random_state
 from harpy.jobs.kmeans_shard import Shard, load_shard, save_labels
-from harpy.jobs.kmeans_sums import ClusterSums, sums_of
+from harpy.jobs.kmeans_sums import sums_of
 from harpy.kernels import kmeans as kernels
 
 
@@ -158,67 +158,46 @@ def lloyd(
     centers, labels, course = start.centers, state.labels, start.course
     most_tolerance = params.tol * shard.most_variance
     for n_iter in range(start.n_iter + 1, params.max_iter + 1):
-        n_changed, sums = assign_and_sum(shard, state, centers)
+        total = shard.total(state.step(centers))
         if params.verbose:
             course.inertias.append(shard.inertia(centers, labels))
-        if not sums.weights.all():
-            sums = relocate_empty(shard, centers, labels, sums)
         previous = centers
-        centers = sums.centers(shard.X.dtype, shard.n_thread)
-        course.shift = kernels.center_shift(previous, centers)
+        centers, course.shift, n_empty = shard.next_centers(total, previous)
+        if n_empty:
+            total = relocate_empty(shard, previous, labels, total)
+            centers, course.shift, _ = shard.next_centers(total, previous)
         if watched or 0 < course.shift <= most_tolerance:
-            shard.measure_scatter(sums)
+            shard.measure_scatter(shard.sums(total))
         course.tolerance = params.tol * shard.mean_variance
+        n_changed = int(total[0])
         course.settled = n_changed == 0
         if watched:
             shard.ctx.progress(
                 (run + n_iter / params.max_iter) / params.n_init,
                 iteration=n_iter,
-                inertia=shard.estimate_inertia(centers, sums.weights),
+                inertia=shard.estimate_inertia(centers, shard.sums(total).weights),
                 changed=n_changed,
             )
         if course.settled or course.shift <= course.tolerance:
             break
-        journal.note(Position(centers, previous, n_iter, course))
+        journal.note(centers, previous, n_iter, course)
     if not course.settled or not np.array_equal(previous, centers):
         # The centers moved after the last assignment: labels_ must be what predict says.
         state.label(centers)
     return Clustering(centers, labels, shard.inertia(centers, labels), n_iter, course)
 
 
-def assign_and_sum(
-    shard: Shard, state: kernels.Lloyd, centers: np.ndarray
-) -> tuple[int, ClusterSums]:
-    """E-step on my rows and the sums of the M-step over all rows, in one collective.
-
-    Returns
-    -------
-    n_changed : int
-        Rows of all workers whose label changed; `state.labels` holds the new ones of mine.
-    sums : ClusterSums
-        To be read only.
-    """
-    total = shard.total(state.step(centers))
-    weighted = shard.weights is not None
-    return int(total[0]), ClusterSums.from_message(
-        total, len(centers), shard.sum_exponents, weighted
-    )
-
-
 def relocate_empty(
-    shard: Shard,
-    centers: np.ndarray,
-    labels: np.ndarray,
-    sums: ClusterSums,
-) -> ClusterSums:
+    shard: Shard, centers: np.ndarray, labels: np.ndarray, total: np.ndarray
+) -> np.ndarray:
     """Move the rows farthest from their centers into the clusters without weight: scikit-learn's
     rule.
 
     Distances are those of all workers' rows to the centers they were assigned to, whatever the rows
-    weigh; of equal ones the higher global row comes first. Returns the sums after that, the same on
-    every worker.
+    weigh; of equal ones the higher global row comes first. Returns the total of all workers' steps
+    after that, the same on every worker.
     """
-    empty = np.flatnonzero(sums.weights == 0)
+    empty = np.flatnonzero(shard.sums(total).weights == 0)
     distances = shard.kernels.squared_distances(shard.X, centers, labels, shard.n_thread)
     mine = farthest(distances, np.arange(len(distances)), len(empty))
     gather = shard.ctx.comm.allgather
@@ -231,15 +210,16 @@ def relocate_empty(
         far_weights = np.concatenate(gather(shard.weights[mine]))
     chosen = farthest(far_distances, far_rows, len(empty))
     if far_distances[chosen[0]] == 0:
-        return sums  # more clusters than distinct rows: nothing to gain
-    sums = sums.copy()
+        return total  # more clusters than distinct rows: nothing to gain
+    total = total.copy()
+    sums = shard.sums(total)
     values = np.ascontiguousarray(far_values.reshape(-1, shard.X.shape[1])[chosen])
     weights = None if far_weights is None else far_weights[chosen]
     own_cluster = np.arange(len(chosen), dtype=np.int32)
     rows = sums_of(kernels, values, own_cluster, len(chosen), sums.exponents, weights).limbs
     for row, old, new in zip(rows, far_labels[chosen], empty, strict=False):
         sums.move(row, old, new)
-    return sums
+    return total
 
 
 def farthest(distances: np.ndarray, rows: np.ndarray, n_wanted: int) -> np.ndarray:

@@ -106,10 +106,11 @@ class Journal:
         start, self._start = self._start, None
         return start
 
-    def note(self, position: Position) -> None:
-        """One iteration more."""
+    def note(self, centers: np.ndarray, previous: np.ndarray, n_iter: int, course: Course) -> None:
+        """One iteration more: `Position` has the words."""
         if self._checkpoint.kept:
-            self._save(vars(position) | {"course": vars(position.course)})
+            position = Position(centers, previous, n_iter, course)
+            self._save(vars(position) | {"course": vars(course)})
 
     def end_run(self, found: Clustering, best: Clustering) -> None:
         """One run more."""

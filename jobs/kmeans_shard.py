@@ -68,11 +68,19 @@ class Shard:
         """Sum over all workers; a worker that is alone gets its own array back."""
         return mine if self.ctx.comm.size == 1 else self.ctx.comm.allreduce(mine)
 
+    def sums(self, total: np.ndarray) -> ClusterSums:
+        """Views of a total of what `Lloyd.step` returns."""
+        return ClusterSums.from_message(total, self.sum_exponents, self.weights is not None)
+
+    def next_centers(self, total: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, float, int]:
+        """As kernels.next_centers: where they go, how far in all, how many have no weight."""
+        return kernels.next_centers(total, centers, self.sum_exponents, self.n_thread)
+
     @property
     def most_variance(self) -> float:
         """What `mean_variance` is less than, by the columns' magnitudes alone: no pass over the
         rows while the centers move farther than that allows to stop."""
-        return float(np.mean(np.ldexp(2.0, 2 * self.exponents + 2)))
+        return float(np.ldexp(2.0, 2 * self.exponents + 2).sum()) / len(self.exponents)
 
     def measure_scatter(self, sums: ClusterSums) -> None:
         """Learn `mean`, `scatter` and `mean_variance`, once, from the sums of any clustering of all

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from harpy.kernels import kmeans as kernels
 
@@ -34,9 +33,10 @@ class ClusterSums:
 
     @classmethod
     def from_message(
-        cls, message: np.ndarray, n_clusters: int, exponents: np.ndarray, weighted: bool
+        cls, message: np.ndarray, exponents: np.ndarray, weighted: bool
     ) -> ClusterSums:
-        """Of what `Lloyd.step` returns, or the total of several."""
+        """Views of what `Lloyd.step` returns, or of the total of several."""
+        n_clusters = (len(message) - 1) // (1 + len(exponents) * kernels.SUM_LIMBS)
         counts, limbs = message[1 : 1 + n_clusters], message[1 + n_clusters :]
         shape = (n_clusters, len(exponents), kernels.SUM_LIMBS)
         return cls(limbs.reshape(shape), counts, exponents, weighted)
@@ -47,17 +47,6 @@ class ClusterSums:
         if not self.weighted:
             return self.counts
         return rounded(self.limbs[:, -1:], self.exponents[-1:])
-
-    @property
-    def n_columns(self) -> int:
-        return len(self.exponents) - self.weighted
-
-    def centers(self, dtype: DTypeLike, n_thread: int) -> np.ndarray:
-        """(n_clusters, n_columns); a cluster without weight gets the heaviest one's center."""
-        columns = np.ascontiguousarray(self.limbs[:, : self.n_columns])
-        return kernels.centers_from_sums(
-            columns, self.weights, self.exponents[: self.n_columns], dtype, n_thread
-        )
 
     def mean(self) -> np.ndarray:
         """Mean of all rows (n_columns,), float64, weighted where they have weights."""
@@ -74,9 +63,6 @@ class ClusterSums:
         self.limbs[new] += row
         self.counts[old] -= 1
         self.counts[new] += 1
-
-    def copy(self) -> ClusterSums:
-        return ClusterSums(self.limbs.copy(), self.counts.copy(), self.exponents, self.weighted)
 
 
 def rounded(limbs: np.ndarray, exponents: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from harpy.kernels.collective import Mesh
 
-REDUCIBLE = ("int32", "int64", "float32", "float64")
+REDUCIBLE = {np.dtype(name): name for name in ("int32", "int64", "float32", "float64")}
 OPS = ("sum", "max", "min")
 # dtype (16 bytes of text), number of dimensions, up to 8 lengths: what an array is, in 88 bytes
 _DESCRIPTION = np.dtype([("dtype", "S16"), ("ndim", "<i8"), ("shape", "<i8", 8)])
@@ -136,7 +136,7 @@ class MeshCommunicator(Communicator):
     @_timed
     def allreduce(self, array: Any, op: str = "sum") -> np.ndarray:
         result = np.array(_reducible(array, op), order="C")
-        self._mesh.allreduce(_bytes(result), result.dtype.name, op)
+        self._mesh.allreduce(_bytes(result), REDUCIBLE[result.dtype], op)
         return result
 
     @_timed
@@ -178,8 +178,8 @@ def _reducible(array: Any, op: str) -> np.ndarray:
     if op not in OPS:
         raise ValueError(f"op must be one of {', '.join(OPS)}, got {op!r}")
     given = np.asarray(array)
-    if given.dtype.name not in REDUCIBLE:
-        raise TypeError(f"allreduce takes {', '.join(REDUCIBLE)}, got {given.dtype}")
+    if given.dtype not in REDUCIBLE:
+        raise TypeError(f"allreduce takes {', '.join(REDUCIBLE.values())}, got {given.dtype}")
     return given
 
 

@@ -111,6 +111,15 @@ def centers_from_sums(
     """Sums divided by their clusters' weights, or counts (n_clusters,): means (n_clusters,
     n_columns). A cluster without weight gets the first heaviest one's center."""
 
+def next_centers(
+    message: NDArray[np.int64],
+    centers: NDArray[_F],
+    exponents: NDArray[np.int32],
+    n_thread: int = 1,
+) -> tuple[NDArray[_F], float, int]:
+    """Where the centers go by what `Lloyd.step` gave, or a total of it, with the exponents it was
+    given; the sum of their squared moves; and how many clusters have no weight."""
+
 def column_means(
     limbs: NDArray[np.int64], counts: NDArray[np.int64], exponents: NDArray[np.int32]
 ) -> NDArray[np.float64]:
@@ -125,9 +134,6 @@ def screen(
 
 def center_offset(centers: NDArray[_F], n_thread: int = 1) -> NDArray[_F]:
     """Median of the centers (n_columns,): what is subtracted before scoring."""
-
-def center_shift(before: NDArray[_F], after: NDArray[_F]) -> float:
-    """Sum of the squared distances between old and new centers."""
 
 def squared_distances(
     X: NDArray[_F],

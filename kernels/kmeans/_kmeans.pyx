@@ -48,7 +48,10 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
         int64_t* counts)
     Status centers_from_sums_ "harpy::kmeans::centers_from_sums"[T](
         const int64_t* limbs, const double* weights, const int32_t* exponents,
-        int64_t n_clusters, int64_t n_columns, int n_thread, T* centers)
+        int64_t n_clusters, int64_t n_columns, int64_t n_sums, int n_thread, T* centers)
+    Status next_centers_ "harpy::kmeans::next_centers"[T](
+        const int64_t* counts, const int64_t* limbs, const int32_t* exponents, int64_t n_sums,
+        Matrix[T] before, int n_thread, T* after, double* shift, int64_t* n_empty)
     Status column_means_ "harpy::kmeans::column_means"(
         const int64_t* limbs, const int64_t* counts, const int32_t* exponents,
         int64_t n_clusters, int64_t n_columns, double* means)
@@ -57,7 +60,6 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
         int32_t* nearest, T* most, T* least)
     Status center_offset_ "harpy::kmeans::center_offset"[T](
         const LaneKernels* lanes, Matrix[T] centers, int n_thread, T* offset)
-    double center_shift_ "harpy::kmeans::center_shift"[T](Matrix[T] before, Matrix[T] after)
     Status squared_distances_ "harpy::kmeans::squared_distances"[T](
         const LaneKernels* lanes, Matrix[T] x, Matrix[double] centers, const int32_t* labels,
         int n_thread, double* out)
@@ -315,8 +317,27 @@ cdef int _fill_centers(const int64_t[:, :, ::1] limbs, const double[::1] weights
     cdef Status status
     with nogil:
         status = centers_from_sums_(&limbs[0, 0, 0], &weights[0], &exponents[0], limbs.shape[0],
-                                    limbs.shape[1], threads, &centers[0, 0])
+                                    limbs.shape[1], limbs.shape[1], threads, &centers[0, 0])
     return _check(status, "centers_from_sums")
+
+
+def next_centers(const int64_t[::1] message not None, const floating[:, ::1] centers not None,
+                 const int32_t[::1] exponents not None, n_thread=1):
+    cdef int threads = _threads(n_thread)
+    cdef Py_ssize_t k = centers.shape[0], d = centers.shape[1], n_sums = exponents.shape[0]
+    if n_sums != d + 1:  # else the weights' is the last
+        _equal("number of exponents", d, n_sums)
+    _equal("length of the message", 1 + k + k * n_sums * SUM_LIMBS, message.shape[0])
+    after = np.empty((k, d), np.float32 if floating is float else np.float64)
+    cdef floating[:, ::1] after_view = after
+    cdef double shift = 0.0
+    cdef int64_t n_empty = 0
+    cdef Status status
+    with nogil:
+        status = next_centers_(&message[1], &message[1 + k], &exponents[0], n_sums,
+                               _matrix(centers), threads, &after_view[0, 0], &shift, &n_empty)
+    _check(status, "next_centers")
+    return after, shift, n_empty
 
 
 def column_means(const int64_t[:, :, ::1] limbs not None, const int64_t[::1] counts not None,
@@ -343,12 +364,6 @@ def center_offset(const floating[:, ::1] centers not None, n_thread=1):
         status = center_offset_(lanes, _matrix(centers), threads, &offset[0])
     _check(status, "center_offset")
     return np.asarray(offset)
-
-
-def center_shift(const floating[:, ::1] before not None, const floating[:, ::1] after not None):
-    _equal("number of centers", before.shape[0], after.shape[0])
-    _equal("number of columns", before.shape[1], after.shape[1])
-    return center_shift_(_matrix(before), _matrix(after))
 
 
 cdef int _check_labels(const int32_t[::1] labels, Py_ssize_t n_rows,

@@ -77,11 +77,10 @@ class Lloyd {
                  const std::int32_t* exponents, int n_thread, int bound_bytes) noexcept;
     // Nearest centers, the sums of the rows of each, limbs (k, d, kSumLimbs) or with weights
     // (k, d + 1, kSumLimbs), and counts (k).
-    Status step(const T* centers, const T* offset, std::int32_t* labels, std::int64_t* n_changed,
+    Status step(const T* centers, std::int32_t* labels, std::int64_t* n_changed,
                 std::int64_t* limbs, std::int64_t* counts) noexcept;
     // Nearest centers only: the last call.
-    Status label(const T* centers, const T* offset, std::int32_t* labels,
-                 std::int64_t* n_changed) noexcept;
+    Status label(const T* centers, std::int32_t* labels, std::int64_t* n_changed) noexcept;
 
   private:
     struct State;
@@ -97,11 +96,20 @@ Status accumulate(const LaneKernels* lanes, Matrix<T> x, const T* weights,
                   std::int64_t* counts) noexcept;
 
 // Sums divided by the weights (k) of their clusters, which are counts where rows have none; a
-// cluster without weight gets the center of the heaviest one.
+// cluster without weight gets the center of the heaviest one. Of the n_sums of a cluster the first
+// n_columns are those of rows.
 template <class T>
 Status centers_from_sums(const std::int64_t* limbs, const double* weights,
                          const std::int32_t* exponents, std::int64_t n_clusters,
-                         std::int64_t n_columns, int n_thread, T* centers) noexcept;
+                         std::int64_t n_columns, std::int64_t n_sums, int n_thread,
+                         T* centers) noexcept;
+
+// The same of what Lloyd::step gave, or of totals of it, with the weights that go with them: how
+// far the centers come in all, and how many clusters have no weight.
+template <class T>
+Status next_centers(const std::int64_t* counts, const std::int64_t* limbs,
+                    const std::int32_t* exponents, std::int64_t n_sums, Matrix<T> before,
+                    int n_thread, T* after, double* shift, std::int64_t* n_empty) noexcept;
 
 // Mean of all rows, whatever their clusters.
 Status column_means(const std::int64_t* limbs, const std::int64_t* counts,

@@ -65,7 +65,8 @@ void store_means(const std::int64_t* sums, const double* units, std::int64_t n, 
 template <class T>
 Status centers_from_sums(const std::int64_t* limbs, const double* weights,
                          const std::int32_t* exponents, std::int64_t n_clusters,
-                         std::int64_t n_columns, int n_thread, T* centers) noexcept {
+                         std::int64_t n_columns, std::int64_t n_sums, int n_thread,
+                         T* centers) noexcept {
     return guarded([&]() -> Status {
         const FloatEnvironment environment;
         const std::vector<double> units = sum_units(exponents, n_columns);
@@ -77,7 +78,7 @@ Status centers_from_sums(const std::int64_t* limbs, const double* weights,
                 // scikit-learn's place for a cluster nobody is near to; no rows leave zeros.
                 const std::int64_t from = weights[c] > 0 ? c : heaviest;
                 const double weight = weights[from] > 0 ? weights[from] : 1.0;
-                const std::int64_t* sums = limbs + kSumLimbs * from * n_columns;
+                const std::int64_t* sums = limbs + kSumLimbs * from * n_sums;
                 for (std::int64_t j = 0; j < n_columns; j += kMeansAtOnce) {
                     const std::int64_t n = std::min(kMeansAtOnce, n_columns - j);
                     store_means(sums + kSumLimbs * j, units.data() + j, n, weight,
@@ -86,6 +87,28 @@ Status centers_from_sums(const std::int64_t* limbs, const double* weights,
             }
         });
         return Status::ok;
+    });
+}
+
+template <class T>
+Status next_centers(const std::int64_t* counts, const std::int64_t* limbs,
+                    const std::int32_t* exponents, std::int64_t n_sums, Matrix<T> before,
+                    int n_thread, T* after, double* shift, std::int64_t* n_empty) noexcept {
+    return guarded([&]() -> Status {
+        const std::int64_t k = before.n_rows, d = before.n_columns;
+        std::vector<double> weights(counts, counts + k);
+        if (n_sums > d) {
+            const FloatEnvironment environment;
+            const std::vector<double> unit = sum_units(exponents + d, 1);
+            for (std::int64_t c = 0; c < k; ++c) {
+                store_means(limbs + kSumLimbs * (c * n_sums + d), unit.data(), 1, 1.0, &weights[c]);
+            }
+        }
+        *n_empty = std::count(weights.begin(), weights.end(), 0.0);
+        const Status status =
+            centers_from_sums(limbs, weights.data(), exponents, k, d, n_sums, n_thread, after);
+        *shift = center_shift(before, {after, k, d});
+        return status;
     });
 }
 
@@ -112,8 +135,16 @@ Status column_means(const std::int64_t* limbs, const std::int64_t* counts,
 }
 
 template Status centers_from_sums<float>(const std::int64_t*, const double*, const std::int32_t*,
-                                         std::int64_t, std::int64_t, int, float*) noexcept;
+                                         std::int64_t, std::int64_t, std::int64_t, int,
+                                         float*) noexcept;
 template Status centers_from_sums<double>(const std::int64_t*, const double*, const std::int32_t*,
-                                          std::int64_t, std::int64_t, int, double*) noexcept;
+                                          std::int64_t, std::int64_t, std::int64_t, int,
+                                          double*) noexcept;
+template Status next_centers<float>(const std::int64_t*, const std::int64_t*, const std::int32_t*,
+                                    std::int64_t, Matrix<float>, int, float*, double*,
+                                    std::int64_t*) noexcept;
+template Status next_centers<double>(const std::int64_t*, const std::int64_t*, const std::int32_t*,
+                                     std::int64_t, Matrix<double>, int, double*, double*,
+                                     std::int64_t*) noexcept;
 
 }  // namespace harpy::kmeans

@@ -27,8 +27,8 @@ constexpr int kEcho = 75;                // exit code of a worker that follows o
     _exit(kEcho);
 }
 
-// Nothing follows from a peer that cannot be told: its own last word may still wait to be heard, and
-// whether it is gone is for listen() to find.
+// Nothing follows from a peer that cannot be told: its own last word may still wait to be heard,
+// and whether it is gone is for listen() to find.
 void say(char word, int socket) { send(socket, &word, 1, MSG_DONTWAIT | MSG_NOSIGNAL); }
 
 // For the signal handler, which may not take a lock: the sockets to say farewell on.

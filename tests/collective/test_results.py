@@ -175,6 +175,8 @@ def test_one_rank_alone_behaves_like_a_world_of_one(make_world):
         comm.barrier()
         with pytest.raises(ValueError, match="op must be one of sum, max, min, got 'mean'"):
             comm.allreduce(mine, "mean")
+        with pytest.raises(TypeError, match=r"allreduce takes .*, float64, got >f8"):
+            comm.allreduce(np.ones(3, ">f8"))
         with pytest.raises(TypeError, match=r"allreduce takes int32, .*, got complex128"):
             comm.allreduce(mine * 1j)
         with pytest.raises(ValueError, match="root must be a rank from 0 to 0, got 1"):

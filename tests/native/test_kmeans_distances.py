@@ -70,9 +70,3 @@ def test_the_streamed_sum_is_that_of_the_distances(
                 weights = rng.exponential(size=len(X)).astype(weight_dtype)
                 total = kmeans.squared_distance_sum(X, centers, labels, weights, n_thread)
                 assert kmeans.exact_value(total) == math.fsum(weights * distances), name
-
-
-def test_shift_is_the_sum_of_squared_moves() -> None:
-    before = np.array([[0.0, 0.0], [1.0, 1.0]], np.float32)
-    after = np.array([[3.0, 4.0], [1.0, 2.0]], np.float32)
-    assert kmeans.center_shift(before, after) == 26.0

@@ -43,8 +43,10 @@ def everything(X: np.ndarray, n_thread: int) -> list[bytes]:
     limbs, counts = kmeans.accumulate(X, labels, len(centers), exponents, n_thread)
     means = kmeans.centers_from_sums(limbs, counts, exponents, X.dtype)
     distances = kmeans.squared_distances(X, centers, labels, n_thread)
-    shift = np.float64(kmeans.center_shift(centers, means))
-    arrays = (labels, limbs, offset, means, distances, kmeans.transform(X, centers), shift)
+    message = np.concatenate([[0], counts, limbs.ravel()])
+    moved, shift, _ = kmeans.next_centers(message, centers, exponents, n_thread)
+    transformed = kmeans.transform(X, centers)
+    arrays = (labels, limbs, offset, means, distances, transformed, moved, np.float64(shift))
     return [np.asarray(a).tobytes() for a in arrays]
 
 

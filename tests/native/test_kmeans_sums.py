@@ -198,6 +198,52 @@ def test_empty_cluster_stands_on_the_largest() -> None:
     assert centers.ravel().tolist() == [2.0, 10.0, 2.0, 2.0]
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_next_centers_are_the_means_of_weighted_rows(dtype: type, weighted: bool) -> None:
+    rng = np.random.default_rng(11)
+    for name, X in hostile_data(dtype).items():
+        k, d = 5, X.shape[1]
+        before = np.ascontiguousarray(X[:k])
+        labels = rng.integers(0, k - 1, len(X)).astype(np.int32)  # the last has no rows
+        weights = rng.exponential(size=len(X)).astype(dtype) if weighted else None
+        absmax = kmeans.weighted_ranges(X, weights) if weighted else kmeans.column_ranges(X)[0]
+        exponents = kmeans.column_exponents(absmax)
+        limbs, counts = kmeans.accumulate(X, labels, k, exponents, 1, weights)
+        message = np.concatenate([[7], counts, limbs.ravel()])
+        divisors = counts
+        if weighted:
+            of_weights = np.ascontiguousarray(limbs[:, d:])
+            ones = np.ones(k, np.int64)
+            divisors = kmeans.centers_from_sums(of_weights, ones, exponents[d:], "f8")[:, 0]
+        of_rows = np.ascontiguousarray(limbs[:, :d])
+        expected = kmeans.centers_from_sums(of_rows, divisors, exponents[:d], dtype)
+        for n_thread in (1, 3):
+            after, shift, n_empty = kmeans.next_centers(message, before, exponents, n_thread)
+            assert after.tobytes() == expected.tobytes(), name
+            assert n_empty == 1
+            moves = expected.astype(np.float64) - before.astype(np.float64)
+            assert shift == pytest.approx(np.sum(moves**2), rel=1e-12, abs=1e-300), name
+
+
+def test_shift_is_the_sum_of_squared_moves() -> None:
+    before = np.array([[0.0, 0.0], [1.0, 1.0]], np.float32)
+    X = np.array([[3.0, 4.0], [1.0, 2.0]], np.float32)
+    exponents = exponents_of(X)
+    limbs, counts = kmeans.accumulate(X, np.array([0, 1], np.int32), 2, exponents)
+    message = np.concatenate([[2], counts, limbs.ravel()])
+    after, shift, n_empty = kmeans.next_centers(message, before, exponents)
+    assert (after.tolist(), shift, n_empty) == (X.tolist(), 26.0, 0)
+
+
+def test_next_centers_refuse_what_does_not_fit() -> None:
+    centers, exponents = np.ones((2, 3)), np.zeros(3, np.int32)
+    with pytest.raises(ValueError, match="length of the message must be 21, got 20"):
+        kmeans.next_centers(np.zeros(20, np.int64), centers, exponents)
+    with pytest.raises(ValueError, match="number of exponents must be 3, got 2"):
+        kmeans.next_centers(np.zeros(21, np.int64), centers, exponents[:2])
+
+
 def test_no_rows_give_zeros() -> None:
     exponents = kmeans.column_exponents(np.zeros(3))
     limbs, counts = kmeans.accumulate(np.empty((0, 3)), None, 2, exponents)
