@@ -197,7 +197,7 @@ class Case {
     // Two steps with weights, and the same sums anew.
     void iterate_weighted() {
         const std::int64_t n = shape_.n, d = shape_.d, k = shape_.k;
-        std::vector<T> weights(n), offset(d);
+        std::vector<T> weights(n);
         for (std::int64_t i = 0; i < n; ++i) weights[i] = static_cast<T>(0.25 * (i % 7));
         std::vector<double> absmax(d + 1);
         std::vector<std::int32_t> exponents(d + 1), labels(n, -1);
@@ -214,11 +214,18 @@ class Case {
         for (int iteration = 0; iteration < 2; ++iteration) {
             std::vector<T> centers = centers_;
             if (iteration > 0) std::reverse(centers.begin(), centers.end());
-            call([&] { return center_offset(lanes, matrix(centers), n_thread, offset.data()); });
             call([&] {
-                return lloyd.step(centers.data(), offset.data(), labels.data(), &n_changed,
-                                  limbs.data(), counts.data());
+                return lloyd.step(centers.data(), labels.data(), &n_changed, limbs.data(),
+                                  counts.data());
             });
+            std::vector<T> after(k * d);
+            double shift = 0.0;
+            std::int64_t n_empty = 0;
+            call([&] {
+                return next_centers(counts.data(), limbs.data(), exponents.data(), d + 1,
+                                    matrix(centers), n_thread, after.data(), &shift, &n_empty);
+            });
+            steps << after << shift << n_empty;
             call([&] {
                 return accumulate(lanes, x_, weights.data(), labels.data(), k, exponents.data(),
                                   n_thread, again.data(), counts_again.data());
@@ -242,24 +249,19 @@ class Case {
         });
         Hash steps;
         for (int iteration = 0; iteration < 8; ++iteration) {
-            call([&] { return center_offset(lanes, matrix(centers), n_thread, offset.data()); });
             call([&] {
-                return lloyd.step(centers.data(), offset.data(), labels.data(), &n_changed,
-                                  limbs.data(), counts.data());
+                return lloyd.step(centers.data(), labels.data(), &n_changed, limbs.data(),
+                                  counts.data());
             });
-            add_sums(steps, limbs) << offset << labels << n_changed << counts;
+            add_sums(steps, limbs) << labels << n_changed << counts;
             const std::vector<T> before = centers;
-            call([&] {
-                const std::vector<double> weights(counts.begin(), counts.end());
-                return centers_from_sums(limbs.data(), weights.data(), exponents_.data(), k, d,
-                                         n_thread, centers.data());
-            });
             double shift = 0.0;
+            std::int64_t n_empty = 0;
             call([&] {
-                shift = center_shift(matrix(before), matrix(centers));
-                return Status::ok;
+                return next_centers(counts.data(), limbs.data(), exponents_.data(), d,
+                                    matrix(before), n_thread, centers.data(), &shift, &n_empty);
             });
-            steps << centers << shift;
+            steps << centers << shift << n_empty;
         }
         print(bound_bytes == 0 ? "Lloyd without bounds" : "Lloyd with bounds", steps);
 
@@ -267,7 +269,7 @@ class Case {
         std::vector<double> absmax(shape_.d);
         std::int64_t first_bad;
         call([&] { return center_offset(lanes, matrix(centers), n_thread, offset.data()); });
-        call([&] { return lloyd.label(centers.data(), offset.data(), labels.data(), &n_changed); });
+        call([&] { return lloyd.label(centers.data(), labels.data(), &n_changed); });
         call([&] {
             return assign(lanes, x_, matrix(centers), offset.data(), n_thread, bound_bytes,
                           again.data(), &n_changed, absmax.data(), &first_bad);
@@ -403,7 +405,7 @@ class Case {
             const std::vector<T> old = centers;
             call([&] {
                 const std::vector<double> weights(counts.begin(), counts.end());
-                return centers_from_sums(limbs.data(), weights.data(), exponents_.data(), k, d,
+                return centers_from_sums(limbs.data(), weights.data(), exponents_.data(), k, d, d,
                                          n_thread, centers.data());
             });
             for (std::int64_t c = 0; c < k; ++c) {
