@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from harpy.gang.context import Context
-from harpy.jobs.kmeans import assign_and_sum
 from harpy.jobs.kmeans_shard import WEIGHTS, Shard, load_shard
 from harpy.kernels import kmeans as kernels
 from peers.clock import Call, interleave
@@ -118,9 +117,9 @@ def follow(shard: Shard, centers: np.ndarray) -> tuple[float, np.ndarray, np.nda
     lloyd = kernels.Lloyd(X, len(centers), shard.sum_exponents, 1, shard.weights)
     n_added = -len(X)  # the first iteration only adds
     for _ in range(MAX_ITER):
-        n_changed, sums = assign_and_sum(shard, lloyd, centers)
-        n_added += 2 * n_changed
-        centers = sums.centers(X.dtype, 1)
-        if n_changed == 0:
+        message = lloyd.step(centers)
+        n_added += 2 * int(message[0])
+        centers, _, _ = shard.next_centers(message, centers)
+        if message[0] == 0:
             break
     return n_added / len(X), centers, lloyd.labels.copy()

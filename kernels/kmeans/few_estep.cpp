@@ -161,13 +161,23 @@ double FewEStep<T>::share_in_doubt() const noexcept {
 
 template <class T>
 std::int64_t FewEStep<T>::search_all(int thread, std::int64_t begin, std::int64_t end) noexcept {
-    std::int64_t rows[kFewRows], soon[kFewRows], n_changed = 0;
-    for (std::int64_t row = begin; row < end; row += kFewRows) {
-        for (int i = 0; i < kFewRows; ++i) {
-            rows[i] = std::min(row + i, end - 1);
-            soon[i] = std::min(row + kAhead + i, x_.n_rows - 1);
-        }
-        n_changed += search(thread, rows, soon, std::min<std::int64_t>(kFewRows, end - row));
+    const std::int64_t d = x_.n_columns;
+    std::int64_t offsets[2 * kFewRows], n_changed = 0, row = begin;
+    for (int i = 0; i < kFewRows; ++i) {
+        offsets[i] = i * d;
+        offsets[kFewRows + i] = (kAhead + i) * d;
+    }
+    const std::int64_t last = std::min(end - kFewRows, x_.n_rows - kAhead - kFewRows);
+    for (; row <= last; row += kFewRows) {
+        const T* x[2 * kFewRows];
+        for (int i = 0; i < 2 * kFewRows; ++i) x[i] = x_.data + row * d + offsets[i];
+        n_changed += search(thread, x, kFewRows, [row](int i) { return row + i; });
+    }
+    std::int64_t rows[2 * kFewRows];
+    for (; row < end; row += kFewRows) {
+        for (int i = 0; i < 2 * kFewRows; ++i) rows[i] = std::min(row + i, end - 1);
+        n_changed +=
+            search(thread, rows, rows + kFewRows, std::min<std::int64_t>(kFewRows, end - row));
     }
     return n_changed;
 }
@@ -201,8 +211,6 @@ std::int64_t FewEStep<T>::search_in_doubt(int thread, std::int64_t begin,
     return n_changed;
 }
 
-// Searches the first n of kFewRows rows while as many others are fetched; writes their labels and
-// bounds and moves them in the sums. Returns how many changed their label.
 template <class T>
 std::int64_t FewEStep<T>::search(int thread, const std::int64_t* rows, const std::int64_t* soon,
                                  std::int64_t n) noexcept {
@@ -211,26 +219,35 @@ std::int64_t FewEStep<T>::search(int thread, const std::int64_t* rows, const std
         x[i] = x_.data + rows[i] * x_.n_columns;
         x[kFewRows + i] = x_.data + soon[i] * x_.n_columns;
     }
+    return search(thread, x, n, [rows](int i) { return rows[i]; });
+}
+
+// Searches the first n of kFewRows rows while as many others are fetched; writes their labels and
+// bounds and moves them in the sums. Returns how many changed their label.
+template <class T>
+template <class RowOf>
+std::int64_t FewEStep<T>::search(int thread, const T* const* x, std::int64_t n,
+                                 RowOf row_of) noexcept {
     FewNearest nearest;
     kernels_.search_few[size_](search_, x, nearest);
     if (search_.keeps_bounds) {
         float *upper = upper_.data(), *lower = lower_.data();
         for (int i = 0; i < n; ++i) {
-            upper[rows[i]] = nearest.upper[i];
-            lower[rows[i]] = nearest.lower[i];
+            upper[row_of(i)] = nearest.upper[i];
+            lower[row_of(i)] = nearest.lower[i];
         }
     }
     std::int32_t* labels = labels_;
     unsigned changed = 0;
     for (int i = 0; i < n; ++i) {
-        changed |= static_cast<unsigned>(labels[rows[i]] != nearest.label[i]) << i;
+        changed |= static_cast<unsigned>(labels[row_of(i)] != nearest.label[i]) << i;
     }
     std::int64_t n_changed = 0;
     for (; changed != 0; changed &= changed - 1, ++n_changed) {
         const int i = __builtin_ctz(changed);
-        const std::int32_t before = labels[rows[i]], label = nearest.label[i];
-        labels[rows[i]] = label;
-        if (sums_ != nullptr) sums_->move(thread, rows[i], before, label);
+        const std::int32_t before = labels[row_of(i)], label = nearest.label[i];
+        labels[row_of(i)] = label;
+        if (sums_ != nullptr) sums_->move(thread, row_of(i), before, label);
     }
     return n_changed;
 }

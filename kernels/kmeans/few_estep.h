@@ -38,6 +38,8 @@ class FewEStep final : public EStep<T> {
     std::int64_t search_in_doubt(int thread, std::int64_t begin, std::int64_t end) noexcept;
     std::int64_t search(int thread, const std::int64_t* rows, const std::int64_t* soon,
                         std::int64_t n) noexcept;
+    template <class RowOf>
+    std::int64_t search(int thread, const T* const* x, std::int64_t n, RowOf row_of) noexcept;
 
     const LaneKernels& lanes_;
     const TileKernels<T>& kernels_;

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "lane_kernels.h"
+#include "transpose.h"
 
 namespace harpy::kmeans {
 namespace {
@@ -44,7 +45,7 @@ inline typename S::Vector near_tile(const float* const (&row)[R], std::int64_t d
         for (int r = 0; r < R; ++r) value[r] = S::load_first(row[r] + j, static_cast<int>(d - j));
         add(j, value);
     }
-    S::transpose(sums);
+    transpose<S>(sums);
 #pragma GCC unroll 16
     for (int l = 1; l < L; ++l) sums[0] = S::add(sums[0], sums[l]);
     return sums[0];

@@ -7,6 +7,7 @@
 
 #include "lane_kernels.h"
 #include "sweep_lanes.h"
+#include "transpose.h"
 
 namespace harpy::kmeans {
 namespace {
@@ -47,7 +48,7 @@ inline void round_rows(const Screen<T>& screen, float* norm, float* error, float
         std::int64_t j = 0;
         for (; j + L <= d; j += L) add_squares(j, L);
         add_squares(j, static_cast<int>(d - j));
-        S::transpose(block);
+        transpose<S>(block);
         for (int l = 1; l < L; ++l) block[0] = S::add(block[0], block[l]);
         S::store(norm + first, S::add(block[0], S::set1(one * one)));
         for (int l = 0; l < L; ++l) {
@@ -67,14 +68,14 @@ inline void round_rows(const Screen<T>& screen, float* norm, float* error, float
         for (j = 0; j + L <= d; j += L) {
 #pragma GCC unroll 16
             for (int l = 0; l < L; ++l) block[l] = load(j, L, l);
-            S::transpose(block);
+            transpose<S>(block);
 #pragma GCC unroll 8
             for (int l = 0; l < L; l += 2) round(j, l);
         }
         const int n = static_cast<int>(d - j);
 #pragma GCC unroll 16
         for (int l = 0; l < L; ++l) block[l] = load(j, n, l);
-        S::transpose(block);
+        transpose<S>(block);
         block[n] = S::set1(one);
         for (int l = 0; l <= n; l += 2) round(j, l);
         S::store(error + first, lost);

@@ -16,6 +16,7 @@ struct Float256 {
     static constexpr int kTileRows = 4;
     static constexpr int kChains = 12;
     static constexpr int kMostFew = 12;
+    static constexpr int kQuad = 4;
 
     static Vector load(const float* p) { return _mm256_loadu_ps(p); }
     // The first n values, and zeros.
@@ -29,25 +30,21 @@ struct Float256 {
                                    _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)), 4);
     }
 
-    static void transpose(Vector (&v)[8]) {
-        Vector pairs[8], quads[8];
-#pragma GCC unroll 8
-        for (int r = 0; r < 8; r += 2) {
+    static void turn_quad(Vector (&v)[4]) {
+        Vector pairs[4];
+        for (int r = 0; r < 4; r += 2) {
             pairs[r] = _mm256_unpacklo_ps(v[r], v[r + 1]);
             pairs[r + 1] = _mm256_unpackhi_ps(v[r], v[r + 1]);
         }
-#pragma GCC unroll 8
-        for (int r = 0; r < 8; r += 4) {
-            for (int h = 0; h < 2; ++h) {
-                quads[r + 2 * h] = _mm256_shuffle_ps(pairs[r + h], pairs[r + h + 2], 0x44);
-                quads[r + 2 * h + 1] = _mm256_shuffle_ps(pairs[r + h], pairs[r + h + 2], 0xEE);
-            }
+        for (int h = 0; h < 2; ++h) {
+            v[2 * h] = _mm256_shuffle_ps(pairs[h], pairs[h + 2], 0x44);
+            v[2 * h + 1] = _mm256_shuffle_ps(pairs[h], pairs[h + 2], 0xEE);
         }
-#pragma GCC unroll 8
-        for (int c = 0; c < 4; ++c) {
-            v[c] = _mm256_permute2f128_ps(quads[c], quads[c + 4], 0x20);
-            v[c + 4] = _mm256_permute2f128_ps(quads[c], quads[c + 4], 0x31);
-        }
+    }
+    static void join_quads(Vector (&v)[2]) {
+        const Vector first = _mm256_permute2f128_ps(v[0], v[1], 0x20);
+        v[1] = _mm256_permute2f128_ps(v[0], v[1], 0x31);
+        v[0] = first;
     }
     static void store(float* p, Vector v) { _mm256_storeu_ps(p, v); }
     static Vector set1(float x) { return _mm256_set1_ps(x); }
@@ -103,6 +100,7 @@ struct Double256 {
     static constexpr int kTileRows = 4;
     static constexpr int kChains = 12;
     static constexpr int kMostFew = 12;
+    static constexpr int kQuad = 2;
 
     static Vector load(const double* p) { return _mm256_loadu_pd(p); }
     static Vector load_first(const double* p, int n) {
@@ -110,16 +108,15 @@ struct Double256 {
         return _mm256_maskload_pd(p, _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), lanes));
     }
 
-    static void transpose(Vector (&v)[4]) {
-        Vector pairs[4];
-        for (int r = 0; r < 4; r += 2) {
-            pairs[r] = _mm256_unpacklo_pd(v[r], v[r + 1]);
-            pairs[r + 1] = _mm256_unpackhi_pd(v[r], v[r + 1]);
-        }
-        for (int c = 0; c < 2; ++c) {
-            v[c] = _mm256_permute2f128_pd(pairs[c], pairs[c + 2], 0x20);
-            v[c + 2] = _mm256_permute2f128_pd(pairs[c], pairs[c + 2], 0x31);
-        }
+    static void turn_quad(Vector (&v)[2]) {
+        const Vector first = _mm256_unpacklo_pd(v[0], v[1]);
+        v[1] = _mm256_unpackhi_pd(v[0], v[1]);
+        v[0] = first;
+    }
+    static void join_quads(Vector (&v)[2]) {
+        const Vector first = _mm256_permute2f128_pd(v[0], v[1], 0x20);
+        v[1] = _mm256_permute2f128_pd(v[0], v[1], 0x31);
+        v[0] = first;
     }
     static void store(double* p, Vector v) { _mm256_storeu_pd(p, v); }
     static Vector set1(double x) { return _mm256_set1_pd(x); }

@@ -15,6 +15,7 @@ struct Float512 {
     static constexpr int kTileRows = 8;
     static constexpr int kChains = 24;
     static constexpr int kMostFew = 24;
+    static constexpr int kQuad = 4;
 
     static Vector load(const float* p) { return _mm512_loadu_ps(p); }
     // The first n values, and zeros.
@@ -46,34 +47,26 @@ struct Float512 {
         return _mm512_permutex2var_ps(load(table), _mm512_loadu_si512(index), load(table + 16));
     }
 
-    static void transpose(Vector (&v)[16]) {
-        Vector pairs[16], quads[16];
-#pragma GCC unroll 8
-        for (int r = 0; r < 16; r += 2) {
+    static void turn_quad(Vector (&v)[4]) {
+        Vector pairs[4];
+        for (int r = 0; r < 4; r += 2) {
             pairs[r] = _mm512_unpacklo_ps(v[r], v[r + 1]);
             pairs[r + 1] = _mm512_unpackhi_ps(v[r], v[r + 1]);
         }
-        // quads[4 q + c]: column c of each quarter, of rows 4 q to 4 q + 3.
-#pragma GCC unroll 8
-        for (int r = 0; r < 16; r += 4) {
-            for (int h = 0; h < 2; ++h) {
-                const __m512d upper = _mm512_castps_pd(pairs[r + h]);
-                const __m512d lower = _mm512_castps_pd(pairs[r + h + 2]);
-                quads[r + 2 * h] = _mm512_castpd_ps(_mm512_unpacklo_pd(upper, lower));
-                quads[r + 2 * h + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(upper, lower));
-            }
+        for (int h = 0; h < 2; ++h) {
+            v[2 * h] = _mm512_shuffle_ps(pairs[h], pairs[h + 2], 0x44);
+            v[2 * h + 1] = _mm512_shuffle_ps(pairs[h], pairs[h + 2], 0xEE);
         }
-#pragma GCC unroll 8
-        for (int c = 0; c < 4; ++c) {
-            const Vector a = _mm512_shuffle_f32x4(quads[c], quads[c + 4], 0x88);
-            const Vector b = _mm512_shuffle_f32x4(quads[c], quads[c + 4], 0xDD);
-            const Vector d = _mm512_shuffle_f32x4(quads[c + 8], quads[c + 12], 0x88);
-            const Vector e = _mm512_shuffle_f32x4(quads[c + 8], quads[c + 12], 0xDD);
-            v[c] = _mm512_shuffle_f32x4(a, d, 0x88);
-            v[c + 4] = _mm512_shuffle_f32x4(b, e, 0x88);
-            v[c + 8] = _mm512_shuffle_f32x4(a, d, 0xDD);
-            v[c + 12] = _mm512_shuffle_f32x4(b, e, 0xDD);
-        }
+    }
+    static void join_quads(Vector (&v)[4]) {
+        const Vector a = _mm512_shuffle_f32x4(v[0], v[1], 0x88);
+        const Vector b = _mm512_shuffle_f32x4(v[0], v[1], 0xDD);
+        const Vector c = _mm512_shuffle_f32x4(v[2], v[3], 0x88);
+        const Vector d = _mm512_shuffle_f32x4(v[2], v[3], 0xDD);
+        v[0] = _mm512_shuffle_f32x4(a, c, 0x88);
+        v[1] = _mm512_shuffle_f32x4(b, d, 0x88);
+        v[2] = _mm512_shuffle_f32x4(a, c, 0xDD);
+        v[3] = _mm512_shuffle_f32x4(b, d, 0xDD);
     }
 
     // out[r] = lowest lane of v[r]: halves of two rows side by side, four times over.
@@ -110,6 +103,7 @@ struct Double512 {
     static constexpr int kTileRows = 8;
     static constexpr int kChains = 24;
     static constexpr int kMostFew = 24;
+    static constexpr int kQuad = 2;
 
     static Vector load(const double* p) { return _mm512_loadu_pd(p); }
     static Vector load_first(const double* p, int n) {
@@ -132,24 +126,20 @@ struct Double512 {
     static double lowest(Vector v) { return _mm512_reduce_min_pd(v); }
     static double sum(Vector v) { return _mm512_reduce_add_pd(v); }
 
-    static void transpose(Vector (&v)[8]) {
-        Vector pairs[8];
-#pragma GCC unroll 8
-        for (int r = 0; r < 8; r += 2) {
-            pairs[r] = _mm512_unpacklo_pd(v[r], v[r + 1]);
-            pairs[r + 1] = _mm512_unpackhi_pd(v[r], v[r + 1]);
-        }
-#pragma GCC unroll 8
-        for (int c = 0; c < 2; ++c) {
-            const Vector a = _mm512_shuffle_f64x2(pairs[c], pairs[c + 2], 0x88);
-            const Vector b = _mm512_shuffle_f64x2(pairs[c], pairs[c + 2], 0xDD);
-            const Vector d = _mm512_shuffle_f64x2(pairs[c + 4], pairs[c + 6], 0x88);
-            const Vector e = _mm512_shuffle_f64x2(pairs[c + 4], pairs[c + 6], 0xDD);
-            v[c] = _mm512_shuffle_f64x2(a, d, 0x88);
-            v[c + 2] = _mm512_shuffle_f64x2(b, e, 0x88);
-            v[c + 4] = _mm512_shuffle_f64x2(a, d, 0xDD);
-            v[c + 6] = _mm512_shuffle_f64x2(b, e, 0xDD);
-        }
+    static void turn_quad(Vector (&v)[2]) {
+        const Vector first = _mm512_unpacklo_pd(v[0], v[1]);
+        v[1] = _mm512_unpackhi_pd(v[0], v[1]);
+        v[0] = first;
+    }
+    static void join_quads(Vector (&v)[4]) {
+        const Vector a = _mm512_shuffle_f64x2(v[0], v[1], 0x88);
+        const Vector b = _mm512_shuffle_f64x2(v[0], v[1], 0xDD);
+        const Vector c = _mm512_shuffle_f64x2(v[2], v[3], 0x88);
+        const Vector d = _mm512_shuffle_f64x2(v[2], v[3], 0xDD);
+        v[0] = _mm512_shuffle_f64x2(a, c, 0x88);
+        v[1] = _mm512_shuffle_f64x2(b, d, 0x88);
+        v[2] = _mm512_shuffle_f64x2(a, c, 0xDD);
+        v[3] = _mm512_shuffle_f64x2(b, d, 0xDD);
     }
 
     template <int R>

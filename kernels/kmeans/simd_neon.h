@@ -15,6 +15,7 @@ struct Float128 {
     static constexpr int kTileRows = 8;
     static constexpr int kChains = 24;
     static constexpr int kMostFew = 24;
+    static constexpr int kQuad = 4;
 
     static Vector load(const float* p) { return vld1q_f32(p); }
     // The first n values, and zeros.
@@ -47,7 +48,8 @@ struct Float128 {
     static float lowest(Vector v) { return vminvq_f32(v); }
     static float sum(Vector v) { return vaddvq_f32(v); }
 
-    static void transpose(Vector (&v)[4]) {
+    static void join_quads(Vector (&)[1]) {}
+    static void turn_quad(Vector (&v)[4]) {
         const Vector even[2] = {vtrn1q_f32(v[0], v[1]), vtrn1q_f32(v[2], v[3])};
         const Vector odd[2] = {vtrn2q_f32(v[0], v[1]), vtrn2q_f32(v[2], v[3])};
         v[0] = vcombine_f32(vget_low_f32(even[0]), vget_low_f32(even[1]));
@@ -85,6 +87,7 @@ struct Double128 {
     static constexpr int kTileRows = 8;
     static constexpr int kChains = 24;
     static constexpr int kMostFew = 24;
+    static constexpr int kQuad = 2;
 
     static Vector load(const double* p) { return vld1q_f64(p); }
     static Vector load_first(const double* p, int n) {
@@ -107,7 +110,8 @@ struct Double128 {
     static double lowest(Vector v) { return vminvq_f64(v); }
     static double sum(Vector v) { return vaddvq_f64(v); }
 
-    static void transpose(Vector (&v)[2]) {
+    static void join_quads(Vector (&)[1]) {}
+    static void turn_quad(Vector (&v)[2]) {
         const Vector first = vtrn1q_f64(v[0], v[1]);
         v[1] = vtrn2q_f64(v[0], v[1]);
         v[0] = first;

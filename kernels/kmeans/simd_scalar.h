@@ -13,6 +13,7 @@ struct Plain {
     static constexpr int kTileRows = 4;
     static constexpr int kChains = 8;
     static constexpr int kMostFew = 24;
+    static constexpr int kQuad = kLanes;
     struct Vector {
         T lane[kLanes];
     };
@@ -35,7 +36,8 @@ struct Plain {
     static Vector look_up(const T* table, const std::int32_t* index) {
         return each([&](int l) { return table[index[l]]; });
     }
-    static void transpose(Vector (&v)[kLanes]) {
+    static void join_quads(Vector (&)[1]) {}
+    static void turn_quad(Vector (&v)[kLanes]) {
         for (int r = 0; r < kLanes; ++r) {
             for (int c = 0; c < r; ++c) {
                 const T other = v[r].lane[c];

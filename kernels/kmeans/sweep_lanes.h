@@ -6,6 +6,7 @@
 
 #include "fetch.h"
 #include "lane_kernels.h"
+#include "transpose.h"
 
 namespace harpy::kmeans {
 namespace {
@@ -113,7 +114,7 @@ inline void turn_rows(const Sweep<typename S::Scalar>& sweep) {
                 block[l] = S::sub(n == L ? S::load(values) : S::load_first(values, n), offset);
                 if (first + l < n_fetched) fetch_line(values + sweep.n_rows * d);
             }
-            S::transpose(block);
+            transpose<S>(block);
             T* column = sweep.columns + j * kRows + first;
 #pragma GCC unroll 16
             for (int l = 0; l < L; ++l) {
@@ -139,8 +140,8 @@ void score_pairs(const typename S::Scalar* const* x, const typename S::Scalar* c
             row[l] = S::sub(S::load_first(x[l] + j, n), shift);
             center[l] = S::sub(S::load_first(centers[l] + j, n), shift);
         }
-        S::transpose(row);
-        S::transpose(center);
+        transpose<S>(row);
+        transpose<S>(center);
 #pragma GCC unroll 16
         for (int l = 0; l < L; ++l) {
             if (l < n) score = S::fnma(row[l], center[l], score);
