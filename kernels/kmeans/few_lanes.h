@@ -72,12 +72,10 @@ template <class S>
 }
 
 // From so many centers on the next columns are turned between the multiply-adds of these: out of
-// order the processor does not reach so far ahead (Zen 4: 64 columns and 10 centers 17.7 to 16.8 ns
-// a row, 1024 columns 432 to 333, and with 24 centers 828 to 443).
+// order the processor does not reach so far ahead. For fewer the stores in between cost more.
 constexpr int kLeastInterleaved = 6;
 
-// Scores of one row per lane against K centers, and with Norms the rows' squared norms in any
-// order.
+// Scores of one row per lane against K centers; with Norms the rows' squared norms, too.
 template <class S, int K, bool Norms>
 inline void score_few(const FewSearch<typename S::Scalar>& search,
                       const typename S::Scalar* const* rows, typename S::Vector (&score)[K],
