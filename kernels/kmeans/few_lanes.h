@@ -102,7 +102,6 @@ inline void score_few(const FewSearch<typename S::Scalar>& search,
 #pragma GCC unroll 16
             for (int c = 0; c < L; ++c) {
                 add_column(these + c * L, centers + c * K);
-#pragma GCC unroll 2
                 for (int s = c * kSteps / L; s < (c + 1) * kSteps / L; ++s) {
                     turning.step(s, rows, search.offset, j + L, next);
                 }
