@@ -154,9 +154,12 @@ def alive(process: Process) -> bool:
 def recorded(layout: Layout) -> list[Process]:
     """Return the daemons whose pid files are there, alive or not."""
     found = []
-    for file in sorted(layout.pids.glob("*")) if layout.pids.is_dir() else ():
-        words = file.read_text().split()
-        if len(words) == 2 and not file.name.startswith("."):
+    for file in sorted(layout.pids.glob("[!.]*")):  # others are being written
+        try:
+            words = file.read_text().split()
+        except FileNotFoundError:
+            continue  # stopped meanwhile
+        if len(words) == 2:
             found.append(Process(file.name, int(words[0]), float(words[1])))
     return found
 

@@ -217,6 +217,17 @@ def test_only_processes_of_this_cluster_are_found_and_stopped(tmp_path: Path) ->
             process.communicate()
 
 
+def test_pid_files_that_come_and_go_are_passed_over(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    assert daemons.recorded(layout) == []
+    layout.pids.mkdir(parents=True)
+    (layout.pids / "namenode").write_text("17 12.5\n")
+    (layout.pids / ".datanode.17").write_text("18 12.5\n")  # about to be renamed
+    for gone in ("resourcemanager", ".nm0.17"):  # since the directory was read
+        (layout.pids / gone).symlink_to("nowhere")
+    assert daemons.recorded(layout) == [Process("namenode", 17, 12.5)]
+
+
 def test_a_recycled_pid_is_not_taken_for_a_daemon() -> None:
     started = daemons.psutil.Process().create_time()
     assert daemons.alive(daemons.Process("x", os.getpid(), started))
