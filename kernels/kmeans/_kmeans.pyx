@@ -9,7 +9,6 @@ import numpy as np
 from cython cimport floating
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport getenv
-from libc.string cimport memset
 
 from harpy.errors import ConfigError
 

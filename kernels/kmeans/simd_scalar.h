@@ -36,7 +36,8 @@ struct Plain {
     static Vector look_up(const T* table, const std::int32_t* index) {
         return each([&](int l) { return table[index[l]]; });
     }
-    static void join_quads(Vector (&)[1]) {}
+    // The two stages of transpose.h: kQuad rows turned on their own, then one vector of each quad
+    // with the others.
     static void turn_quad(Vector (&v)[kLanes]) {
         for (int r = 0; r < kLanes; ++r) {
             for (int c = 0; c < r; ++c) {
@@ -46,6 +47,7 @@ struct Plain {
             }
         }
     }
+    static void join_quads(Vector (&)[1]) {}
     static void store(T* p, const Vector& v) {
         for (int l = 0; l < kLanes; ++l) p[l] = v.lane[l];
     }

@@ -249,11 +249,12 @@ class Case {
         });
         Hash steps;
         for (int iteration = 0; iteration < 8; ++iteration) {
+            call([&] { return center_offset(lanes, matrix(centers), n_thread, offset.data()); });
             call([&] {
                 return lloyd.step(centers.data(), labels.data(), &n_changed, limbs.data(),
                                   counts.data());
             });
-            add_sums(steps, limbs) << labels << n_changed << counts;
+            add_sums(steps, limbs) << offset << labels << n_changed << counts;
             const std::vector<T> before = centers;
             double shift = 0.0;
             std::int64_t n_empty = 0;
