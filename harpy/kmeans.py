@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from inspect import Signature, signature
 from numbers import Integral, Real
 from os import PathLike
@@ -16,12 +17,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import DTypeLike
 from scipy.sparse import issparse
+from sklearn import get_config
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import assert_all_finite, check_array, check_random_state
@@ -64,6 +65,7 @@ PROGRAM = "harpy.jobs.kmeans:main"
 PREDICT_PROGRAM = "harpy.jobs.kmeans_predict:main"
 SCORE_PROGRAM = "harpy.jobs.kmeans_predict:inertia"
 _DTYPES: list[np.dtype] = [np.dtype(np.float64), np.dtype(np.float32)]
+_PLAIN_VALUES = (int, float, str, bool)
 _AT_LEAST_ONE = Interval(Integral, 1, None, closed="left")
 
 
@@ -242,7 +244,6 @@ class DAALKMeans(
         model._n_features_out = len(centers)
         return model
 
-    @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X: Any,
@@ -287,6 +288,7 @@ class DAALKMeans(
         harpy.errors.HarpyError
             The cluster, the file system or a worker failed: see harpy.errors.
         """
+        self._validate_params()
         given = X
         if names_files(X):
             X, absmax = describe_training_files(self, X, columns, format), None
@@ -400,16 +402,20 @@ class DAALKMeans(
     # Steps of fit
 
     def _validate_params(self) -> None:
-        """As scikit-learn's, but for defaults: to look at these, too, would be a tenth of the fit
-        of a small table."""
-        given = {
-            name: value
-            for name in self._parameter_constraints
-            if (value := getattr(self, name)) is not self._defaults.get(name, Signature.empty)
-        }
-        validate_parameter_constraints(
-            self._parameter_constraints, given, caller_name=type(self).__name__
-        )
+        """As scikit-learn's, which looks at all of them each time: a seventh of the fit of a small
+        table."""
+        if get_config()["skip_parameter_validation"]:
+            return
+        model: Any = type(self)
+        for name, constraints in self._parameter_constraints.items():
+            value = getattr(self, name)
+            if value is self._defaults.get(name, Signature.empty):
+                continue
+            kind = type(value)
+            if kind in _PLAIN_VALUES:
+                _check_plain_value(model, name, value)
+            elif not (kind is np.ndarray and value.ndim and "array-like" in constraints):
+                _check_value(model, name, value)
 
     def _validate_training_rows(self, X: Any) -> tuple[Any, np.ndarray]:
         """Rows that can be clustered, and the largest magnitude of each of their columns."""
@@ -499,6 +505,8 @@ class DAALKMeans(
             return self.session.run(program, params, data=data)
         with new_session(self, single_run=True) as session:
             result = session.run(program, params, data=data)
+        if result.job.id == IN_PROCESS:
+            return result
         return replace(result, job=session.job)  # as it ended
 
     def _take(self, result: RunResult, labels_path: str | None) -> DAALKMeans:
@@ -623,6 +631,18 @@ class DAALKMeans(
 _SIGNATURE = signature(DAALKMeans.__init__)
 DAALKMeans.__init__.__signature__ = _SIGNATURE  # type: ignore[attr-defined]
 DAALKMeans._defaults = {name: given.default for name, given in _SIGNATURE.parameters.items()}
+
+
+def _check_value(model: type[DAALKMeans], name: str, value: Any) -> None:
+    """scikit-learn's error where a parameter of `model` is not valid."""
+    constraints = {name: model._parameter_constraints[name]}
+    validate_parameter_constraints(constraints, {name: value}, caller_name=model.__name__)
+
+
+@lru_cache(typed=True)
+def _check_plain_value(model: type[DAALKMeans], name: str, value: Any) -> None:
+    """The same for a value of _PLAIN_VALUES; what was found valid is not looked at again."""
+    _check_value(model, name, value)
 
 
 def _is_plain(array: Any, dtypes: Sequence[DTypeLike]) -> bool:

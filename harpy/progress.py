@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, TextIO
 
 NOTE_S = 5.0  # between iterations shown where stderr is no terminal
 # A rank that is busy for this part of its time is slow if all others are for no more than that.
@@ -21,7 +22,7 @@ class Progress:
     def __init__(self, enabled: bool | None = None) -> None:
         import os
 
-        self._terminal = sys.stderr.isatty()
+        self._terminal = _is_terminal(sys.stderr)
         if enabled is None:
             wish = os.environ.get("HARPY_PROGRESS")
             enabled = self._terminal if wish is None else wish not in ("0", "")
@@ -98,6 +99,12 @@ class Progress:
             self._status.stop()
             self._status = None
         self._shown = ""
+
+
+@lru_cache(maxsize=1)
+def _is_terminal(stream: TextIO) -> bool:
+    """Asked once a stream: it takes longer than an iteration over a small table."""
+    return stream.isatty()
 
 
 def _short(value: Any) -> str:

@@ -311,8 +311,6 @@ def run_in_process(
     progress: Progress,
 ) -> tuple[Any, dict[str, np.ndarray]]:
     """Execute a program as the only worker, here and now; its errors are a worker's errors."""
-    from harpy.first_cause import make_error
-    from harpy.gang.cause import Cause
     from harpy.gang.context import Context
     from harpy.gang.programs import load_program
     from harpy.storage.values import check_value
@@ -333,6 +331,9 @@ def run_in_process(
     except HarpyError:
         raise
     except (Exception, SystemExit) as exc:
+        from harpy.first_cause import make_error
+        from harpy.gang.cause import Cause
+
         own = exc.__traceback__
         exc.__traceback__ = own.tb_next if own else None  # from the program's first frame on
         cause = Cause.of_exception(exc, 0, socket.gethostname())

@@ -52,7 +52,7 @@ class Parameters:
 
     @classmethod
     def from_mapping(cls, params: Mapping[str, Any]) -> Parameters:
-        unknown = set(params) - set(cls.__dataclass_fields__)
+        unknown = params.keys() - cls.__dataclass_fields__.keys()
         if unknown or "n_clusters" not in params:
             raise ConfigError(
                 f"kmeans takes {', '.join(cls.__dataclass_fields__)} and needs n_clusters; "
@@ -118,7 +118,7 @@ def main(ctx: Any) -> dict[str, Any]:
         journal.end_run(found, best)
     assert best is not None
     save_labels(ctx, best.labels, params.output)
-    sizes = ctx.comm.allreduce(np.bincount(best.labels, minlength=params.n_clusters))
+    sizes = shard.total(np.bincount(best.labels, minlength=params.n_clusters))
     return {
         "cluster_centers": best.centers,
         "inertia": best.inertia,
@@ -181,7 +181,7 @@ def lloyd(
         if course.settled or course.shift <= course.tolerance:
             break
         journal.note(centers, previous, n_iter, course)
-    if not course.settled or not np.array_equal(previous, centers):
+    if not course.settled or (previous != centers).any():
         # The centers moved after the last assignment: labels_ must be what predict says.
         state.label(centers)
     return Clustering(centers, labels, shard.inertia(centers, labels), n_iter, course)

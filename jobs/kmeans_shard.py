@@ -66,7 +66,7 @@ class Shard:
 
     def total(self, mine: np.ndarray) -> np.ndarray:
         """Sum over all workers; a worker that is alone gets its own array back."""
-        return mine if self.ctx.comm.size == 1 else self.ctx.comm.allreduce(mine)
+        return total(self.ctx, mine)
 
     def sums(self, total: np.ndarray) -> ClusterSums:
         """Views of a total of what `Lloyd.step` returns."""
@@ -80,7 +80,7 @@ class Shard:
     def most_variance(self) -> float:
         """What `mean_variance` is less than, by the columns' magnitudes alone: no pass over the
         rows while the centers move farther than that allows to stop."""
-        return float(np.ldexp(2.0, 2 * self.exponents + 2).sum()) / len(self.exponents)
+        return float(np.ldexp(8.0, 2 * self.exponents).sum()) / len(self.exponents)
 
     def measure_scatter(self, sums: ClusterSums) -> None:
         """Learn `mean`, `scatter` and `mean_variance`, once, from the sums of any clustering of all
@@ -119,7 +119,8 @@ class Shard:
 def load_shard(
     ctx: Any, n_clusters: int, init: np.ndarray | None, absmax: np.ndarray | None
 ) -> Shard:
-    """Load my rows and agree with the other workers on ranges, if nobody has measured them yet.
+    """Load my rows and agree with the other workers on ranges, unless the driver has measured the
+    columns' magnitudes `absmax`, and accepted them and `init`.
 
     Raises
     ------
@@ -138,9 +139,9 @@ def load_shard(
             refuse_not_finite(X, bad, "X", data.place(start + bad[0]))
         absmax = ctx.comm.allreduce(absmax, op="max")
         refuse_overflow(absmax, X.dtype, "X")
-    if init is not None:
-        largest = np.abs(init.reshape(-1, n_columns)).max(axis=0).astype(np.float64)
-        refuse_overflow(largest, X.dtype, "init")
+        if init is not None:
+            largest = np.abs(init.reshape(-1, n_columns)).max(axis=0).astype(np.float64)
+            refuse_overflow(largest, X.dtype, "init")
     exponents = sum_exponents = kernels.column_exponents(absmax)
     weights = load_weights(ctx, X, start)
     if weights is not None:
@@ -264,6 +265,11 @@ def refuse_overflow(
     )
 
 
+def total(ctx: Any, mine: np.ndarray) -> np.ndarray:
+    """Sum over all workers; a worker that is alone gets its own array back."""
+    return mine if ctx.size == 1 else ctx.comm.allreduce(mine)
+
+
 def exact_total(ctx: Any, limbs: np.ndarray) -> float:
     """Sum of all workers' exact scalars, rounded once."""
-    return kernels.exact_value(ctx.comm.allreduce(limbs))
+    return kernels.exact_value(total(ctx, limbs))

@@ -65,7 +65,7 @@ class ShardedArray:
     def dtype(self) -> np.dtype[Any]:
         return self._source.dtype
 
-    @property
+    @cached_property
     def rows(self) -> range:
         return self._source.share(self._rank, self._size)
 
@@ -307,11 +307,11 @@ class ArrayRows(EvenShares):
 def _opener(
     rows: Rows | FileRows, n_thread: int, hadoop_conf: Mapping[str, str] | None
 ) -> Callable[[], RowSource]:
-    from harpy.storage import CsrRows, FileRows, FileSystems
-    from harpy.storage.cached_rows import CachedRows
-
     def open_source() -> RowSource:
+        from harpy.storage import CsrRows, FileRows, FileSystems
+
         if isinstance(rows, FileRows):
+            from harpy.storage.cached_rows import CachedRows
             from harpy.storage.loading import open_files
 
             return CachedRows(open_files(rows, FileSystems(hadoop_conf), n_thread))

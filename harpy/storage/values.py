@@ -63,7 +63,7 @@ def check_value(value: Any, where: str = "value") -> None:
     """Refuse what `write_value` could not write: DataError with the place of the misfit."""
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, (bool, int, float, str)):  # sooner than a union of them
         return
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in ARRAY_KINDS:

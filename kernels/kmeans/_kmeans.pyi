@@ -80,7 +80,8 @@ class Lloyd:
         negative, those of `weighted_ranges`."""
 
     def step(self, centers: NDArray[_F]) -> NDArray[np.int64]:
-        """Assign all rows. Returns one message that adds up between workers.
+        """Assign all rows. Returns one message that adds up between workers, the same array in
+        every call.
 
         [0] is the number of labels that changed, [1 : 1 + n_clusters] the counts and the rest the
         exact sums of each cluster's rows as limbs (n_clusters, n_columns, 3). With weights these

@@ -121,8 +121,9 @@ cdef int _equal(str what, Py_ssize_t expected, Py_ssize_t got) except -1:
 cdef int _labels_in_range(const int32_t[::1] labels, Py_ssize_t n_clusters) except -1:
     if labels.shape[0] == 0:
         return 0
-    values = np.asarray(labels)
-    low, high = values.min(), values.max()
+    cdef int32_t low = labels[0], high = labels[0]
+    for i in range(labels.shape[0]):
+        low, high = min(low, labels[i]), max(high, labels[i])
     if low < 0 or high >= n_clusters:
         raise ValueError(f"labels must lie in [0, {n_clusters}), got [{low}, {high}]")
     return 0
@@ -320,9 +321,15 @@ cdef int _fill_centers(const int64_t[:, :, ::1] limbs, const double[::1] weights
     return _check(status, "centers_from_sums")
 
 
-def next_centers(const int64_t[::1] message not None, const floating[:, ::1] centers not None,
+def next_centers(const int64_t[::1] message not None, centers not None,
                  const int32_t[::1] exponents not None, n_thread=1):
-    cdef int threads = _threads(n_thread)
+    if centers.dtype == np.float32:  # by hand: a choice of Cython's takes as long as all the rest
+        return _next_centers[float](message, centers, exponents, _threads(n_thread))
+    return _next_centers[double](message, centers, exponents, _threads(n_thread))
+
+
+cdef object _next_centers(const int64_t[::1] message, const floating[:, ::1] centers,
+                          const int32_t[::1] exponents, int threads):
     cdef Py_ssize_t k = centers.shape[0], d = centers.shape[1], n_sums = exponents.shape[0]
     if n_sums != d + 1:  # else the weights' is the last
         _equal("number of exponents", d, n_sums)

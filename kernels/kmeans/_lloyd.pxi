@@ -11,8 +11,9 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
 
 cdef class Lloyd:
     cdef readonly object labels
-    cdef object _X, _weights, _dtype
+    cdef object _X, _weights, _message
     cdef int32_t[::1] _labels
+    cdef int64_t[::1] _out
     cdef int64_t _n_clusters, _n_columns, _n_sums
     cdef Lloyd_[float]* _single
     cdef Lloyd_[double]* _dual
@@ -27,7 +28,7 @@ cdef class Lloyd:
         cdef const double* dual_pointer = NULL
         cdef int threads = _threads(n_thread), bound_bytes = _bound_bytes()
         cdef const LaneKernels* lanes = _lanes()
-        self._X, self._weights, self._dtype = X, weights, X.dtype
+        self._X, self._weights = X, weights
         self._n_clusters, self._n_columns = n_clusters, X.shape[1]
         if self._n_clusters < 1 or self._n_columns < 1:
             raise ValueError(
@@ -52,17 +53,17 @@ cdef class Lloyd:
                                       &exponents[0], threads, bound_bytes)
         _check(status, "the state of Lloyd's iteration")
         self.labels = self._labels = np.full(X.shape[0], -1, dtype=np.int32)
+        n_limbs = self._n_clusters * self._n_sums * SUM_LIMBS
+        self._message = self._out = np.zeros(1 + self._n_clusters + n_limbs, dtype=np.int64)
 
     def __dealloc__(self):
         del self._single
         del self._dual
 
     def step(self, centers not None):
-        cdef Py_ssize_t k = self._n_clusters, n_limbs = k * self._n_sums * SUM_LIMBS
-        message = np.empty(1 + k + n_limbs, dtype=np.int64)
-        cdef int64_t[::1] out = message
-        self._assign(centers, &out[0], &out[1], &out[1 + k])
-        return message
+        cdef int64_t* out = &self._out[0]
+        self._assign(centers, out, out + 1, out + 1 + self._n_clusters)
+        return self._message
 
     def label(self, centers not None):
         cdef int64_t n_changed = 0
@@ -71,8 +72,8 @@ cdef class Lloyd:
 
     cdef int _assign(self, object centers, int64_t* n_changed, int64_t* counts,
                      int64_t* limbs) except -1:
-        if centers.dtype != self._dtype:
-            raise ValueError(f"centers must be {self._dtype}, got {centers.dtype}")
+        if centers.dtype != self._X.dtype:
+            raise ValueError(f"centers must be {self._X.dtype}, got {centers.dtype}")
         if self._single != NULL:
             return self._assign_as[float](self._single, centers, n_changed, counts, limbs)
         return self._assign_as[double](self._dual, centers, n_changed, counts, limbs)

@@ -33,7 +33,7 @@ def overflowing_column(absmax: NDArray[np.float64], dtype: DTypeLike) -> int | N
     2^960 (9.7e288) in float64; to blame is the column of the largest magnitude.
     """
     limit = _LARGEST_SQUARES[np.dtype(dtype)]
-    largest = float(absmax.max(initial=0.0))
+    largest = float(absmax[absmax.argmax()]) if len(absmax) else 0.0
     if len(absmax) * largest * largest <= limit:  # as nearly always, and seen sooner
         return None
     with np.errstate(over="ignore"):

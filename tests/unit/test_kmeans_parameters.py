@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.utils._param_validation import validate_parameter_constraints
 
@@ -116,6 +117,19 @@ def test_choices_are_listed(name: str, value: str, choices: set[str]) -> None:
     assert listed is not None
     assert {c.strip("' ") for c in listed[1].split(",")} == choices
     assert message.endswith(f"Got {value!r} instead.")
+
+
+def test_a_value_that_was_valid_does_not_vouch_for_equal_ones_of_other_types() -> None:
+    DAALKMeans(n_clusters=1, tol=1)._validate_params()
+    message = fit_error(ValueError, {"n_clusters": 1.0})
+    assert message.startswith("The 'n_clusters' parameter of DAALKMeans must be an int")
+    assert "copy_x" in fit_error(ValueError, {"copy_x": 1.5})
+
+
+def test_scikit_learns_switch_turns_the_look_at_parameters_off() -> None:
+    with config_context(skip_parameter_validation=True):
+        DAALKMeans(algorithm="full")._validate_params()
+    assert "algorithm" in fit_error(ValueError, {"algorithm": "full"})
 
 
 def test_defaults_are_valid_since_fit_does_not_look_at_them() -> None:
