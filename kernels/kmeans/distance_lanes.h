@@ -9,6 +9,7 @@
 
 #include "fetch.h"
 #include "lane_kernels.h"
+#include "magnitudes.h"
 
 namespace harpy::kmeans {
 namespace {
@@ -279,16 +280,7 @@ void add_gains(const double* distances, std::int64_t n_rows, std::int64_t stride
     }
 }
 
-// The bits of a magnitude: integers in the order of the magnitudes, NaN above infinity.
-template <class T>
-inline Bits<T> magnitude_bits(T value) {
-    Bits<T> bits;
-    __builtin_memcpy(&bits, &value, sizeof bits);
-    return bits & static_cast<Bits<T>>(~(Bits<T>{1} << (8 * sizeof(T) - 1)));
-}
-
-// Raises highest[j] to the magnitude of every row's column j. Integers see subnormals whatever the
-// environment, and vectorise.
+// Raises highest[j] to the magnitude of every row's column j.
 template <class T>
 void raise_magnitudes(const T* __restrict x, std::int64_t n_rows, std::int64_t d,
                       Bits<T>* __restrict highest) {

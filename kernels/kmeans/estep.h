@@ -54,9 +54,10 @@ class EStep {
 
     const int n_thread_;
 
+    ColumnRanges<T>* ranges_ = nullptr;
+
   private:
     const std::int64_t least_rows_;
-    ColumnRanges<T>* ranges_ = nullptr;
 };
 
 // Whether so many centers can be packed and their sums be numbered.

@@ -70,11 +70,18 @@ std::int64_t FewEStep<T>::assign(const T* centers, const T* offset, std::int32_t
     if (bounded_) add_moves(centers);
     const bool tests = bounded_ && share_in_doubt() < kMostSearched;
     if (!tests) start_bounds();
+    if (ranges_ != nullptr) {
+        padded_columns_ = count_blocks(x_.n_columns, kFewRows) * kFewRows;
+        highest_ = Buffer<T>(n_thread_ * padded_columns_);
+        std::fill(highest_.begin(), highest_.end(), T{0});
+    }
     std::vector<std::int64_t> n_changed(n_thread_);
-    this->for_searches(x_.n_rows, x_.n_rows, [&](int thread, std::int64_t begin, std::int64_t end) {
-        n_changed[thread] +=
-            tests ? search_in_doubt(thread, begin, end) : search_all(thread, begin, end);
-    });
+    for_row_blocks(
+        x_.n_rows, x_.n_rows, n_thread_, [&](int thread, std::int64_t begin, std::int64_t end) {
+            n_changed[thread] +=
+                tests ? search_in_doubt(thread, begin, end) : search_all(thread, begin, end);
+            if (ranges_ != nullptr) ranges_->look_at(thread, highest(thread));
+        });
     bounded_ = search_.keeps_bounds;
     if (bounded_) std::copy(centers, centers + previous_.size(), previous_.begin());
     return std::accumulate(n_changed.begin(), n_changed.end(), std::int64_t{0});
@@ -130,7 +137,7 @@ void FewEStep<T>::measure_gaps(const T* centers) noexcept {
             rows[i] = centers + std::min(first + i, n_clusters_ - 1) * x_.n_columns;
         }
         FewNearest nearest;
-        kernels_.search_few[size_](search, rows, nearest);
+        kernels_.search_few[size_](search, rows, nullptr, nearest);
         for (int i = 0; i < kFewRows && first + i < n_clusters_; ++i) {
             half_gap_[first + i] = half_gap(search.margins, nearest.lower[i], radius_, radius_);
         }
@@ -229,7 +236,7 @@ template <class RowOf>
 std::int64_t FewEStep<T>::search(int thread, const T* const* x, std::int64_t n,
                                  RowOf row_of) noexcept {
     FewNearest nearest;
-    kernels_.search_few[size_](search_, x, nearest);
+    kernels_.search_few[size_](search_, x, highest(thread), nearest);
     if (search_.keeps_bounds) {
         float *upper = upper_.data(), *lower = lower_.data();
         for (int i = 0; i < n; ++i) {

@@ -26,7 +26,7 @@ class FewEStep final : public EStep<T> {
                         RowSums<T>* sums) override;
 
   private:
-    using EStep<T>::n_thread_;
+    using EStep<T>::n_thread_, EStep<T>::ranges_;
 
     void pack(const T* centers, const T* offset) noexcept;
     void start_bounds() noexcept;
@@ -38,6 +38,9 @@ class FewEStep final : public EStep<T> {
     std::int64_t search_in_doubt(int thread, std::int64_t begin, std::int64_t end) noexcept;
     std::int64_t search(int thread, const std::int64_t* rows, const std::int64_t* soon,
                         std::int64_t n) noexcept;
+    T* highest(int thread) noexcept {
+        return ranges_ == nullptr ? nullptr : highest_.data() + thread * padded_columns_;
+    }
     template <class RowOf>
     std::int64_t search(int thread, const T* const* x, std::int64_t n, RowOf row_of) noexcept;
 
@@ -54,6 +57,8 @@ class FewEStep final : public EStep<T> {
     FewSearch<T> search_;
     std::int32_t* labels_ = nullptr;
     RowSums<T>* sums_ = nullptr;
+    std::int64_t padded_columns_ = 0;
+    Buffer<T> highest_;  // (n_thread, padded_columns_), where ranges are wanted
 
     // Bounds hold for the centers of the last call while bounded_.
     bool bounded_ = false;

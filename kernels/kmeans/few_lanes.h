@@ -11,9 +11,21 @@
 namespace harpy::kmeans {
 namespace {
 
+// Raises highest[j], ... to the magnitudes of the rows' values, where Magnitudes is true.
+template <class S, bool Magnitudes, int N>
+inline void raise_columns(const typename S::Vector (&rows)[N], typename S::Scalar* highest,
+                          std::int64_t j) {
+    if constexpr (Magnitudes) {
+        auto most = S::load(highest + j);
+#pragma GCC unroll 16
+        for (int r = 0; r < N; ++r) most = S::raise(most, rows[r]);
+        S::store(highest + j, most);
+    }
+}
+
 // Columns of rows, less an offset, in vectors of one value a row: transpose() in steps, to be taken
 // between other work.
-template <class S>
+template <class S, bool Magnitudes>
 class Turning {
     using T = typename S::Scalar;
     static constexpr int L = S::kLanes, Q = S::kQuad, kQuads = L / Q;
@@ -23,21 +35,25 @@ class Turning {
 
     // Step `number` for columns j to j + L, which are whole after the last one. The rows kFewRows
     // further on, next to be searched, are fetched into the cache.
-    void step(int number, const T* const* rows, const T* offset, std::int64_t j, T* columns) {
+    void step(int number, const T* const* rows, const T* offset, std::int64_t j, T* highest,
+              T* columns) {
         if (number < kQuads) {
-            turn(number * Q, rows + number * Q, S::load(offset + j), j);
+            turn(number * Q, rows + number * Q, S::load(offset + j), j, highest);
         } else {
             join(number - kQuads, columns);
         }
     }
 
   private:
-    void turn(int first, const T* const* rows, typename S::Vector offset, std::int64_t j) {
+    void turn(int first, const T* const* rows, typename S::Vector offset, std::int64_t j,
+              T* highest) {
         typename S::Vector quad[Q];
         for (int r = 0; r < Q; ++r) {
-            quad[r] = S::sub(S::load(rows[r] + j), offset);
+            quad[r] = S::load(rows[r] + j);
             fetch_line(rows[kFewRows + r] + j);
         }
+        raise_columns<S, Magnitudes>(quad, highest, j);
+        for (int r = 0; r < Q; ++r) quad[r] = S::sub(quad[r], offset);
         S::turn_quad(quad);
         for (int r = 0; r < Q; ++r) S::store(quads_ + (first + r) * L, quad[r]);
     }
@@ -53,19 +69,21 @@ class Turning {
 };
 
 // The same for n columns, up to L, all at once.
-template <class S>
+template <class S, bool Magnitudes>
 [[gnu::noinline]] void turn_columns(const FewSearch<typename S::Scalar>& search,
                                     const typename S::Scalar* const* rows, std::int64_t j, int n,
-                                    typename S::Scalar* columns) {
+                                    typename S::Scalar* highest, typename S::Scalar* columns) {
     constexpr int L = S::kLanes;
     const auto offset = S::load_first(search.offset + j, n);
     typename S::Vector block[L];
 #pragma GCC unroll 16
     for (int l = 0; l < L; ++l) {
-        const auto value = n == L ? S::load(rows[l] + j) : S::load_first(rows[l] + j, n);
-        block[l] = S::sub(value, offset);
+        block[l] = n == L ? S::load(rows[l] + j) : S::load_first(rows[l] + j, n);
         fetch_line(rows[kFewRows + l] + j);
     }
+    raise_columns<S, Magnitudes>(block, highest, j);
+#pragma GCC unroll 16
+    for (int l = 0; l < L; ++l) block[l] = S::sub(block[l], offset);
     transpose<S>(block);
 #pragma GCC unroll 16
     for (int l = 0; l < L; ++l) S::store(columns + l * L, block[l]);
@@ -75,18 +93,22 @@ template <class S>
 // order the processor does not reach so far ahead. For fewer the stores in between cost more.
 constexpr int kLeastInterleaved = 6;
 
-// Scores of one row per lane against K centers; with Norms the rows' squared norms, too.
-template <class S, int K, bool Norms>
+// What a search may look at besides.
+enum class Beside { nothing, norms, magnitudes };
+
+// Scores of one row per lane against K centers, and the rows' squared norms or magnitudes.
+template <class S, int K, Beside B>
 inline void score_few(const FewSearch<typename S::Scalar>& search,
                       const typename S::Scalar* const* rows, typename S::Vector (&score)[K],
-                      typename S::Vector& squared) {
+                      typename S::Vector& squared, typename S::Scalar* highest) {
     using T = typename S::Scalar;
-    constexpr int L = S::kLanes, kSteps = Turning<S>::kSteps;
+    constexpr bool kMagnitudes = B == Beside::magnitudes;
+    constexpr int L = S::kLanes, kSteps = Turning<S, kMagnitudes>::kSteps;
     for (int k = 0; k < K; ++k) score[k] = S::set1(search.half_norms[k]);
     squared = S::set1(T{0});
     const auto add_column = [&](const T* column, const T* centers) {
         const auto value = S::load(column);
-        if (Norms) squared = S::fma(value, value, squared);
+        if (B == Beside::norms) squared = S::fma(value, value, squared);
 #pragma GCC unroll 24
         for (int k = 0; k < K; ++k) score[k] = S::fnma(value, S::set1(centers[k]), score[k]);
     };
@@ -94,8 +116,10 @@ inline void score_few(const FewSearch<typename S::Scalar>& search,
     std::int64_t j = 0;
     alignas(64) T columns[2][L * L];
     if (K >= kLeastInterleaved && search.d >= 2 * L) {
-        Turning<S> turning;
-        for (int s = 0; s < kSteps; ++s) turning.step(s, rows, search.offset, 0, columns[0]);
+        Turning<S, kMagnitudes> turning;
+        for (int s = 0; s < kSteps; ++s) {
+            turning.step(s, rows, search.offset, 0, highest, columns[0]);
+        }
         for (; j + 2 * L <= search.d; j += L, centers += L * K) {
             const T* these = columns[j / L % 2];
             T* next = columns[(j / L + 1) % 2];
@@ -103,7 +127,7 @@ inline void score_few(const FewSearch<typename S::Scalar>& search,
             for (int c = 0; c < L; ++c) {
                 add_column(these + c * L, centers + c * K);
                 for (int s = c * kSteps / L; s < (c + 1) * kSteps / L; ++s) {
-                    turning.step(s, rows, search.offset, j + L, next);
+                    turning.step(s, rows, search.offset, j + L, highest, next);
                 }
             }
         }
@@ -113,7 +137,7 @@ inline void score_few(const FewSearch<typename S::Scalar>& search,
     }
     for (; j < search.d; j += L) {
         const int n = static_cast<int>(search.d - j < L ? search.d - j : L);
-        turn_columns<S>(search, rows, j, n, columns[0]);
+        turn_columns<S, kMagnitudes>(search, rows, j, n, highest, columns[0]);
         for (int c = 0; c < n; ++c, centers += K) add_column(columns[0] + c * L, centers);
     }
 }
@@ -141,15 +165,17 @@ inline void lowest_two(const typename S::Vector (&score)[K], typename S::Vector&
 
 template <class S, int K>
 void search_few(const FewSearch<typename S::Scalar>& search, const typename S::Scalar* const* rows,
-                FewNearest& nearest) {
+                typename S::Scalar* highest, FewNearest& nearest) {
     using T = typename S::Scalar;
     constexpr int L = S::kLanes;
     for (int i = 0; i < kFewRows; i += L) {
         typename S::Vector score[K], squared_norm, lowest, label, second;
         if (search.keeps_bounds) {
-            score_few<S, K, true>(search, rows + i, score, squared_norm);
+            score_few<S, K, Beside::norms>(search, rows + i, score, squared_norm, nullptr);
+        } else if (highest != nullptr) {
+            score_few<S, K, Beside::magnitudes>(search, rows + i, score, squared_norm, highest);
         } else {
-            score_few<S, K, false>(search, rows + i, score, squared_norm);
+            score_few<S, K, Beside::nothing>(search, rows + i, score, squared_norm, nullptr);
         }
         lowest_two<S, K>(score, lowest, label, second);
         alignas(64) T labels[L], squared[L], best_score[L], second_score[L];

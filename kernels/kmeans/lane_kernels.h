@@ -253,9 +253,12 @@ struct TileKernels {
                        double* high_from, double* low_from, double* high_to, double* low_to);
 
     // Searches of kFewRows rows among up to kFewStep, 2 * kFewStep, … most_few centers; as many
-    // more rows, which are to be searched next, are fetched into the cache.
+    // more rows, which are to be searched next, are fetched into the cache. `highest`, if given and
+    // no bounds are kept, is raised to the magnitude of the rows' columns: (d), to a whole
+    // kFewRows.
     int most_few;
-    void (*search_few[kFewSizes])(const FewSearch<T>&, const T* const* rows, FewNearest&);
+    void (*search_few[kFewSizes])(const FewSearch<T>&, const T* const* rows, T* highest,
+                                  FewNearest&);
 };
 
 // Iterations whose moves are remembered: a row's record is renewed after so many at the latest.

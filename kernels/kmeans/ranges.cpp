@@ -54,6 +54,11 @@ void ColumnRanges<T>::look(int thread, std::int64_t begin, std::int64_t end) noe
 }
 
 template <class T>
+void ColumnRanges<T>::look_at(int thread, const T* highest) noexcept {
+    kernels_.raise_magnitudes(highest, 1, x_.n_columns, parts_[thread].data());
+}
+
+template <class T>
 std::int64_t ColumnRanges<T>::finish(double* absmax) const noexcept {
     bool finite = true;
     for (std::int64_t j = 0; j < x_.n_columns; ++j) {

@@ -18,6 +18,8 @@ class ColumnRanges {
     // Rows that stay in the second-level cache until they are read again.
     std::int64_t block_rows() const noexcept { return block_rows_; }
     void look(int thread, std::int64_t begin, std::int64_t end) noexcept;
+    // Instead of all rows of a thread, or some: the highest magnitudes of their columns.
+    void look_at(int thread, const T* highest) noexcept;
 
     // After all rows have been looked at, once each: as column_ranges.
     std::int64_t finish(double* absmax) const noexcept;

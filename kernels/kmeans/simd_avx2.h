@@ -53,6 +53,12 @@ struct Float256 {
     static Vector mul(Vector a, Vector b) { return _mm256_mul_ps(a, b); }
     static Vector min(Vector a, Vector b) { return _mm256_min_ps(a, b); }
     static Vector max(Vector a, Vector b) { return _mm256_max_ps(a, b); }
+    // |value| where its bits are the higher ones, else the magnitude `highest`.
+    static Vector raise(Vector highest, Vector value) {
+        const __m256i bits =
+            _mm256_and_si256(_mm256_castps_si256(value), _mm256_set1_epi32(0x7FFFFFFF));
+        return _mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(highest), bits));
+    }
     static Vector fma(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
     static Vector fnma(Vector a, Vector b, Vector c) { return _mm256_fnmadd_ps(a, b, c); }
     static unsigned equal(Vector a, Vector b) {
@@ -123,6 +129,12 @@ struct Double256 {
     static Vector sub(Vector a, Vector b) { return _mm256_sub_pd(a, b); }
     static Vector min(Vector a, Vector b) { return _mm256_min_pd(a, b); }
     static Vector max(Vector a, Vector b) { return _mm256_max_pd(a, b); }
+    static Vector raise(Vector highest, Vector value) {
+        const Vector magnitude = _mm256_andnot_pd(_mm256_set1_pd(-0.0), value);
+        const __m256i higher =
+            _mm256_cmpgt_epi64(_mm256_castpd_si256(magnitude), _mm256_castpd_si256(highest));
+        return _mm256_blendv_pd(highest, magnitude, _mm256_castsi256_pd(higher));
+    }
     static Vector fma(Vector a, Vector b, Vector c) { return _mm256_fmadd_pd(a, b, c); }
     static Vector fnma(Vector a, Vector b, Vector c) { return _mm256_fnmadd_pd(a, b, c); }
     static unsigned equal(Vector a, Vector b) {

@@ -29,6 +29,11 @@ struct Float512 {
     static Vector mul(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
     static Vector min(Vector a, Vector b) { return _mm512_min_ps(a, b); }
     static Vector max(Vector a, Vector b) { return _mm512_max_ps(a, b); }
+    // |value| where its bits are the higher ones, else the magnitude `highest`.
+    static Vector raise(Vector highest, Vector value) {
+        const __m512i bits = _mm512_castps_si512(_mm512_abs_ps(value));
+        return _mm512_castsi512_ps(_mm512_max_epi32(_mm512_castps_si512(highest), bits));
+    }
     static Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
     // c - a*b
     static Vector fnma(Vector a, Vector b, Vector c) { return _mm512_fnmadd_ps(a, b, c); }
@@ -114,6 +119,10 @@ struct Double512 {
     static Vector sub(Vector a, Vector b) { return _mm512_sub_pd(a, b); }
     static Vector min(Vector a, Vector b) { return _mm512_min_pd(a, b); }
     static Vector max(Vector a, Vector b) { return _mm512_max_pd(a, b); }
+    static Vector raise(Vector highest, Vector value) {
+        const __m512i bits = _mm512_castpd_si512(_mm512_abs_pd(value));
+        return _mm512_castsi512_pd(_mm512_max_epi64(_mm512_castpd_si512(highest), bits));
+    }
     static Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_pd(a, b, c); }
     static Vector fnma(Vector a, Vector b, Vector c) { return _mm512_fnmadd_pd(a, b, c); }
     static unsigned equal(Vector a, Vector b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }

@@ -34,6 +34,11 @@ struct Float128 {
     static Vector sub(Vector a, Vector b) { return vsubq_f32(a, b); }
     static Vector min(Vector a, Vector b) { return vminq_f32(a, b); }
     static Vector max(Vector a, Vector b) { return vmaxq_f32(a, b); }
+    // |value| where its bits are the higher ones, else the magnitude `highest`.
+    static Vector raise(Vector highest, Vector value) {
+        const int32x4_t bits = vreinterpretq_s32_f32(vabsq_f32(value));
+        return vreinterpretq_f32_s32(vmaxq_s32(vreinterpretq_s32_f32(highest), bits));
+    }
     static Vector fma(Vector a, Vector b, Vector c) { return vfmaq_f32(c, a, b); }
     // c - a*b
     static Vector fnma(Vector a, Vector b, Vector c) { return vfmsq_f32(c, a, b); }
@@ -98,6 +103,12 @@ struct Double128 {
     static Vector sub(Vector a, Vector b) { return vsubq_f64(a, b); }
     static Vector min(Vector a, Vector b) { return vminq_f64(a, b); }
     static Vector max(Vector a, Vector b) { return vmaxq_f64(a, b); }
+    static Vector raise(Vector highest, Vector value) {
+        const Vector magnitude = vabsq_f64(value);
+        const uint64x2_t higher =
+            vcgtq_s64(vreinterpretq_s64_f64(magnitude), vreinterpretq_s64_f64(highest));
+        return vbslq_f64(higher, magnitude, highest);
+    }
     static Vector fma(Vector a, Vector b, Vector c) { return vfmaq_f64(c, a, b); }
     static Vector fnma(Vector a, Vector b, Vector c) { return vfmsq_f64(c, a, b); }
     static unsigned equal(Vector a, Vector b) { return bits(vceqq_f64(a, b)); }

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "magnitudes.h"
+
 namespace harpy::kmeans {
 namespace {
 
@@ -25,6 +27,8 @@ struct Plain {
         return v;
     }
     static float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+    static float without_sign(float x) { return __builtin_fabsf(x); }
+    static double without_sign(double x) { return __builtin_fabs(x); }
     static double fused(double a, double b, double c) { return __builtin_fma(a, b, c); }
 
     static Vector load(const T* p) {
@@ -68,6 +72,13 @@ struct Plain {
     }
     static Vector max(const Vector& a, const Vector& b) {
         return each([&](int l) { return a.lane[l] > b.lane[l] ? a.lane[l] : b.lane[l]; });
+    }
+    // |value| where its bits are the higher ones, else the magnitude `highest`.
+    static Vector raise(const Vector& highest, const Vector& value) {
+        return each([&](int l) {
+            const bool higher = magnitude_bits(value.lane[l]) > magnitude_bits(highest.lane[l]);
+            return higher ? without_sign(value.lane[l]) : highest.lane[l];
+        });
     }
     static Vector fma(const Vector& a, const Vector& b, const Vector& c) {
         return each([&](int l) { return fused(a.lane[l], b.lane[l], c.lane[l]); });

@@ -163,7 +163,9 @@ def test_unreachable_centers_leave_the_first_label(dtype: type) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("n_rows", "n_columns", "n_clusters"),
-    [(3000, 7, 5), (3000, 3, 60), (5000, 5, 500), (900, 40, 70)],
+    # of the last three rows the next columns are turned between multiply-adds, or not
+    [(3000, 7, 5), (3000, 3, 60), (5000, 5, 500), (900, 40, 70)]
+    + [(901, 40, 5), (700, 37, 9), (530, 300, 12)],
 )
 def test_unseen_rows_are_measured_on_the_way(
     n_rows: int,
@@ -185,11 +187,11 @@ def test_unseen_rows_are_measured_on_the_way(
         assert np.array_equal(absmax, np.abs(X).max(axis=0)) and bad is None
         assert np.array_equal(labels, expected)
         labels[:] = -1
-    for value in (np.nan, np.inf, -np.inf):
+    for value, column in ((np.nan, n_columns - 1), (np.nan, 0), (np.inf, 1), (-np.inf, 2)):
         worse = X.copy()
-        worse[n_rows // 2 :, n_columns - 1] = value
+        worse[n_rows // 2 :, column] = value
         _, bad = kmeans.assign_unseen(worse, centers, offset, labels, 2)
-        assert bad == (n_rows // 2, n_columns - 1)
+        assert bad == (n_rows // 2, column)
         assert np.array_equal(labels[: n_rows // 2], expected[: n_rows // 2])
         assert labels.min() >= 0 and labels.max() < n_clusters
         labels[:] = -1
