@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "fetch.h"
 #include "float_environment.h"
 #include "parallel.h"
 
@@ -10,6 +11,7 @@ namespace harpy::kmeans {
 namespace {
 
 constexpr std::int64_t kLimbMask = (std::int64_t{1} << 48) - 1;
+constexpr std::int64_t kLineWords = 64 / sizeof(double);
 
 }  // namespace
 
@@ -34,12 +36,14 @@ RowSums<T>::RowSums(const LaneKernels& lanes, Matrix<T> x, const T* weights,
       weights_(weights),
       n_clusters_(n_clusters),
       n_columns_(x.n_columns + (weights != nullptr)),
+      stride_(count_blocks(n_columns_, kLineWords) * kLineWords),
       magic_high_(n_columns_),
       magic_low_(n_columns_),
       whole_from_(n_columns_),
       totals_(n_clusters * n_columns_),
-      counts_(n_clusters),
-      parts_(n_thread, Part(n_clusters, n_columns_)) {
+      counts_(n_clusters) {
+    parts_.reserve(n_thread);
+    for (int t = 0; t < n_thread; ++t) parts_.emplace_back(n_clusters, stride_);
     scale_high_.reserve(n_columns_);
     scale_low_.reserve(n_columns_);
     for (std::int64_t j = 0; j < n_columns_; ++j) {
@@ -56,8 +60,8 @@ RowSums<T>::RowSums(const LaneKernels& lanes, Matrix<T> x, const T* weights,
 
 template <class T>
 void RowSums<T>::flush(Part& part, std::int64_t cluster) noexcept {
-    double* high = part.high.data() + cluster * n_columns_;
-    double* low = part.low.data() + cluster * n_columns_;
+    double* high = part.high.data() + cluster * stride_;
+    double* low = part.low.data() + cluster * stride_;
     Wide* total = totals_.data() + cluster * n_columns_;
     for (std::int64_t j = 0; j < n_columns_; ++j) {
         total[j] +=
@@ -96,9 +100,12 @@ Status accumulate(const LaneKernels* lanes, Matrix<T> x, const T* weights,
         const FloatEnvironment environment;
         n_thread = useful_threads(x.n_rows, kBlockRows, n_thread);
         RowSums<T> sums(*lanes, x, weights, n_clusters, exponents, n_thread);
+        const std::int64_t ahead = 1 + rows_ahead<T>(x.n_columns);
         for_row_blocks(x.n_rows, kBlockRows, n_thread,
                        [&](int thread, std::int64_t begin, std::int64_t end) {
                            for (std::int64_t i = begin; i < end; ++i) {
+                               const std::int64_t soon = std::min(i + ahead, x.n_rows - 1);
+                               fetch_row(x.data + soon * x.n_columns, x.n_columns);
                                sums.move(thread, i, -1, labels == nullptr ? 0 : labels[i]);
                            }
                        });

@@ -2,11 +2,13 @@
 // integers after that. docs/numerics.md has the quanta and the proof sketch.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <mutex>
 #include <vector>
 
+#include "buffer.h"
 #include "kmeans.h"
 #include "lane_kernels.h"
 
@@ -42,14 +44,14 @@ class RowSums {
         ++part.counts[to];
         double *high = part.high.data(), *low = part.low.data();
         if (from < 0) {
-            kernels_.add_split(values, weight, x_.n_columns, quanta(), high + to * n_columns_,
-                               low + to * n_columns_);
+            kernels_.add_split(values, weight, x_.n_columns, quanta(), high + to * stride_,
+                               low + to * stride_);
             return;
         }
         make_room(part, from);
         --part.counts[from];
-        kernels_.move_split(values, weight, x_.n_columns, quanta(), high + from * n_columns_,
-                            low + from * n_columns_, high + to * n_columns_, low + to * n_columns_);
+        kernels_.move_split(values, weight, x_.n_columns, quanta(), high + from * stride_,
+                            low + from * stride_, high + to * stride_, low + to * stride_);
     }
 
     // limbs (n_clusters, columns and weight, kSumLimbs) and counts (n_clusters) of all threads.
@@ -58,12 +60,16 @@ class RowSums {
   private:
     // One thread's changes that are not in the totals yet.
     struct Part {
-        Part(std::int64_t n_clusters, std::int64_t n_columns)
-            : high(n_clusters * n_columns),
-              low(n_clusters * n_columns),
+        Part(std::int64_t n_clusters, std::int64_t stride)
+            : high(n_clusters * stride),
+              low(n_clusters * stride),
               counts(n_clusters),
-              n_pending(n_clusters) {}
-        std::vector<double> high, low;
+              n_pending(n_clusters) {
+            for (Buffer<double>* words : {&high, &low}) {
+                std::fill(words->begin(), words->end(), 0.0);
+            }
+        }
+        Buffer<double> high, low;  // (n_clusters, stride_)
         std::vector<std::int64_t> counts;
         std::vector<std::int32_t> n_pending;
     };
@@ -92,8 +98,9 @@ class RowSums {
     const Matrix<T> x_;
     const T* const weights_;
     const std::int64_t n_clusters_, n_columns_;
-    std::vector<double> magic_high_, magic_low_;
-    std::vector<float> whole_from_;
+    const std::int64_t stride_;  // from one cluster's words to the next: whole cache lines
+    Buffer<double> magic_high_, magic_low_;
+    Buffer<float> whole_from_;
     std::vector<Scale> scale_high_, scale_low_;
     std::vector<Wide> totals_;  // in units of 2^(exponent - 72)
     std::vector<std::int64_t> counts_;

@@ -28,7 +28,7 @@ constexpr double kStaleMove = 0.05;
 // Bounds are worth starting when centers move less than this share of a row's distance, where an
 // exhaustive search is so much work (in multiply-adds a row); with less work, proportionally later.
 constexpr double kSlowMove = 0.03;
-constexpr double kMuchWork = 150000;
+constexpr double kMuchWork = 75000;
 // They are given up when they have cost so much of such a search more than they saved.
 constexpr double kMostLost = 0.5;
 
