@@ -163,9 +163,16 @@ def test_unreachable_centers_leave_the_first_label(dtype: type) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("n_rows", "n_columns", "n_clusters"),
-    # of the last three rows the next columns are turned between multiply-adds, or not
-    [(3000, 7, 5), (3000, 3, 60), (5000, 5, 500), (900, 40, 70)]
-    + [(901, 40, 5), (700, 37, 9), (530, 300, 12)],
+    [
+        (3000, 7, 5),
+        (3000, 3, 60),
+        (5000, 5, 500),
+        (900, 40, 70),
+        # Of these, whose centers are few, columns are turned between multiply-adds, or not.
+        (901, 40, 5),
+        (700, 37, 9),
+        (530, 300, 12),
+    ],
 )
 def test_unseen_rows_are_measured_on_the_way(
     n_rows: int,
