@@ -18,8 +18,8 @@ static_assert(kTestRows % kFewRows == 0 && kTestRows <= kBlockRows);
 // share is, testing them all would cost more than it saves.
 constexpr std::int64_t kSamples = 32;
 constexpr double kMostSearched = 0.7;
-// Rows are fetched so many groups of kFewRows before they are searched.
-constexpr std::int64_t kGroupsAhead = 2, kAhead = kGroupsAhead * kFewRows;
+// What a search is handed: its rows, and those that are fetched meanwhile.
+constexpr int kHanded = kFewRowsAtOnce + kFewAhead;
 
 }  // namespace
 
@@ -131,16 +131,15 @@ void FewEStep<T>::measure_gaps(const T* centers) noexcept {
     FewSearch<T> search = search_;
     const float still[kFewTable] = {};
     search.moved = search.others_moved = still;
-    for (std::int64_t first = 0; first < n_clusters_; first += kFewRows) {
-        const T* rows[2 * kFewRows];
-        for (int i = 0; i < 2 * kFewRows; ++i) {
-            rows[i] = centers + std::min(first + i, n_clusters_ - 1) * x_.n_columns;
-        }
-        FewNearest nearest;
-        kernels_.search_few[size_](search, rows, nullptr, nearest);
-        for (int i = 0; i < kFewRows && first + i < n_clusters_; ++i) {
-            half_gap_[first + i] = half_gap(search.margins, nearest.lower[i], radius_, radius_);
-        }
+    const T* rows[kHanded];
+    for (int i = 0; i < kHanded; ++i) {
+        rows[i] = centers + std::min<std::int64_t>(i, n_clusters_ - 1) * x_.n_columns;
+    }
+    FewNearest nearest;
+    const auto n_groups = static_cast<int>(count_blocks(n_clusters_, kFewRows));
+    kernels_.search_few[size_](search, rows, n_groups, nullptr, nearest);
+    for (std::int64_t c = 0; c < n_clusters_; ++c) {
+        half_gap_[c] = half_gap(search.margins, nearest.lower[c], radius_, radius_);
     }
 }
 
@@ -169,22 +168,18 @@ double FewEStep<T>::share_in_doubt() const noexcept {
 template <class T>
 std::int64_t FewEStep<T>::search_all(int thread, std::int64_t begin, std::int64_t end) noexcept {
     const std::int64_t d = x_.n_columns;
-    std::int64_t offsets[2 * kFewRows], n_changed = 0, row = begin;
-    for (int i = 0; i < kFewRows; ++i) {
-        offsets[i] = i * d;
-        offsets[kFewRows + i] = (kAhead + i) * d;
+    std::int64_t n_changed = 0, row = begin;
+    const std::int64_t last = std::min(end - kFewRowsAtOnce, x_.n_rows - kHanded);
+    for (; row <= last; row += kFewRowsAtOnce) {
+        const T* x[kHanded];
+        const T* first = x_.data + row * d;
+        for (int i = 0; i < kHanded; ++i) x[i] = first + i * d;
+        n_changed += search(thread, x, kFewRowsAtOnce, [row](int i) { return row + i; });
     }
-    const std::int64_t last = std::min(end - kFewRows, x_.n_rows - kAhead - kFewRows);
-    for (; row <= last; row += kFewRows) {
-        const T* x[2 * kFewRows];
-        for (int i = 0; i < 2 * kFewRows; ++i) x[i] = x_.data + row * d + offsets[i];
-        n_changed += search(thread, x, kFewRows, [row](int i) { return row + i; });
-    }
-    std::int64_t rows[2 * kFewRows];
-    for (; row < end; row += kFewRows) {
-        for (int i = 0; i < 2 * kFewRows; ++i) rows[i] = std::min(row + i, end - 1);
-        n_changed +=
-            search(thread, rows, rows + kFewRows, std::min<std::int64_t>(kFewRows, end - row));
+    std::int64_t rows[kHanded];
+    for (; row < end; row += kFewRowsAtOnce) {
+        for (int i = 0; i < kHanded; ++i) rows[i] = std::min(row + i, end - 1);
+        n_changed += search(thread, rows, end - row);
     }
     return n_changed;
 }
@@ -194,7 +189,7 @@ std::int64_t FewEStep<T>::search_in_doubt(int thread, std::int64_t begin,
                                           std::int64_t end) noexcept {
     const FewTest bounds = test();
     std::uint8_t may_move[kTestRows];
-    std::int64_t waiting[kTestRows + 2 * (kAhead + kFewRows)], n_waiting = 0, n_changed = 0;
+    std::int64_t waiting[kTestRows + 2 * kHanded], n_waiting = 0, n_changed = 0;
     for (std::int64_t row = begin; row < end; row += kTestRows) {
         const std::int64_t n = std::min(kTestRows, end - row);
         lanes_.test_few(bounds, row, n, may_move);
@@ -202,41 +197,36 @@ std::int64_t FewEStep<T>::search_in_doubt(int thread, std::int64_t begin,
             waiting[n_waiting] = row + i;
             n_waiting += may_move[i];
         }
-        std::int64_t done = 0;
-        for (; n_waiting - done >= kAhead + kFewRows; done += kFewRows) {
-            n_changed += search(thread, waiting + done, waiting + done + kAhead, kFewRows);
-        }
-        std::copy(waiting + done, waiting + n_waiting, waiting);
-        n_waiting -= done;
+        if (n_waiting < kHanded) continue;
+        n_changed += search(thread, waiting, kFewRowsAtOnce);
+        std::copy(waiting + kFewRowsAtOnce, waiting + n_waiting, waiting);
+        n_waiting -= kFewRowsAtOnce;
     }
     if (n_waiting == 0) return n_changed;
-    std::fill_n(waiting + n_waiting, kAhead + kFewRows, waiting[n_waiting - 1]);
-    for (std::int64_t done = 0; done < n_waiting; done += kFewRows) {
-        n_changed += search(thread, waiting + done, waiting + done + kAhead,
-                            std::min<std::int64_t>(kFewRows, n_waiting - done));
+    std::fill_n(waiting + n_waiting, kHanded, waiting[n_waiting - 1]);
+    for (std::int64_t done = 0; done < n_waiting; done += kFewRowsAtOnce) {
+        n_changed += search(thread, waiting + done, n_waiting - done);
     }
     return n_changed;
 }
 
 template <class T>
-std::int64_t FewEStep<T>::search(int thread, const std::int64_t* rows, const std::int64_t* soon,
-                                 std::int64_t n) noexcept {
-    const T* x[2 * kFewRows];
-    for (int i = 0; i < kFewRows; ++i) {
-        x[i] = x_.data + rows[i] * x_.n_columns;
-        x[kFewRows + i] = x_.data + soon[i] * x_.n_columns;
-    }
+std::int64_t FewEStep<T>::search(int thread, const std::int64_t* rows, std::int64_t n) noexcept {
+    const T* x[kHanded];
+    for (int i = 0; i < kHanded; ++i) x[i] = x_.data + rows[i] * x_.n_columns;
     return search(thread, x, n, [rows](int i) { return rows[i]; });
 }
 
-// Searches the first n of kFewRows rows while as many others are fetched; writes their labels and
+// Searches the first n of kHanded rows, or as many as it takes at once; writes their labels and
 // bounds and moves them in the sums. Returns how many changed their label.
 template <class T>
 template <class RowOf>
 std::int64_t FewEStep<T>::search(int thread, const T* const* x, std::int64_t n,
                                  RowOf row_of) noexcept {
+    n = std::min<std::int64_t>(n, kFewRowsAtOnce);
     FewNearest nearest;
-    kernels_.search_few[size_](search_, x, highest(thread), nearest);
+    const auto n_groups = static_cast<int>(count_blocks(n, kFewRows));
+    kernels_.search_few[size_](search_, x, n_groups, highest(thread), nearest);
     if (search_.keeps_bounds) {
         float *upper = upper_.data(), *lower = lower_.data();
         for (int i = 0; i < n; ++i) {
@@ -245,13 +235,13 @@ std::int64_t FewEStep<T>::search(int thread, const T* const* x, std::int64_t n,
         }
     }
     std::int32_t* labels = labels_;
-    unsigned changed = 0;
+    std::uint64_t changed = 0;
     for (int i = 0; i < n; ++i) {
-        changed |= static_cast<unsigned>(labels[row_of(i)] != nearest.label[i]) << i;
+        changed |= static_cast<std::uint64_t>(labels[row_of(i)] != nearest.label[i]) << i;
     }
     std::int64_t n_changed = 0;
     for (; changed != 0; changed &= changed - 1, ++n_changed) {
-        const int i = __builtin_ctz(changed);
+        const int i = __builtin_ctzll(changed);
         const std::int32_t before = labels[row_of(i)], label = nearest.label[i];
         labels[row_of(i)] = label;
         if (sums_ != nullptr) sums_->move(thread, row_of(i), before, label);

@@ -36,8 +36,7 @@ class FewEStep final : public EStep<T> {
     double share_in_doubt() const noexcept;
     std::int64_t search_all(int thread, std::int64_t begin, std::int64_t end) noexcept;
     std::int64_t search_in_doubt(int thread, std::int64_t begin, std::int64_t end) noexcept;
-    std::int64_t search(int thread, const std::int64_t* rows, const std::int64_t* soon,
-                        std::int64_t n) noexcept;
+    std::int64_t search(int thread, const std::int64_t* rows, std::int64_t n) noexcept;
     T* highest(int thread) noexcept {
         return ranges_ == nullptr ? nullptr : highest_.data() + thread * padded_columns_;
     }

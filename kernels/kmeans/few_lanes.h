@@ -33,8 +33,8 @@ class Turning {
   public:
     static constexpr int kSteps = kQuads + Q;
 
-    // Step `number` for columns j to j + L, which are whole after the last one. The rows kFewRows
-    // further on, next to be searched, are fetched into the cache.
+    // Step `number` for columns j to j + L, which are whole after the last one. The rows kFewAhead
+    // further on are fetched into the cache.
     void step(int number, const T* const* rows, const T* offset, std::int64_t j, T* highest,
               T* columns) {
         if (number < kQuads) {
@@ -50,7 +50,7 @@ class Turning {
         typename S::Vector quad[Q];
         for (int r = 0; r < Q; ++r) {
             quad[r] = S::load(rows[r] + j);
-            fetch_line(rows[kFewRows + r] + j);
+            fetch_line(rows[kFewAhead + r] + j);
         }
         raise_columns<S, Magnitudes>(quad, highest, j);
         for (int r = 0; r < Q; ++r) quad[r] = S::sub(quad[r], offset);
@@ -79,7 +79,7 @@ template <class S, bool Magnitudes>
 #pragma GCC unroll 16
     for (int l = 0; l < L; ++l) {
         block[l] = n == L ? S::load(rows[l] + j) : S::load_first(rows[l] + j, n);
-        fetch_line(rows[kFewRows + l] + j);
+        fetch_line(rows[kFewAhead + l] + j);
     }
     raise_columns<S, Magnitudes>(block, highest, j);
 #pragma GCC unroll 16
@@ -142,8 +142,8 @@ inline void score_few(const FewSearch<typename S::Scalar>& search,
     }
 }
 
-inline void look_up(const float* table, const std::int32_t* label, float* out) {
-    for (int i = 0; i < kFewRows; i += SimdFloat::kLanes) {
+inline void look_up(const float* table, const std::int32_t* label, int n, float* out) {
+    for (int i = 0; i < n; i += SimdFloat::kLanes) {
         SimdFloat::store(out + i, SimdFloat::look_up(table, label + i));
     }
 }
@@ -163,42 +163,47 @@ inline void lowest_two(const typename S::Vector (&score)[K], typename S::Vector&
     }
 }
 
-template <class S, int K>
-void search_few(const FewSearch<typename S::Scalar>& search, const typename S::Scalar* const* rows,
-                typename S::Scalar* highest, FewNearest& nearest) {
+// Searches L rows, which become those from `first` on in `nearest`. Within a loop over rows the
+// compiler would leave scores in memory.
+template <class S, int K, Beside B>
+[[gnu::noinline]] void search_vector(const FewSearch<typename S::Scalar>& search,
+                                     const typename S::Scalar* const* rows,
+                                     typename S::Scalar* highest, int first, FewNearest& nearest) {
     using T = typename S::Scalar;
     constexpr int L = S::kLanes;
-    for (int i = 0; i < kFewRows; i += L) {
-        typename S::Vector score[K], squared_norm, lowest, label, second;
-        if (search.keeps_bounds) {
-            score_few<S, K, Beside::norms>(search, rows + i, score, squared_norm, nullptr);
-        } else if (highest != nullptr) {
-            score_few<S, K, Beside::magnitudes>(search, rows + i, score, squared_norm, highest);
-        } else {
-            score_few<S, K, Beside::nothing>(search, rows + i, score, squared_norm, nullptr);
-        }
-        lowest_two<S, K>(score, lowest, label, second);
-        alignas(64) T labels[L], squared[L], best_score[L], second_score[L];
-        S::store(labels, label);
-        for (int l = 0; l < L; ++l) nearest.label[i + l] = static_cast<std::int32_t>(labels[l]);
-        if (!search.keeps_bounds) continue;
-        S::store(squared, squared_norm);
-        S::store(best_score, lowest);
-        S::store(second_score, second);
+    typename S::Vector score[K], squared_norm, lowest, label, second;
+    score_few<S, K, B>(search, rows, score, squared_norm, highest);
+    lowest_two<S, K>(score, lowest, label, second);
+    alignas(64) T labels[L], squared[L], best_score[L], second_score[L];
+    S::store(labels, label);
+    for (int l = 0; l < L; ++l) nearest.label[first + l] = static_cast<std::int32_t>(labels[l]);
+    if (B != Beside::norms) return;
+    S::store(squared, squared_norm);
+    S::store(best_score, lowest);
+    S::store(second_score, second);
+    float *upper = nearest.upper + first, *lower = nearest.lower + first;
 #pragma omp simd
-        for (int l = 0; l < L; ++l) {
-            nearest.upper[i + l] =
-                upper_distance(search.margins, best_score[l], squared[l], search.norm);
-            nearest.lower[i + l] = lower_distance(search.margins, second_score[l],
-                                                  square_root(squared[l]), search.norm);
-        }
+    for (int l = 0; l < L; ++l) {
+        upper[l] = upper_distance(search.margins, best_score[l], squared[l], search.norm);
+        lower[l] =
+            lower_distance(search.margins, second_score[l], square_root(squared[l]), search.norm);
     }
+}
+
+template <class S, int K>
+void search_few(const FewSearch<typename S::Scalar>& search, const typename S::Scalar* const* rows,
+                int n_groups, typename S::Scalar* highest, FewNearest& nearest) {
+    const int n_rows = n_groups * kFewRows;
+    const auto search_rows = search.keeps_bounds  ? search_vector<S, K, Beside::norms>
+                             : highest != nullptr ? search_vector<S, K, Beside::magnitudes>
+                                                  : search_vector<S, K, Beside::nothing>;
+    for (int i = 0; i < n_rows; i += S::kLanes) search_rows(search, rows + i, highest, i, nearest);
     if (!search.keeps_bounds) return;
-    float moved[kFewRows], others_moved[kFewRows];
-    look_up(search.moved, nearest.label, moved);
-    look_up(search.others_moved, nearest.label, others_moved);
+    float moved[kFewRowsAtOnce], others_moved[kFewRowsAtOnce];
+    look_up(search.moved, nearest.label, n_rows, moved);
+    look_up(search.others_moved, nearest.label, n_rows, others_moved);
 #pragma omp simd
-    for (int i = 0; i < kFewRows; ++i) {
+    for (int i = 0; i < n_rows; ++i) {
         const float upper = nearest.upper[i];
         nearest.upper[i] = upper - moved[i] + (upper + moved[i]) * (kGuard - 1.0f);
         nearest.lower[i] = (nearest.lower[i] + others_moved[i]) * (2.0f - kGuard);
@@ -217,9 +222,9 @@ inline void test_few(const FewTest& test, std::int64_t begin, std::int64_t n_row
             label = last;
         }
         float moved[kFewRows], others_moved[kFewRows], half_gap[kFewRows];
-        look_up(test.moved, label, moved);
-        look_up(test.others_moved, label, others_moved);
-        look_up(test.half_gap, label, half_gap);
+        look_up(test.moved, label, kFewRows, moved);
+        look_up(test.others_moved, label, kFewRows, others_moved);
+        look_up(test.half_gap, label, kFewRows, half_gap);
         const float* stored_upper = test.upper + begin + i;
         const float* stored_lower = test.lower + begin + i;
 #pragma omp simd

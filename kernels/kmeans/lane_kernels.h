@@ -123,8 +123,11 @@ struct Search {
     std::int64_t n_groups;
 };
 
-// Rows that a search among few centers takes at a time, and what their bounds are padded to.
-constexpr int kFewRows = 16;
+// A search among few centers takes groups of so many rows, which their bounds are padded to; some
+// groups at a time.
+constexpr int kFewRows = 16, kFewGroups = 4, kFewRowsAtOnce = kFewGroups * kFewRows;
+// While it searches a row, the one so far behind it is fetched.
+constexpr int kFewAhead = 2 * kFewRows;
 // Numbers of centers that such a search exists for: multiples of kFewStep.
 constexpr int kFewStep = 2, kFewSizes = 12;
 // Tables of one value a center that are looked up by lanes.
@@ -146,8 +149,8 @@ struct FewSearch {
 
 // What it finds.
 struct FewNearest {
-    std::int32_t label[kFewRows];
-    float upper[kFewRows], lower[kFewRows];  // as FewTest reads them
+    std::int32_t label[kFewRowsAtOnce];
+    float upper[kFewRowsAtOnce], lower[kFewRowsAtOnce];  // as FewTest reads them
 };
 
 // Bounds on distances of rows to few centers, in the units of BoundsTest.
@@ -252,13 +255,12 @@ struct TileKernels {
     void (*move_split)(const T* row, const T* weight, std::int64_t d, const Quanta&,
                        double* high_from, double* low_from, double* high_to, double* low_to);
 
-    // Searches of kFewRows rows among up to kFewStep, 2 * kFewStep, … most_few centers; as many
-    // more rows, which are to be searched next, are fetched into the cache. `highest`, if given and
-    // no bounds are kept, is raised to the magnitude of the rows' columns: (d), to a whole
-    // kFewRows.
+    // Searches of up to kFewGroups groups among up to kFewStep, 2 * kFewStep, … most_few centers.
+    // `rows` goes on with the kFewAhead that follow. `highest`, if given and no bounds are kept, is
+    // raised to the magnitude of the rows' columns: (d), to a whole kFewRows.
     int most_few;
-    void (*search_few[kFewSizes])(const FewSearch<T>&, const T* const* rows, T* highest,
-                                  FewNearest&);
+    void (*search_few[kFewSizes])(const FewSearch<T>&, const T* const* rows, int n_groups,
+                                  T* highest, FewNearest&);
 };
 
 // Iterations whose moves are remembered: a row's record is renewed after so many at the latest.

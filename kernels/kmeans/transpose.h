@@ -6,7 +6,7 @@ namespace harpy::kmeans {
 namespace {
 
 template <class S>
-inline void transpose(typename S::Vector (&v)[S::kLanes]) {
+[[gnu::always_inline]] inline void transpose(typename S::Vector (&v)[S::kLanes]) {
     constexpr int Q = S::kQuad, G = S::kLanes / Q;
 #pragma GCC unroll 8
     for (int first = 0; first < S::kLanes; first += Q) {
