@@ -156,7 +156,7 @@ def lloyd(
     if start.previous is not None:
         state.step(start.previous)  # for the labels that the next iteration counts changes from
     centers, labels, course = start.centers, state.labels, start.course
-    most_tolerance = params.tol * shard.most_variance
+    most_tolerance = params.tol * shard.most_variance if params.tol else 0.0
     for n_iter in range(start.n_iter + 1, params.max_iter + 1):
         total = shard.total(state.step(centers))
         if params.verbose:

@@ -80,7 +80,8 @@ class Shard:
     def most_variance(self) -> float:
         """What `mean_variance` is less than, by the columns' magnitudes alone: no pass over the
         rows while the centers move farther than that allows to stop."""
-        return float(np.ldexp(8.0, 2 * self.exponents).sum()) / len(self.exponents)
+        total = np.add.reduce(np.ldexp(8.0, 2 * self.exponents))  # sooner than its method `sum`
+        return float(total) / len(self.exponents)
 
     def measure_scatter(self, sums: ClusterSums) -> None:
         """Learn `mean`, `scatter` and `mean_variance`, once, from the sums of any clustering of all
