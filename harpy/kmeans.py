@@ -65,7 +65,7 @@ PROGRAM = "harpy.jobs.kmeans:main"
 PREDICT_PROGRAM = "harpy.jobs.kmeans_predict:main"
 SCORE_PROGRAM = "harpy.jobs.kmeans_predict:inertia"
 _DTYPES: list[np.dtype] = [np.dtype(np.float64), np.dtype(np.float32)]
-_PLAIN_VALUES = (int, float, str, bool)
+_PLAIN_VALUES = (int, float, str, bool)  # types of values that never change
 _AT_LEAST_ONE = Interval(Integral, 1, None, closed="left")
 
 

@@ -32,7 +32,7 @@ class Parameters:
         Of the draws, where `init` is a name.
     absmax : ndarray of shape (n_columns,), float64, or None
         Largest magnitude of each column over all rows, where the driver has measured and accepted
-        it: workers then need no pass for it.
+        it, and `init`: workers then need no pass for it.
     verbose : bool
         Whether the result tells the course of every run, which takes a pass over the rows in each
         iteration.

@@ -11,7 +11,14 @@ namespace harpy::kmeans {
 namespace {
 
 constexpr std::int64_t kLimbMask = (std::int64_t{1} << 48) - 1;
-constexpr std::int64_t kLineWords = 64 / sizeof(double);
+
+// Words from one cluster's sums to the next: none lies in more cache lines than it must.
+std::int64_t stride_of(std::int64_t n_columns) noexcept {
+    constexpr std::int64_t kLineWords = 64 / sizeof(double);
+    std::int64_t stride = 1;
+    while (stride < std::min(n_columns, kLineWords)) stride *= 2;
+    return count_blocks(n_columns, stride) * stride;
+}
 
 }  // namespace
 
@@ -36,7 +43,7 @@ RowSums<T>::RowSums(const LaneKernels& lanes, Matrix<T> x, const T* weights,
       weights_(weights),
       n_clusters_(n_clusters),
       n_columns_(x.n_columns + (weights != nullptr)),
-      stride_(count_blocks(n_columns_, kLineWords) * kLineWords),
+      stride_(stride_of(n_columns_)),
       magic_high_(n_columns_),
       magic_low_(n_columns_),
       whole_from_(n_columns_),

@@ -65,9 +65,7 @@ class RowSums {
               low(n_clusters * stride),
               counts(n_clusters),
               n_pending(n_clusters) {
-            for (Buffer<double>* words : {&high, &low}) {
-                std::fill(words->begin(), words->end(), 0.0);
-            }
+            for (auto* words : {&high, &low}) std::fill(words->begin(), words->end(), 0.0);
         }
         Buffer<double> high, low;  // (n_clusters, stride_)
         std::vector<std::int64_t> counts;
@@ -98,7 +96,7 @@ class RowSums {
     const Matrix<T> x_;
     const T* const weights_;
     const std::int64_t n_clusters_, n_columns_;
-    const std::int64_t stride_;  // from one cluster's words to the next: whole cache lines
+    const std::int64_t stride_;  // words from one cluster to the next
     Buffer<double> magic_high_, magic_low_;
     Buffer<float> whole_from_;
     std::vector<Scale> scale_high_, scale_low_;
