@@ -65,7 +65,7 @@ class Shard:
         return dense_rows(self.X, rows)
 
     def total(self, mine: np.ndarray) -> np.ndarray:
-        """Sum over all workers; a worker that is alone gets its own array back."""
+        """As the function `total`, among this shard's workers."""
         return total(self.ctx, mine)
 
     def sums(self, total: np.ndarray) -> ClusterSums:
@@ -80,8 +80,8 @@ class Shard:
     def most_variance(self) -> float:
         """What `mean_variance` is less than, by the columns' magnitudes alone: no pass over the
         rows while the centers move farther than that allows to stop."""
-        total = np.add.reduce(np.ldexp(8.0, 2 * self.exponents))  # sooner than its method `sum`
-        return float(total) / len(self.exponents)
+        squares = np.ldexp(8.0, 2 * self.exponents)
+        return float(np.add.reduce(squares)) / len(squares)  # sooner than its method `sum`
 
     def measure_scatter(self, sums: ClusterSums) -> None:
         """Learn `mean`, `scatter` and `mean_variance`, once, from the sums of any clustering of all

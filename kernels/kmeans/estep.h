@@ -28,8 +28,9 @@ class EStep {
 
     int n_thread() const noexcept { return n_thread_; }
 
-    // Calls to come also look at the ranges of the rows, while these are still in the cache. Values
-    // that are not finite do no harm but to their rows' labels.
+    // Calls to come also look at the ranges of the rows, while these are still in the cache: all
+    // rows, so only where no bounds are kept. Values that are not finite do no harm but to their
+    // rows' labels.
     void measure(ColumnRanges<T>* ranges) noexcept { ranges_ = ranges; }
 
   protected:

@@ -1,6 +1,7 @@
 #include "few_estep.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -71,8 +72,8 @@ std::int64_t FewEStep<T>::assign(const T* centers, const T* offset, std::int32_t
     const bool tests = bounded_ && share_in_doubt() < kMostSearched;
     if (!tests) start_bounds();
     if (ranges_ != nullptr) {
-        padded_columns_ = count_blocks(x_.n_columns, kFewRows) * kFewRows;
-        highest_ = Buffer<T>(n_thread_ * padded_columns_);
+        assert(!search_.keeps_bounds);
+        highest_ = Buffer<T>(n_thread_ * count_blocks(x_.n_columns, kFewRows) * kFewRows);
         std::fill(highest_.begin(), highest_.end(), T{0});
     }
     std::vector<std::int64_t> n_changed(n_thread_);

@@ -38,7 +38,8 @@ class FewEStep final : public EStep<T> {
     std::int64_t search_in_doubt(int thread, std::int64_t begin, std::int64_t end) noexcept;
     std::int64_t search(int thread, const std::int64_t* rows, std::int64_t n) noexcept;
     T* highest(int thread) noexcept {
-        return ranges_ == nullptr ? nullptr : highest_.data() + thread * padded_columns_;
+        return ranges_ == nullptr ? nullptr
+                                  : highest_.data() + highest_.size() / n_thread_ * thread;
     }
     template <class RowOf>
     std::int64_t search(int thread, const T* const* x, std::int64_t n, RowOf row_of) noexcept;
@@ -56,8 +57,7 @@ class FewEStep final : public EStep<T> {
     FewSearch<T> search_;
     std::int32_t* labels_ = nullptr;
     RowSums<T>* sums_ = nullptr;
-    std::int64_t padded_columns_ = 0;
-    Buffer<T> highest_;  // (n_thread, padded_columns_), where ranges are wanted
+    Buffer<T> highest_;  // (n_thread, columns to a whole kFewRows), where ranges are wanted
 
     // Bounds hold for the centers of the last call while bounded_.
     bool bounded_ = false;

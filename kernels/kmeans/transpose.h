@@ -5,6 +5,7 @@
 namespace harpy::kmeans {
 namespace {
 
+// Inlined by force: a call would pass the block through memory.
 template <class S>
 [[gnu::always_inline]] inline void transpose(typename S::Vector (&v)[S::kLanes]) {
     constexpr int Q = S::kQuad, G = S::kLanes / Q;
