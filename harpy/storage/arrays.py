@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import math
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -16,6 +17,9 @@ from harpy.storage.filesystem import FileSystem
 
 BLOCK_BYTES = 8 << 20  # rows are copied, hashed and written in blocks of about this size
 _HEADER_GUESS = 4096
+# NumPy parses headers with `ast`, which Python before 3.11.8 and 3.12.2 must not do in two threads
+# at once: now and then it raises SystemError (python/cpython#106905).
+_PARSING = threading.Lock()
 
 
 def little_endian(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -80,15 +84,24 @@ def read_npy_header(fs: FileSystem, path: str, length: int) -> NpyHeader:
     if start:
         fs.read_into(path, 0, memoryview(start))
     file = io.BytesIO(start)
-    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     try:
-        version = npy.read_magic(file)
-        if version not in readers:
-            raise ValueError(f"expected format 1.0 or 2.0, got {version[0]}.{version[1]}")
-        shape, fortran_order, dtype = readers[version](file)
+        shape, fortran_order, dtype = parse_npy_header(file)
     except ValueError as exc:
         raise DataError(f"{path} is not a .npy file: {exc}") from exc
     return NpyHeader(shape, dtype, fortran_order, file.tell())
+
+
+def parse_npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether in Fortran order, and dtype; `stream` is left where the values begin.
+
+    ValueError when there is no header. Other threads wait meanwhile: its bytes should be at hand.
+    """
+    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    version = npy.read_magic(stream)
+    if version not in readers:
+        raise ValueError(f"expected format 1.0 or 2.0, got {version[0]}.{version[1]}")
+    with _PARSING:
+        return readers[version](stream)
 
 
 class NpyFile:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +23,7 @@ import harpy
 from harpy.errors import ConfigError, DataError, PathNotFound
 from harpy.gang.context import Context
 from harpy.storage import FileRows, FileSystems, filesystem, open_staged, stage_array
+from harpy.storage.arrays import parse_npy_header
 from harpy.storage.loading import open_files
 from harpy.storage.readers import parquet
 
@@ -50,6 +56,23 @@ def names_of(rows: FileRows) -> list[str]:
     return [Path(file.path).name for file in rows.files]
 
 
+@pytest.fixture
+def frequent_collections() -> Iterator[None]:
+    """The garbage collector runs often, and lets other threads run whenever it does."""
+    threshold, interval = gc.get_threshold(), sys.getswitchinterval()
+
+    def give_way(phase: str, info: dict[str, int]) -> None:
+        time.sleep(0)
+
+    gc.callbacks.append(give_way)
+    gc.set_threshold(7)
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+    gc.set_threshold(*threshold)
+    gc.callbacks.remove(give_way)
+
+
 # Which files
 
 
@@ -71,6 +94,14 @@ def test_directories_are_searched_to_the_bottom(tmp_path: Path) -> None:
     for url in (tmp_path, f"{tmp_path}/day=*", f"{tmp_path}/*/x.npy", f"file://{tmp_path}"):
         found = [file.path.split("/")[-2] for file in describe(url).files]
         assert found == ["day=1", "day=2"], url
+
+
+@pytest.mark.usefixtures("frequent_collections")
+def test_many_headers_are_read_at_once(tmp_path: Path) -> None:
+    header = Path(write_npy(tmp_path / "x.npy")).read_bytes()
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: parse_npy_header(io.BytesIO(header)), range(2000)))
+    assert found == [(X.shape, False, X.dtype)] * 2000
 
 
 def test_relative_path_is_below_the_working_directory(

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 
 from harpy.errors import DataError, HarpyError
+from harpy.storage.arrays import parse_npy_header
 from harpy.storage.csr import MOST_COLUMNS
 from harpy.storage.file_rows import DataFile, Piece
 from harpy.storage.filesystem import Entry, FileSystem
@@ -75,9 +75,7 @@ class _Member:
 
     def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
         self._stream = archive.open(f"{name}.npy")
-        version = npy.read_magic(self._stream)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, self.dtype = read(self._stream)
+        shape, _, self.dtype = parse_npy_header(self._stream)
         self._n_values = shape[0]
 
     def __enter__(self) -> _Member:
@@ -103,7 +101,8 @@ class _Member:
 
 def _small(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     with archive.open(f"{name}.npy") as stream:
-        return npy.read_array(stream, allow_pickle=False)
+        _, _, dtype = parse_npy_header(stream)
+        return np.frombuffer(stream.read(), dtype)
 
 
 @contextmanager
