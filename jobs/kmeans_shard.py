@@ -133,7 +133,7 @@ def load_shard(
     X = load_rows(ctx, data)
     start = data.rows.start
     n_rows, n_columns = data.shape
-    n_thread = kernels.worthwhile_threads(ctx.n_thread, X.size, 1, n_clusters)
+    n_thread = kernels.worthwhile_threads(ctx.n_thread, X.size, 1, n_clusters, repeated=True)
     if absmax is None:
         absmax, bad = kernels_for(X).column_ranges(X, n_thread)
         if bad is not None:

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from harpy.kernels.kmeans._kmeans import calls_are_close
+
 # A thread earns its start and its wait at the barrier (worst on a busy node, where waiting threads
-# spin in others' way) from about so many multiply-adds.
+# spin in others' way) from about so many multiply-adds; from half of it where it is awake.
 WORK_PER_THREAD = 1 << 20
 
 SUM_LIMB_BITS = 48
@@ -69,6 +71,14 @@ def exact_value(limbs: NDArray[np.int64]) -> float:
         return math.inf if total > 0 else -math.inf
 
 
-def worthwhile_threads(n_thread: int, n_rows: int, n_columns: int, n_clusters: int) -> int:
-    """How many of n_thread threads to use for an E-step of this shape: at least one."""
-    return max(1, min(n_thread, n_rows * n_columns * n_clusters // WORK_PER_THREAD))
+def worthwhile_threads(
+    n_thread: int, n_rows: int, n_columns: int, n_clusters: int, repeated: bool = False
+) -> int:
+    """How many of n_thread threads to use for an E-step of this shape: at least one.
+
+    repeated: such steps will follow each other, as this one may follow another.
+    """
+    work = n_rows * n_columns * n_clusters
+    if repeated or calls_are_close():
+        work *= 2
+    return max(1, min(n_thread, work // WORK_PER_THREAD))

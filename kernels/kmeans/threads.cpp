@@ -35,6 +35,9 @@ using Clock = std::chrono::steady_clock;
 // About what falling asleep and being woken costs: to wait longer awake would save nothing.
 constexpr Clock::duration kLongestSpin = std::chrono::microseconds(50);
 
+// Looks at a signal between two offers of the processor to whoever waits for it.
+constexpr int kTurnsBetweenYields = 16;
+
 void pause() noexcept {
 #if defined(__x86_64__)
     _mm_pause();
@@ -46,7 +49,10 @@ void pause() noexcept {
 // One thread raises it, one waits for it; then it is as new.
 class alignas(kCacheLine) Signal {
   public:
-    void raise() noexcept {
+    // Calls before_waking() first where the waiting thread is asleep.
+    template <class BeforeWaking>
+    void raise(const BeforeWaking& before_waking) noexcept {
+        if (state_.load() == kAsleep) before_waking();
         raised_at_.store(Clock::now());
         if (state_.exchange(kRaised) == kAsleep) {
             syscall(SYS_futex, &state_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
@@ -75,7 +81,11 @@ class alignas(kCacheLine) Signal {
     bool wait_for_next(bool may_spin) noexcept {
         const Clock::time_point begun = Clock::now();
         if (may_spin && was_short_) {
-            while (state_.load() != kRaised && Clock::now() - begun < kLongestSpin) pause();
+            for (int turn = 1; state_.load() != kRaised && Clock::now() - begun < kLongestSpin;
+                 ++turn) {
+                // The thread it waits for may itself be waiting for this processor.
+                turn % kTurnsBetweenYields == 0 ? static_cast<void>(sched_yield()) : pause();
+            }
         }
         if (replace(kQuiet, kAsleep)) {
             while (state_.load() == kAsleep) {
@@ -93,13 +103,49 @@ class alignas(kCacheLine) Signal {
 
 static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t), "a futex is the word");
 
+struct Processors {
+    cpu_set_t set[8];  // for 8192 of them
+};
+
 int count_allowed_cpus() noexcept {
-    cpu_set_t cpus[8];  // for 8192 processors
-    return sched_getaffinity(0, sizeof cpus, cpus) == 0 ? CPU_COUNT_S(sizeof cpus, cpus) : INT_MAX;
+    Processors cpus;
+    return sched_getaffinity(0, sizeof cpus, cpus.set) == 0 ? CPU_COUNT_S(sizeof cpus, cpus.set)
+                                                            : INT_MAX;
 }
+
+// Where a thread that waits may run.
+class Place {
+  public:
+    explicit Place(pthread_t thread = {}) noexcept : thread_(thread) {}
+
+    // Called by another thread while this one waits: it will run on another processor than that
+    // one's, if it may. Schedulers that put it on the same (to save power, or because the rest of
+    // the machine seemed busy) leave it there for milliseconds, idle or in its caller's way.
+    void leave_mine() noexcept {
+        if (!narrowed_ && pthread_getaffinity_np(thread_, sizeof all_, all_.set) != 0) return;
+        const int mine = sched_getcpu();
+        Processors others = all_;
+        if (mine >= 0) CPU_CLR_S(mine, sizeof others, others.set);
+        if (CPU_COUNT_S(sizeof others, others.set) == 0) return;
+        narrowed_ = pthread_setaffinity_np(thread_, sizeof others, others.set) == 0;
+    }
+
+    // Called by the thread itself, awake: it may run again wherever it might before.
+    void widen() noexcept {
+        if (narrowed_) pthread_setaffinity_np(thread_, sizeof all_, all_.set);
+        narrowed_ = false;
+    }
+
+  private:
+    pthread_t thread_;
+    bool narrowed_ = false;
+    Processors all_;
+};
 
 // True on a team's threads and, during a call, on its caller.
 thread_local bool in_team = false;
+
+thread_local Clock::time_point last_call_ended{};
 
 // A caller's threads, which are never ended: they sleep until the process ends.
 class Team {
@@ -110,13 +156,24 @@ class Team {
         const bool may_spin = n_workers < n_cpus_;
         call_ = {work, body, may_spin};
         n_unfinished_.store(n_thread);
-        for (int i = 0; i < n_workers; ++i) workers_[i]->called.raise();
+        for (int i = 0; i < n_workers; ++i) {
+            Worker& worker = *workers_[i];
+            worker.was_asleep = false;
+            worker.called.raise([&] {
+                worker.was_asleep = true;
+                if (may_spin) worker.place.leave_mine();
+            });
+        }
         work(body, 0);
         int n_finished = 1;
         // What nobody has begun by now is done here: a worker that was not given a processor
         // meanwhile may go without one for longer still.
         for (int thread = n_thread - 1; thread > 0; --thread) {
-            if (thread <= n_workers && !workers_[thread - 1]->called.withdraw()) continue;
+            if (thread <= n_workers) {
+                Worker& worker = *workers_[thread - 1];
+                if (!worker.called.withdraw()) continue;
+                if (may_spin && !worker.was_asleep) worker.place.leave_mine();
+            }
             work(body, thread);
             ++n_finished;
         }
@@ -128,7 +185,9 @@ class Team {
   private:
     struct Worker {
         Signal called;
+        Place place;
         int thread;
+        bool was_asleep;
     };
 
     void grow(int n_workers) noexcept {
@@ -150,6 +209,8 @@ class Team {
                 char name[16];
                 std::snprintf(name, sizeof name, "harpy-%d", worker->thread);
                 pthread_setname_np(thread.native_handle(), name);
+                worker->place = Place(thread.native_handle());
+                if (n_workers < n_cpus_) worker->place.leave_mine();
                 thread.detach();
                 workers_.push_back(std::move(worker));
             }
@@ -163,9 +224,10 @@ class Team {
         in_team = true;
         for (bool may_spin = true;;) {
             worker->called.wait(may_spin);
+            worker->place.widen();
             may_spin = call_.may_spin;
             call_.work(call_.body, worker->thread);
-            if (is_last(1)) finished_.raise();
+            if (is_last(1)) finished_.raise([] {});
         }
     }
 
@@ -240,12 +302,15 @@ void run_on_team(int n_thread, Work work, const void* body) noexcept {
     Team* const team = n_thread > 1 && !in_team ? idle_teams.take() : nullptr;
     if (team == nullptr) {
         for (int thread = 0; thread < n_thread; ++thread) work(body, thread);
-        return;
+    } else {
+        in_team = true;
+        team->run(n_thread, work, body);
+        in_team = false;
+        idle_teams.put(team);
     }
-    in_team = true;
-    team->run(n_thread, work, body);
-    in_team = false;
-    idle_teams.put(team);
+    last_call_ended = Clock::now();
 }
+
+bool calls_are_close() noexcept { return Clock::now() - last_call_ended < kLongestSpin; }
 
 }  // namespace harpy::kmeans
