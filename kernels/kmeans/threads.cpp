@@ -33,7 +33,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 // About what falling asleep and being woken costs: to wait longer awake would save nothing.
-constexpr Clock::duration kLongestSpin = std::chrono::microseconds(50);
+constexpr Clock::duration kLongestSpin = std::chrono::microseconds(100);
 
 // Looks at a signal between two offers of the processor to whoever waits for it.
 constexpr int kTurnsBetweenYields = 16;

@@ -104,6 +104,38 @@ def test_threads_stay_on_the_processors_of_their_caller_however_many_are_asked_f
     """)
 
 
+def test_threads_that_were_woken_elsewhere_may_run_wherever_their_caller_may():
+    run("""
+        mine = status(os.getpid(), "Cpus_allowed_list")
+        # One that is woken too late for a call is let loose by the first that it is in time for.
+        for _ in range(200):
+            time.sleep(0.005)
+            assert bits(2) == expected
+            if [status(task, "Cpus_allowed_list") for task in team()] == [mine]:
+                print("done")
+                break
+    """)
+
+
+def test_threads_that_are_awake_are_worth_less_work():
+    run("""
+        work = kmeans.exact.WORK_PER_THREAD, 1, 1
+
+        def worth(repeated):
+            return kmeans.worthwhile_threads(2, *work, repeated=repeated)
+
+        time.sleep(0.01)
+        assert worth(False) == 1 and worth(True) == 2
+
+        def worth_after_a_kernel():
+            kmeans.center_offset(centers)
+            return worth(False)
+
+        assert any(worth_after_a_kernel() == 2 for _ in range(1000))
+        print("done")
+    """)
+
+
 def test_where_the_system_refuses_threads_those_there_are_do_the_work():
     run("""
         import resource
