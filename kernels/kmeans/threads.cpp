@@ -127,7 +127,7 @@ class Place {
         Processors others = all_;
         if (mine >= 0) CPU_CLR_S(mine, sizeof others, others.set);
         if (CPU_COUNT_S(sizeof others, others.set) == 0) return;
-        narrowed_ = pthread_setaffinity_np(thread_, sizeof others, others.set) == 0;
+        narrowed_ |= pthread_setaffinity_np(thread_, sizeof others, others.set) == 0;
     }
 
     // Called by the thread itself, awake: it may run again wherever it might before.
