@@ -1,7 +1,12 @@
-"""Every setting of the MapReduce job that carries a gang, each beside its reason. Pure."""
+"""Every setting of the MapReduce job that carries a gang, each beside its reason. Pure.
+
+What the site set is added to, never replaced: its environment variables, Java options and tags.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from harpy.config import Deadlines
@@ -22,7 +27,13 @@ _JVM_FLAGS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto -Xss512k"
 _MASTER_FLAGS = f"{_JVM_FLAGS} -XX:CompressedClassSpaceSize=64m -XX:ReservedCodeCacheSize=48m"
 _TASK_FLAGS = f"{_JVM_FLAGS} -XX:CompressedClassSpaceSize=32m -XX:ReservedCodeCacheSize=32m"
 # One malloc arena per thread reserves 64 MB each.
-_JVM_ENV = "MALLOC_ARENA_MAX=2"
+_ARENAS = ("MALLOC_ARENA_MAX", "2")
+# A site's Java options that ours replace: sizes of the heap, which would contradict -Xmx, and the
+# garbage collector, of which a JVM takes one only.
+_REPLACED = re.compile(
+    r"-X(m[sxn]).*|-XX:(Initial|Max|Min)?(Heap|New|RAM)(Size|Percentage|Fraction)=.*"
+    r"|-XX:[+-]Use\w+GC"
+)
 _POLL_MS = "100"
 # For the submitting JVM from its start, and for the application master.
 CLIENT_SETTINGS = {
@@ -34,15 +45,25 @@ CLIENT_SETTINGS = {
 }
 
 
-def job_settings(spec: GangSpec, deadlines: Deadlines) -> dict[str, str]:
-    """Return the configuration of the job of `spec`; the user's own settings win."""
+def job_settings(spec: GangSpec, conf: Mapping[str, str], deadlines: Deadlines) -> dict[str, str]:
+    """Return the configuration of the job of `spec`.
+
+    Parameters
+    ----------
+    spec : GangSpec
+        The user's own settings in it win over harpy's, but for the tags, which are added to.
+    conf : mapping
+        The client's configuration as its site files say it.
+    deadlines : Deadlines
+    """
     return {
         **_gang(spec, deadlines),
-        **_containers(spec),
+        **_containers(spec, conf),
         **CLIENT_SETTINGS,
         **_speed(),
         **_failures(spec),
         **spec.hadoop_conf,
+        "mapreduce.job.tags": _tags(spec, conf),
     }
 
 
@@ -57,7 +78,6 @@ def _gang(spec: GangSpec, deadlines: Deadlines) -> dict[str, str]:
         "harpy.silence-ms": str(round(deadlines.silence_s * 1000)),
         "harpy.hello-ms": str(round(deadlines.rendezvous_s * 1000)),
         "mapreduce.job.name": spec.name,
-        "mapreduce.job.tags": f"{TAG},{spec.job_id}",
     }
     if spec.grant.queue:
         settings["mapreduce.job.queuename"] = spec.grant.queue
@@ -78,17 +98,45 @@ def _server(url: str) -> str:
     return "" if place.scheme in ("", "file") else f"{place.scheme}://{place.netloc}"
 
 
-def _containers(spec: GangSpec) -> dict[str, str]:
+def _tags(spec: GangSpec, conf: Mapping[str, str]) -> str:
+    """harpy's own tags, by which every shell finds the job, then those of site or user."""
+    given = spec.hadoop_conf.get("mapreduce.job.tags", conf.get("mapreduce.job.tags", ""))
+    tags = [TAG, spec.job_id, *(tag.strip() for tag in given.split(","))]
+    return ",".join(dict.fromkeys(filter(None, tags)))
+
+
+def _containers(spec: GangSpec, conf: Mapping[str, str]) -> dict[str, str]:
     return {
         "mapreduce.map.memory.mb": str(spec.grant.n_mem),
         "mapreduce.map.cpu.vcores": str(spec.grant.vcores),
-        "mapreduce.map.java.opts": f"-Xmx{_TASK_HEAP_MB}m {_TASK_FLAGS}",
-        "mapreduce.map.env": _JVM_ENV,
+        "mapreduce.map.java.opts": _java_options(
+            conf.get("mapreduce.map.java.opts", conf.get("mapred.child.java.opts", "")),
+            f"-Xmx{_TASK_HEAP_MB}m {_TASK_FLAGS}",
+        ),
+        **_variable("mapreduce.map.env", conf),
         "yarn.app.mapreduce.am.resource.mb": str(MASTER_MEMORY_MB),
         "yarn.app.mapreduce.am.resource.cpu-vcores": str(MASTER_VCORES),
-        "yarn.app.mapreduce.am.command-opts": f"-Xmx{_MASTER_HEAP_MB}m {_MASTER_FLAGS}",
-        "yarn.app.mapreduce.am.env": _JVM_ENV,
+        "yarn.app.mapreduce.am.command-opts": _java_options(
+            conf.get("yarn.app.mapreduce.am.command-opts", ""),
+            f"-Xmx{_MASTER_HEAP_MB}m {_MASTER_FLAGS}",
+        ),
+        **_variable("yarn.app.mapreduce.am.env", conf),
     }
+
+
+def _java_options(site: str, ours: str) -> str:
+    """The site's options, such as -Djava.security.krb5.conf, then ours: of two, a JVM takes the
+    last."""
+    kept = [option for option in site.split() if not _REPLACED.fullmatch(option)]
+    return " ".join([*kept, ours])
+
+
+def _variable(key: str, conf: Mapping[str, str]) -> dict[str, str]:
+    """One variable beside those the site sets under the same key, such as the HADOOP_MAPRED_HOME
+    that Hadoop's own documentation advises (MRApps.setEnvFromInputProperty reads both forms)."""
+    name, value = _ARENAS
+    said = re.search(rf"(^|,)\s*{name}\s*=", conf.get(key, ""))
+    return {} if said else {f"{key}.{name}": value}
 
 
 def _speed() -> dict[str, str]:

@@ -149,7 +149,7 @@ def spec(**more: Any) -> GangSpec:
 
 
 def test_job_settings_carry_the_grant_and_the_work_directorys_file_system() -> None:
-    settings = job_settings(spec(), Deadlines())
+    settings = job_settings(spec(), {}, Deadlines())
     assert settings["harpy.n-node"] == "2"
     assert settings["harpy.n-thread"] == "4"
     assert settings["mapreduce.map.memory.mb"] == "2048"
@@ -164,13 +164,40 @@ def test_job_settings_say_what_each_rank_reads_and_ask_for_tokens_there() -> Non
         (FileRange("hdfs://nn:8020/a b", 0, 10), FileRange("hdfs://other/c", 5, 1)),
         (FileRange("hdfs://other/c", 6, 4),),
     )
-    settings = job_settings(spec(shares=shares), Deadlines())
+    settings = job_settings(spec(shares=shares), {}, Deadlines())
     assert settings["harpy.share.0"] == "0 10 hdfs://nn:8020/a b\n5 1 hdfs://other/c"
     assert settings["harpy.share.1"] == "6 4 hdfs://other/c"
     assert settings["mapreduce.job.hdfs-servers"] == "hdfs://nn:8020,hdfs://other"
 
 
 def test_job_settings_of_the_user_win_and_never_hold_the_secret() -> None:
-    settings = job_settings(spec(hadoop_conf={"mapreduce.task.timeout": "9"}), Deadlines())
+    settings = job_settings(spec(hadoop_conf={"mapreduce.task.timeout": "9"}), {}, Deadlines())
     assert settings["mapreduce.task.timeout"] == "9"
     assert not any((b"\x01" * 32).hex() in value for value in settings.values())
+
+
+def test_what_the_site_sets_is_added_to() -> None:
+    site = {
+        "yarn.app.mapreduce.am.env": "HADOOP_MAPRED_HOME=/opt/hadoop",
+        "mapreduce.map.env": "HADOOP_MAPRED_HOME=/opt/hadoop,MALLOC_ARENA_MAX=4",
+        "mapreduce.map.java.opts": "-Xmx1638m -Xms512m -XX:+UseG1GC -Djava.security.krb5.conf=/k",
+        "yarn.app.mapreduce.am.command-opts": "-Xmx1024m -Djava.security.krb5.conf=/k",
+        "mapreduce.job.tags": "of-the-site",
+    }
+    settings = job_settings(spec(), site, Deadlines())
+    assert not {"yarn.app.mapreduce.am.env", "mapreduce.map.env"} & settings.keys()
+    assert settings["yarn.app.mapreduce.am.env.MALLOC_ARENA_MAX"] == "2"
+    assert "mapreduce.map.env.MALLOC_ARENA_MAX" not in settings  # the site's own
+    task = settings["mapreduce.map.java.opts"].split()
+    assert task[0] == "-Djava.security.krb5.conf=/k"
+    assert [option for option in task if option.startswith("-Xm")] == ["-Xmx64m"]
+    assert [option for option in task if option.endswith("GC")] == ["-XX:+UseSerialGC"]
+    master = settings["yarn.app.mapreduce.am.command-opts"].split()
+    assert master[:2] == ["-Djava.security.krb5.conf=/k", "-Xmx320m"]
+    assert settings["mapreduce.job.tags"] == f"harpy,{spec().job_id},of-the-site"
+
+
+def test_the_users_tags_stand_beside_those_by_which_the_job_is_found() -> None:
+    given = {"mapreduce.job.tags": "mine, urgent,harpy"}
+    settings = job_settings(spec(hadoop_conf=given), given, Deadlines())
+    assert settings["mapreduce.job.tags"] == f"harpy,{spec().job_id},mine,urgent"
