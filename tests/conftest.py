@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running_cluster import ROOT, RunningCluster, running_cluster
+from running_cluster import OWNER, ROOT, RunningCluster, running_cluster
 
 from harpy.cluster.spec import Shape
 
@@ -15,23 +17,35 @@ from harpy.cluster.spec import Shape
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[RunningCluster]:
     """A cluster with the quick profile, one for all tests."""
-    with running_cluster(Shape()) as started:
+    with running_cluster(Shape(), OWNER) as started:
         yield started
 
 
 @pytest.fixture(scope="session")
 def stock_cluster() -> Iterator[RunningCluster]:
     """A cluster with Hadoop's own limits; the tests that use it run last."""
-    with running_cluster(Shape.of(stock=True)) as started:
+    with running_cluster(Shape.of(stock=True), OWNER) as started:
         yield started
 
 
 @pytest.fixture
 def on_cluster(cluster: RunningCluster, monkeypatch: pytest.MonkeyPatch) -> RunningCluster:
     """The cluster, with this very process as its client."""
-    for name in ("HADOOP_HOME", "HADOOP_CONF_DIR", "JAVA_HOME", "PATH"):
+    for name in ("HADOOP_HOME", "HADOOP_CONF_DIR", "HADOOP_USER_NAME", "JAVA_HOME", "PATH"):
         monkeypatch.setenv(name, cluster.env[name])
     return cluster
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """pytest's own; with a cluster, a folder in which its containers' user may write, too."""
+    if not {"cluster", "stock_cluster"} & set(request.fixturenames):
+        yield tmp_path
+        return
+    folder = Path(tempfile.mkdtemp(prefix="harpy-test-"))
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

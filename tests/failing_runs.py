@@ -31,6 +31,8 @@ def driver_here(launcher: str, cluster: RunningCluster | None) -> Iterator[Shell
     """This process is the driver, in a home of its own, in which nothing may be left."""
     here = cluster if launcher == "yarn" else None
     with user_shell(launcher, here) as shell, pytest.MonkeyPatch.context() as patch:
+        if here:
+            shell.set(HADOOP_USER_NAME=here.user)  # whoever this process is on this machine
         for name in os.environ.keys() - shell.env.keys():
             patch.delenv(name)
         for name, value in shell.env.items():

@@ -149,7 +149,7 @@ def test_files_that_a_node_cannot_fetch_are_named(
 ) -> None:
     broken = tmp_path / "broken.tar.gz"
     broken.write_bytes(b"no archive")
-    user = str(cluster.state.owner)
+    user = cluster.user
     place = f"/user/{user}/broken.tar.gz"
     hadoop(cluster, "hdfs", "dfs", "-put", str(broken), place, user=user)
     shell.before = shell.traces()

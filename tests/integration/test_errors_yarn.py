@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from failing_runs import driver_here, program, session, told
-from running_cluster import RunningCluster
+from running_cluster import STRANGER, RunningCluster
 from traces import applications_of
 from user_shell import LAUNCHERS, Shell
 
@@ -300,8 +300,8 @@ def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def folder(shell: Shell, cluster: RunningCluster) -> Iterator[str]:
     """A work directory that exists, for what an administrator may do to it."""
-    path = f"/user/{cluster.state.owner}/errors-{next(_numbers)}"
-    hdfs(cluster, "dfs", "-mkdir", path, user=cluster.state.owner)
+    path = f"/user/{cluster.user}/errors-{next(_numbers)}"
+    hdfs(cluster, "dfs", "-mkdir", path, user=cluster.user)
     shell.before = shell.traces()
     yield path
     hdfs(cluster, "dfs", "-rm", "-r", "-skipTrash", path)
@@ -320,9 +320,9 @@ def hdfs(cluster: RunningCluster, *command: str, user: str = "hdfs") -> None:
 def test_a_foreign_work_directory_is_refused(
     shell: Shell, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HADOOP_USER_NAME", "nobody")
-    words = (f"{folder} is not writable.*as user nobody: Permission denied", "choose another, e.g.")
-    with told(StoragePermissionError, *words):
+    monkeypatch.setenv("HADOOP_USER_NAME", STRANGER)
+    words = f"{folder} is not writable.*as user {STRANGER}: Permission denied"
+    with told(StoragePermissionError, words, "choose another, e.g."):
         fit(workdir=folder)
 
 
@@ -335,8 +335,8 @@ def test_a_user_without_a_home_is_told_who_makes_one(
 
 
 def test_a_work_directory_that_is_a_file_is_refused(shell: Shell, cluster: RunningCluster) -> None:
-    path = f"/user/{cluster.state.owner}/a-file"
-    hdfs(cluster, "dfs", "-touchz", path, user=cluster.state.owner)
+    path = f"/user/{cluster.user}/a-file"
+    hdfs(cluster, "dfs", "-touchz", path, user=cluster.user)
     shell.before = shell.traces()
     try:
         with told(PathExists, f"work directory .*{path} cannot be made", "is a file; choose"):

@@ -124,7 +124,7 @@ def test_files_belong_to_the_user_of_the_connection(
     stranger.write_bytes(f"{base}/theirs", b"x")
     fs.write_bytes(f"{base}/ours", b"x")
     owners = {entry.name: entry.owner for entry in fs.list(base)}
-    assert owners == {"theirs": "mallory", "ours": on_cluster.state.owner}
+    assert owners == {"theirs": "mallory", "ours": on_cluster.user}
 
 
 def test_permission_denied_names_user_and_path(stranger: FileSystem, base: str) -> None:

@@ -1,4 +1,4 @@
-"""The core of harpy by a user who is not the cluster's: results, failures, kill, owners of files.
+"""The core of harpy with an eye on whose everything is: results, failures, kill, owners of files.
 
 Where authentication is simple, containers run as the node manager's unix user: a worker that forgot
 whom it works for would write as somebody else, here even as the cluster's owner.
@@ -7,52 +7,25 @@ whom it works for would write as somebody else, here even as the cluster's owner
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from running_cluster import ROOT, RunningCluster
+from running_cluster import USER, RunningCluster, can_become
 from user_shell import Shell, user_shell
 
 import harpy
 
 pytestmark = [
     pytest.mark.timeout(240),
-    pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root"),
+    pytest.mark.skipif(bool(can_become(USER)), reason=can_become(USER)),
 ]
-
-USER = "nobody"
-
-
-@pytest.fixture(scope="module")
-def python() -> str:
-    """The interpreter, if the other user can run it."""
-    asked = subprocess.run(
-        [sys.executable, "-c", "import harpy.session"],
-        user=USER,
-        cwd="/",
-        env={"HOME": "/"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    if asked.returncode != 0:
-        words = asked.stderr.strip().splitlines()
-        pytest.skip(
-            f"user {USER} cannot run {sys.executable} with harpy in {ROOT}: "
-            f"{words[-1] if words else asked.returncode}"
-        )
-    return sys.executable
 
 
 @pytest.fixture
-def shell(cluster: RunningCluster, python: str) -> Iterator[Shell]:
-    """The other user's, on a cluster that root has started."""
+def shell(cluster: RunningCluster) -> Iterator[Shell]:
+    """A unix user's of their own, on a cluster of another's."""
     with user_shell("yarn", cluster, become=USER) as opened:
         yield opened
 
@@ -143,11 +116,9 @@ def test_a_work_directory_of_somebody_else_is_refused(shell: Shell) -> None:
     shell.nothing_left()
 
 
-def test_without_a_home_on_the_cluster_says_what_to_ask_for(
-    cluster: RunningCluster, python: str
-) -> None:
-    with user_shell("yarn", cluster, become="daemon") as shell:
+def test_without_a_home_on_the_cluster_says_what_to_ask_for(cluster: RunningCluster) -> None:
+    with user_shell("yarn", cluster, become="games") as shell:
         code, _, err = shell.run_steps(steps=1).end()
         assert code == 3, err
-        assert "hdfs dfs -mkdir /user/daemon && hdfs dfs -chown daemon /user/daemon" in err
+        assert "hdfs dfs -mkdir /user/games && hdfs dfs -chown games /user/games" in err
         shell.nothing_left()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running_cluster import RunningCluster
+from running_cluster import RunningCluster, becoming, can_become
 from traces import HdfsEntry, Traces, hdfs_files, traces
 
 DRIVERS = Path(__file__).with_name("drivers")
@@ -94,7 +94,10 @@ class Shell:
     def env(self) -> dict[str, str]:
         base: Mapping[str, str] = self.cluster.env if self.cluster else os.environ
         env = {k: v for k, v in base.items() if not k.startswith(("HARPY_STATE", "XDG_"))}
-        return {**env, "HOME": str(self.home), "TMPDIR": str(self.home / "tmp"), **self._extra}
+        env.update(HOME=str(self.home), TMPDIR=str(self.home / "tmp"))
+        if self.become and self.user == self.become:
+            env.pop("HADOOP_USER_NAME", None)  # the unix user says it
+        return {**env, **self._extra}
 
     def set(self, **variables: str) -> None:
         """Set environment variables for what is started from now on."""
@@ -124,7 +127,7 @@ class Shell:
         process = subprocess.Popen(
             command,
             env=self.env,
-            user=self.become,
+            **becoming(self.become),
             cwd=self.home,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -210,14 +213,20 @@ class Shell:
 def user_shell(
     launcher: str, cluster: RunningCluster | None, become: str | None = None
 ) -> Iterator[Shell]:
-    """A shell in a fresh home; its processes are gone at the end."""
+    """A shell in a fresh home; its processes are gone at the end. On a cluster it is the user's
+    whose jobs the tests run, where we may become that one, or `become`'s."""
+    if cluster and become is None and not can_become(cluster.user):
+        become = cluster.user
     # Not below pytest's own temporary directories: those are closed to other users.
     home = Path(tempfile.mkdtemp(prefix="harpy-test-home-"))
     (home / "tmp").mkdir()
     if become:
         for folder in (home, home / "tmp"):
             shutil.chown(folder, become)
-    user = become or (cluster.state.owner if cluster else getpass.getuser())
+    # The workers, which are the node manager's user's, leave their marks there.
+    home.chmod(0o755)
+    (home / "tmp").chmod(0o777)
+    user = become or (cluster.user if cluster else getpass.getuser())
     shell = Shell(launcher, home, cluster, user, become)
     try:
         yield shell
