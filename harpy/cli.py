@@ -176,23 +176,32 @@ def fetch(job: str, output: Path | None, keep: bool, timeout_s: float) -> None:
 @click.argument("job")
 @click.option("--progress/--no-progress", default=None, help="On stderr.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(0, min_open=True), help="Seconds.")
-def resume(job: str, progress: bool | None, timeout_s: float | None) -> None:
+@click.option("--force", is_flag=True, help="Also if nobody can say whether it runs.")
+def resume(job: str, progress: bool | None, timeout_s: float | None, force: bool) -> None:
     """Go on with JOB, whose driver and workers are gone, from its last checkpoint."""
     from harpy import job_control
 
-    done = job_control.resume(job, progress=progress, timeout_s=timeout_s)
+    done = job_control.resume(job, progress=progress, timeout_s=timeout_s, force=force)
     click.echo(f"{done} is done; next: harpy fetch {done}", err=True)
 
 
 @cli.command()
+@click.argument("jobs", nargs=-1, metavar="[JOB]...")
 @click.option("--older-than", default=0.0, show_default=True, metavar="HOURS")
 @click.option("--kept", is_flag=True, help="Also directories left on purpose (keep).")
-def clean(older_than: float, kept: bool) -> None:
-    """Remove what ended jobs and dead drivers left behind. Running jobs are left alone."""
+@click.option("--force", is_flag=True, help="Also jobs of which nobody can say whether they run.")
+def clean(jobs: tuple[str, ...], older_than: float, kept: bool, force: bool) -> None:
+    """Remove what ended jobs and dead drivers left behind, of all jobs or of these.
+
+    Running jobs are left alone, and those that their cluster does not know or not answer for.
+    """
     from harpy import job_control
 
-    for job_id in job_control.clean(older_than_s=3600 * older_than, kept=kept):
-        click.echo(f"removed {job_id}")
+    found = job_control.clean(jobs, older_than_s=3600 * older_than, kept=kept, force=force)
+    for removed in found:
+        click.echo(f"removed {removed.job_id}")
+        if removed.lost:
+            click.echo(f"  lost: {removed.lost}", err=True)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

@@ -23,6 +23,7 @@ from harpy.config import Deadlines, HadoopConf, hadoop_user
 from harpy.errors import (
     ConfigError,
     HarpyError,
+    JobStateUnknown,
     LaunchError,
     PathExists,
     PeerLost,
@@ -169,6 +170,7 @@ class GangDriver:
         self._job.preflight()
         self._mark("preflight")
         self._finish_writing()  # from here on the job needs nothing of us but its data
+        self._record = registry.update(self._record, application_id=None, submission_began=True)
         application_id = self._job.submit(self._job_id, self._directory.url, shares, first_attempt)
         self._record = registry.update(self._record, application_id=application_id)
         self._mark("submitted")
@@ -187,7 +189,7 @@ class GangDriver:
             spec = JobSpec.from_json(self._directory.read_job()).first_run
             assert spec is not None
             self._n_runs = spec.run
-            self._record = registry.update(record.of_new_driver(), application_id=None, ended=False)
+            self._record = registry.update(record.of_new_driver())
             self.submit_again()
             self._connect(deadline)
             self._follow(spec, deadline, failed_before=False)
@@ -240,7 +242,7 @@ class GangDriver:
         """Bring rows to where workers read them, once per content (whose hash is `digest`)."""
 
         def watch(fraction: float) -> None:
-            if self._launcher.status().state.ended and not self._over_already():
+            if self._launcher.status().state.over and not self._over_already():
                 raise self._cause(None)
             self._check_deadline(deadline)
 
@@ -298,7 +300,7 @@ class GangDriver:
             status = self._launcher.status()
             if self._over_already():
                 return
-            if status.state.ended:
+            if status.state.over or status.final_failure is not None:
                 raise self._cause(None)
             if self._start_anew_if_stuck():
                 continue
@@ -360,7 +362,7 @@ class GangDriver:
                 self._progress.note("all workers are there; going on from the last checkpoint")
             elif event is None:
                 status = self._launcher.status()
-                if status.state.ended or status.final_failure is not None:
+                if status.state.over or status.final_failure is not None:
                     raise self._cause(None)
                 if self._start_anew_if_stuck():
                     self._reconnect(spec, deadline)
@@ -368,7 +370,7 @@ class GangDriver:
 
     def _connect_anew(self, spec: RunSpec, lost: Exception, deadline: float | None) -> None:
         """Find the hub of rank 0's replacement; raise the cause if the gang is ending instead."""
-        if self._control is None or self._launcher.status().state.ended or not self._job.max_losses:
+        if self._control is None or self._launcher.status().state.over or not self._job.max_losses:
             raise self._cause(lost) from lost
         self._progress.note(f"lost rank 0 ({lost}); waiting for its replacement")
         self._waits_for_replacement = True
@@ -458,13 +460,21 @@ class GangDriver:
     @contextmanager
     def cleaned_up_on_error(self) -> Iterator[None]:
         """Whatever goes wrong inside, Ctrl-C included, ends the job and removes its traces, except
-        the failure of a program in a kept session, whose gang waits for the next run."""
+        the failure of a program in a kept session, whose gang waits for the next run.
+
+        Raises
+        ------
+        JobStateUnknown
+            In the place of that error: the job may go on, and its traces stay.
+        """
         try:
             yield
         except BaseException as exc:
-            if not self._gang_stands or self._launcher.status().state.ended:
+            if not self._gang_stands or self._launcher.status().state.over:
                 try:
                     self.abandon(type(exc).__name__)
+                except JobStateUnknown as problem:
+                    raise problem from exc
                 except HarpyError as problem:
                     exc.add_note(f"and cleaning up failed: {problem}; try: harpy clean")
             raise
@@ -480,14 +490,16 @@ class GangDriver:
         if self._directory is None or self._record is None:
             return
         status = self._launcher.status()
-        if status.application_id and not status.state.ended:
-            raise LaunchError(
-                f"{status.application_id} has not ended, as far as anybody knows: "
-                f"{status.message or status.state.value}\n"
-                f"  its job directory stays; next: harpy kill {self._job_id}"
+        if not (status.state.ended or status.state is JobState.NEW):
+            raise JobStateUnknown(
+                f"{status.application_id or 'the application of job ' + self._job_id} has not "
+                "ended, as far as anybody knows: "
+                f"{status.diagnostics or status.message or status.state.value}\n"
+                f"  Its job directory stays: {self._directory.url}\n"
+                f"  next: harpy jobs; harpy kill {self._job_id}"
             )
         if self.options.keep:
-            registry.update(self._record, ended=True)
+            registry.update(self._record, ended=True, final_state=status.state.value)
             return
         try:
             self._directory.remove()

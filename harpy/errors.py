@@ -18,6 +18,7 @@ HarpyError
 ├── LaunchError             RuntimeError     workers could not be started
 │   ├── ClusterUnreachable  ConnectionError  the ResourceManager does not answer
 │   ├── DemandRefused       ValueError       can never fit: says asked, available, which limit
+│   ├── JobStateUnknown                      nobody can say whether the job runs
 │   ├── SubmissionRefused                    Hadoop refused the job, in Hadoop's words
 │   │   └── QueueStopped                     the queue takes no applications
 │   ├── LocalizationFailed                   a node could not fetch the files of the job
@@ -134,6 +135,10 @@ class ClusterUnreachable(LaunchError, ConnectionError):
 
 class DemandRefused(LaunchError, ValueError):
     pass
+
+
+class JobStateUnknown(LaunchError):
+    """The ResourceManager does not know the job, or does not answer; nothing of it is removed."""
 
 
 class SubmissionRefused(LaunchError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 
 from harpy import errors
-from harpy.errors import HarpyError, PeerLost, WorkerLost
+from harpy.errors import HarpyError, JobStateUnknown, PeerLost, WorkerLost
 from harpy.launch.base import AttemptFailure, JobState, Launcher, LaunchStatus
 from harpy.launch.causes import ended_job
 
@@ -25,7 +25,11 @@ def first_cause(launcher: Launcher, job_id: str, seen: Exception | None) -> Harp
     status = launcher.status()
     while time.monotonic() < deadline:
         status = launcher.status()
-        ended = None
+        ended: HarpyError | None = None
+        if status.state is JobState.UNKNOWN:
+            return JobStateUnknown(
+                f"nobody can say whether job {job_id} runs: {status.diagnostics}"
+            )
         if status.state.ended and status.final_failure is None:
             killed = status.state is JobState.KILLED
             ended = ended_job(job_id, killed, status.diagnostics)

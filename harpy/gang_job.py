@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harpy.allocation import GiveBack
 from harpy.config import Deadlines, HadoopConf, load_hadoop_conf, max_losses
+from harpy.errors import JobStateUnknown
 from harpy.launch.base import Demand, FileRange, GangSpec, Grant, Launcher
 from harpy.progress import Progress
 from harpy.session_options import SessionOptions
@@ -100,7 +101,7 @@ class GangJob:
         """Why the application cannot get on by itself, and another should take its place; None if
         it can."""
         status = self.launcher.status()
-        if status.state.ended:
+        if status.state.over:
             return None
         silent_s = status.master_silent_s
         if waits_for_replacement and silent_s > self._deadlines.master_s:
@@ -119,6 +120,13 @@ class GangJob:
         self._progress.note(f"{why}: killing this application and starting another")
         partly = self.launcher.status().workers_running < self._options.n_node
         self.launcher.kill(why)
+        status = self.launcher.status()
+        if not status.state.ended:
+            # Another beside it would be a second gang on the same directory.
+            raise JobStateUnknown(
+                f"{why}, and {status.application_id} did not end within "
+                f"{self._deadlines.kill_s:g} s (HARPY_KILL_S): no other is started in its place"
+            )
         self.launcher.close()
         if partly:
             time.sleep(self._give_back.pause_s())

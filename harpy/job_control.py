@@ -1,4 +1,8 @@
-"""What other shells do with jobs: list, logs, kill, fetch results, clean after dead drivers."""
+"""What other shells do with jobs: list, logs, kill, fetch results, clean after dead drivers.
+
+Nothing of a job is removed unless its cluster says that it has ended (job_states.py), or the user
+says so with `force`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +23,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harpy import registry
-from harpy.config import Deadlines, HadoopConf
+from harpy.config import Deadlines
 from harpy.errors import (
     ConfigError,
     HarpyError,
     JobKilled,
     JobNotFound,
+    JobStateUnknown,
     PathExists,
     PathNotFound,
     RunError,
@@ -32,12 +37,20 @@ from harpy.errors import (
     StorageError,
     StoragePermissionError,
 )
+from harpy.job_states import (
+    Clusters,
+    Standing,
+    directory_of,
+    find_application,
+    finished_runs,
+    hadoop_conf,
+    look_up,
+)
 from harpy.launch.base import JobState
 from harpy.registry import JobRecord
-from harpy.storage import FileSystem, JobDirectory, filesystem
 
 if TYPE_CHECKING:
-    from harpy.launch.applications import Application
+    from harpy.storage import JobDirectory
 
 logger = logging.getLogger("harpy")
 
@@ -71,47 +84,84 @@ class JobSummary:
 
 def summaries() -> Iterator[JobSummary]:
     """The jobs started from this machine, oldest first; one question per cluster."""
-    clusters = _Clusters()
-    for record in registry.all_jobs():
+    records = list(registry.all_jobs())
+    clusters = Clusters(records)
+    for record in records:
         try:
-            record, state = clusters.look_up(record)
-            yield JobSummary(record, state.value, _finished_runs(record))
+            standing = clusters.look_up(record)
+            if standing.why:
+                logger.warning("cannot say where job=%s stands: %s", record.job_id, standing.why)
+            yield JobSummary(standing.record, standing.state.value, finished_runs(record))
         except HarpyError as exc:
             logger.warning("cannot say where job=%s stands: %s", record.job_id, exc)
-            yield JobSummary(record, "unknown", 0)
+            yield JobSummary(record, JobState.UNKNOWN.value, 0)
 
 
 def logs(job_id: str) -> str:
-    """What the workers of a job wrote: their reports, and on YARN their containers' logs."""
-    record = _with_application(registry.find(job_id))
-    parts = []
-    for report in _directory(record).reports():
-        parts.append(json.dumps(report, indent=1, sort_keys=True))
+    """What the workers of a job wrote: their reports, and on YARN their containers' logs. A job
+    that failed at its start has left no record here; its cluster knows it by its id."""
+    record = find_application(job_id)
+    if record.job_url:
+        record = look_up(record).record
+    parts = [] if not record.job_url else _reports(record)
     if record.application_id:
         from harpy.launch.applications import application_logs
 
-        parts.append(application_logs(_conf(record), record.application_id))
+        try:
+            parts.append(application_logs(hadoop_conf(record), record.application_id))
+        except JobNotFound:
+            if not parts:
+                raise
     if not parts:
         raise JobNotFound(f"job {record.job_id} has written no report and has no container logs")
     return "\n".join(parts)
 
 
+def _reports(record: JobRecord) -> list[str]:
+    return [json.dumps(r, indent=1, sort_keys=True) for r in directory_of(record).reports()]
+
+
 def kill(job_id: str) -> str:
     """End a job from another shell and remove its directory unless it is to be kept; return its
-    full id. Its driver raises JobKilled, a local job's driver KeyboardInterrupt."""
-    record = _with_application(registry.find(job_id))
-    if record.application_id:
+    full id. Its driver raises JobKilled, a local job's driver KeyboardInterrupt.
+
+    Raises
+    ------
+    JobStateUnknown
+        Its cluster does not know it, or does not answer: nothing was removed.
+    """
+    standing = look_up(registry.find(job_id))
+    record = standing.record
+    if standing.state is JobState.UNKNOWN:
+        raise _unknown(standing, "cannot be killed")
+    if record.application_id and not standing.state.ended:
         from harpy.launch.applications import kill_application
 
-        kill_application(_conf(record), record.application_id, "harpy kill")
+        kill_application(hadoop_conf(record), record.application_id, "harpy kill")
         # A driver that waits for the job cleans up itself; one that is busy elsewhere need not be
         # waited for: there is nothing left that it could disturb.
         _driver_let_go(record, DRIVER_S)
-    elif record.driver_alive():
+        if not record.keep:
+            _remove(record)
+        return record.job_id
+    if record.driver_alive():
         _interrupt(record)
-    if not record.keep:
-        _remove(record)
+    with contextlib.suppress(JobNotFound):  # its driver removed it
+        left = look_up(registry.find(record.job_id))
+        if left.state.over and not left.state.ended:
+            raise _unknown(left, "has lost its driver")
+        if not record.keep:
+            _remove(record)
     return record.job_id
+
+
+def _unknown(standing: Standing, what: str) -> JobStateUnknown:
+    name = standing.record.job_id
+    return JobStateUnknown(
+        f"job {name} {what}: nobody can say whether it runs: {standing.why}\n"
+        f"  Nothing of it was removed: {standing.record.job_url}\n"
+        f"  If it certainly does not run: harpy clean --force {name}"
+    )
 
 
 def _interrupt(record: JobRecord) -> None:
@@ -151,15 +201,14 @@ def fetch(job_id: str, output: Path, *, keep: bool = False, timeout_s: float = 6
     """Download what the last run of a job left, waiting until it has finished; then remove the job
     directory unless `keep`. Returns the files written: result.json and one .npy per array."""
     check_output(output)
-    record = _with_application(registry.find(job_id))
-    directory = _directory(record)
+    record = registry.find(job_id)
+    directory = directory_of(record)
     deadline = time.monotonic() + timeout_s
     number = _await_finished_run(record, directory, deadline, timeout_s)
     value, arrays = directory.run(number).read_results()
     written = save_results(output, value, arrays)
     if not keep and not record.driver_alive():
-        _await_end(record, deadline)
-        _remove(record)
+        _remove_ended(record, deadline)
     return written
 
 
@@ -169,32 +218,62 @@ def _await_finished_run(
     """The last finished run of the job."""
     ask_at = time.monotonic()
     while True:
-        state = None
+        standing = None
         if time.monotonic() >= ask_at:
             # Before looking for the run, which may finish meanwhile; seldom, as it costs a JVM.
-            state = _state(record)
+            standing = look_up(record)
             ask_at = time.monotonic() + ASK_S
         if finished := directory.finished_runs():
             return finished[-1]
-        if state is JobState.KILLED:
-            raise JobKilled(f"job {record.job_id} was killed; nothing to fetch")
-        if state is not None and (
-            state.ended or (state is JobState.NEW and not record.driver_alive())
-        ):
-            causes = [r["error"]["message"] for r in directory.reports() if r.get("error")]
-            raise RunError(
-                f"job {record.job_id} ended ({state.value}) without a finished run"
-                + (f": {causes[0]}" if causes else "")
-                + f"\n  see: harpy logs {record.job_id}; remove it: harpy clean"
-            )
+        if standing is not None:
+            _refuse_if_over(standing, directory)
         if time.monotonic() > deadline:
             raise RunTimeout(f"job {record.job_id} has not finished a run after {timeout_s:g} s")
         time.sleep(POLL_S)
 
 
-def resume(job_id: str, *, progress: bool | None = None, timeout_s: float | None = None) -> str:
+def _refuse_if_over(standing: Standing, directory: JobDirectory) -> None:
+    """Raise what says why a job without a finished run will not get one."""
+    name, state = standing.record.job_id, standing.state
+    if state is JobState.UNKNOWN:
+        raise _unknown(standing, "has no finished run yet")
+    if state is JobState.KILLED:
+        raise JobKilled(f"job {name} was killed; nothing to fetch")
+    if state.ended or (state is JobState.NEW and not standing.record.driver_alive()):
+        causes = [r["error"]["message"] for r in directory.reports() if r.get("error")]
+        raise RunError(
+            f"job {name} ended ({state.value}) without a finished run"
+            + (f": {causes[0]}" if causes else "")
+            + f"\n  see: harpy logs {name}; remove it: harpy clean"
+        )
+
+
+def _remove_ended(record: JobRecord, deadline: float) -> None:
+    """Remove a job whose results are safe, as soon as its cluster says that it has ended."""
+    while not (standing := look_up(record)).state.over:
+        if time.monotonic() > deadline:
+            raise RunTimeout(f"job {record.job_id} has finished its run but does not end")
+        time.sleep(ASK_S)
+    if standing.state.ended:
+        _remove(record)
+    else:
+        logger.warning("%s", _unknown(standing, "is fetched but stays"))
+
+
+def resume(
+    job_id: str,
+    *,
+    progress: bool | None = None,
+    timeout_s: float | None = None,
+    force: bool = False,
+) -> str:
     """Go on with a job whose driver and workers are gone, from its last checkpoint: new workers on
     its directory. Returns its full id once its run is done; `fetch` has the results.
+
+    Parameters
+    ----------
+    force : bool
+        Also where nobody can say whether its workers run still: the caller knows that they do not.
 
     Raises
     ------
@@ -202,15 +281,17 @@ def resume(job_id: str, *, progress: bool | None = None, timeout_s: float | None
         It was a session for many runs: the runs were its driver's.
     RunError
         It runs still, has finished, or its rows were never staged as a whole.
+    JobStateUnknown
+        Its cluster does not know it, or does not answer, and `force` is not given.
     """
     from harpy.driver import GangDriver
     from harpy.progress import Progress
     from harpy.session_options import SessionOptions
 
-    record = _with_application(registry.find(job_id))
-    directory = _directory(record)
+    record = registry.find(job_id)
+    directory = directory_of(record)
     job = directory.read_job()
-    _check_resumable(record, directory, job)
+    _check_resumable(record, directory, job, force)
     options = SessionOptions(
         n_node=job["n_node"],
         n_thread=job["n_thread"],
@@ -232,7 +313,9 @@ def resume(job_id: str, *, progress: bool | None = None, timeout_s: float | None
     return record.job_id
 
 
-def _check_resumable(record: JobRecord, directory: JobDirectory, job: dict[str, Any]) -> None:
+def _check_resumable(
+    record: JobRecord, directory: JobDirectory, job: dict[str, Any], force: bool
+) -> None:
     name, spec = record.job_id, job["first_run"]
     if spec is None or job["keep_open"]:
         raise ConfigError(
@@ -241,9 +324,15 @@ def _check_resumable(record: JobRecord, directory: JobDirectory, job: dict[str, 
         )
     if directory.run(spec["run"]).finished():
         raise RunError(f"job {name} has finished; next: harpy fetch {name}")
-    state = _state(record)
-    if record.driver_alive() or state in (JobState.SUBMITTED, JobState.RUNNING):
-        raise RunError(f"job {name} is {state.value}; to begin anew: harpy kill {name}")
+    standing = look_up(record)
+    if standing.state is JobState.UNKNOWN and not force:
+        raise JobStateUnknown(
+            f"nobody can say whether job {name} runs: {standing.why}\n"
+            "  A second gang beside a running one would only disturb it.\n"
+            f"  If it certainly does not run: harpy resume --force {name}"
+        )
+    if record.driver_alive() or standing.state in (JobState.SUBMITTED, JobState.RUNNING):
+        raise RunError(f"job {name} is {standing.state.value}; to begin anew: harpy kill {name}")
     for digest in spec["data"].values():
         if not directory.is_staged(digest):
             raise RunError(
@@ -300,114 +389,95 @@ def _without_arrays(value: Any, name: str, found: dict[str, np.ndarray]) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def clean(*, older_than_s: float = 0.0, kept: bool = False) -> Iterator[str]:
-    """Remove what dead drivers left: job directories of jobs that do not run, and their records.
+@dataclass(frozen=True)
+class Removed:
+    """A job of which nothing is left; what was lost with it where nobody knew whether it ran."""
+
+    job_id: str
+    lost: str = ""
+
+
+def clean(
+    job_ids: Sequence[str] = (),
+    *,
+    older_than_s: float = 0.0,
+    kept: bool = False,
+    force: bool = False,
+) -> Iterator[Removed]:
+    """Remove what dead drivers left: job directories of jobs that have ended, and their records.
 
     A job that still runs is left alone, so is one whose driver lives, and one with keep=True
-    unless `kept`. Yields the ids removed; jobs that cannot be removed do not hold up the others:
-    their error comes last.
+    unless `kept`. Jobs that cannot be removed do not hold up the others: their error comes last.
+
+    Parameters
+    ----------
+    job_ids : sequence of str
+        Only these; none means all that were started from this machine.
+    older_than_s : float
+        Only what was created so many seconds ago.
+    kept : bool
+        Also what was to be kept; a job that is named need not be asked for twice.
+    force : bool
+        Also jobs of which nobody can say whether they run: the caller knows that they do not.
+
+    Raises
+    ------
+    JobStateUnknown
+        Some were left because nobody can say whether they run.
     """
-    clusters = _Clusters()
+    records = [registry.find(i) for i in job_ids] if job_ids else list(registry.all_jobs())
+    clusters = Clusters(records)
     problems: list[tuple[JobRecord, HarpyError]] = []
-    for record in registry.all_jobs():
-        if time.time() - record.created < older_than_s or (record.keep and not kept):
+    for record in records:
+        if time.time() - record.created < older_than_s or record.driver_alive():
             continue
-        if record.driver_alive():
+        if record.keep and not (kept or job_ids):
             continue
         try:
-            _, state = clusters.look_up(record)
-            if state in (JobState.SUBMITTED, JobState.RUNNING):
-                continue
-            _remove(record)
+            removed = _clean_one(clusters.look_up(record), force)
         except HarpyError as exc:
             problems.append((record, exc))
         else:
-            yield record.job_id
+            if removed is not None:
+                yield removed
     if problems:
-        record, problem = problems[0]
-        ids = ", ".join(r.job_id for r, _ in problems)
-        raise type(problem)(
-            f"cannot remove {ids}: {problem}\n  If that cluster is gone for good, remove the "
-            f"records: {registry.path_of(record.job_id).parent}/<job>.json"
-        ) from problem
+        raise _left(problems)
 
 
-class _Clusters:
-    """The applications of this user on each cluster, asked for once."""
-
-    def __init__(self) -> None:
-        self._known: dict[str | None, list[Application]] = {}
-
-    def look_up(self, record: JobRecord) -> tuple[JobRecord, JobState]:
-        """Where a job stands; its record with the application it turned out to have."""
-        if record.launcher != "yarn":
-            return record, _state_without_cluster(record)
-        if record.conf_dir not in self._known:
-            from harpy.launch.applications import list_applications
-
-            self._known[record.conf_dir] = list_applications(_conf(record))
-        for application in self._known[record.conf_dir]:
-            if application.application_id == record.application_id:
-                return record, application.state
-            if record.application_id is None and application.name == record.job_id:
-                # Its driver died while it submitted.
-                found = registry.update(record, application_id=application.application_id)
-                return found, application.state
-        if record.application_id is None:
-            return record, JobState.NEW
-        return record, _state_without_cluster(record)
-
-
-def _with_application(record: JobRecord) -> JobRecord:
-    """The record with its application, also if its driver died while it submitted."""
-    if record.launcher != "yarn" or record.application_id or record.driver_alive():
-        return record
-    return _Clusters().look_up(record)[0]
-
-
-def _conf(record: JobRecord) -> HadoopConf:
-    if record.conf_dir is None:
-        raise ConfigError(f"job {record.job_id} has no Hadoop configuration")
-    return HadoopConf.load(Path(record.conf_dir), record.hadoop_conf)
-
-
-def _file_system(record: JobRecord) -> FileSystem:
-    conf = HadoopConf() if record.conf_dir is None else _conf(record)
-    return filesystem(record.job_url, hadoop_conf=conf, deadlines=Deadlines.from_environment())
-
-
-def _directory(record: JobRecord) -> JobDirectory:
-    return JobDirectory(_file_system(record), record.job_url)
-
-
-def _finished_runs(record: JobRecord) -> int:
+def _clean_one(standing: Standing, force: bool) -> Removed | None:
+    """Remove one job; None if it runs."""
+    record, state = standing.record, standing.state
+    if state in (JobState.SUBMITTED, JobState.RUNNING):
+        return None
+    if state is not JobState.UNKNOWN:
+        _remove(record)
+        return Removed(record.job_id)
+    if not force:
+        raise JobStateUnknown(f"nobody can say whether it runs: {standing.why}")
     try:
-        return len(_directory(record).finished_runs())
-    except PathNotFound:
-        return 0
+        n_finished = finished_runs(record)
+        _remove(record)
+    except HarpyError as exc:
+        registry.forget(record.job_id)
+        return Removed(record.job_id, f"its record; {record.job_url} may remain: {exc}")
+    runs = f"{n_finished} finished run" + ("" if n_finished == 1 else "s")
+    return Removed(record.job_id, f"{record.job_url} with {runs} and all checkpoints")
 
 
-def _state(record: JobRecord) -> JobState:
-    """Where one job stands now."""
-    return _Clusters().look_up(record)[1]
-
-
-def _state_without_cluster(record: JobRecord) -> JobState:
-    """Of a local job, or one that its cluster does not know any more."""
-    if record.launcher == "local" and record.driver_alive():
-        return JobState.RUNNING
-    return JobState.SUCCEEDED if _finished_runs(record) else JobState.FAILED
-
-
-def _await_end(record: JobRecord, deadline: float) -> None:
-    while not _state(record).ended:
-        if time.monotonic() > deadline:
-            raise RunTimeout(f"job {record.job_id} has finished its run but does not end")
-        time.sleep(ASK_S)
+def _left(problems: list[tuple[JobRecord, HarpyError]]) -> HarpyError:
+    """One error for the jobs that were left; of a kind for machines if they are of one."""
+    ids = " ".join(record.job_id for record, _ in problems)
+    words = "".join(f"\n  {record.job_id}: {problem}" for record, problem in problems)
+    kinds = {type(problem) for _, problem in problems}
+    kind = kinds.pop() if len(kinds) == 1 else JobStateUnknown
+    return kind(
+        f"not removed:{words}\n  If they certainly do not run, and what they have is not needed: "
+        f"harpy clean --force {ids}"
+    )
 
 
 def _remove(record: JobRecord) -> None:
-    directory = _directory(record)
+    directory = directory_of(record)
     with contextlib.suppress(PathNotFound):  # killed before it made one, or removed by hand
         directory.remove()
     registry.forget(record.job_id)

@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,26 +34,47 @@ class JobRecord:
     driver_started: float  # seconds since the epoch: a reused pid is not the driver
     conf_dir: str | None = None
     hadoop_conf: dict[str, str] | None = None  # the user's settings on top
+    # Set before a submission begins: without an id there may be an application all the same.
+    submission_began: bool = True
     application_id: str | None = None
     keep: bool = False
     user: str | None = None  # who the cluster takes us for, where simple authentication says so
     ended: bool = False  # its session is over; only what was to be kept is left
+    final_state: str | None = None  # of an ended one, the JobState that its driver was told
+    pid_namespace: str | None = None  # in which driver_pid counts; None: it was not recorded
 
     @classmethod
     def of_this_process(cls, job_id: str, job_url: str, launcher: str, created: float) -> JobRecord:
-        return cls(job_id, job_url, launcher, created, **_this_process())
+        driver = _this_process()
+        return cls(job_id, job_url, launcher, created, submission_began=False, **driver)
+
+    @classmethod
+    def from_json(cls, text: str) -> JobRecord:
+        """What `record` wrote; what a newer harpy wrote besides is left out."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{key: value for key, value in json.loads(text).items() if key in known})
 
     def of_new_driver(self) -> JobRecord:
-        """The same job, driven from this process."""
-        return replace(self, **_this_process())
+        """The same job, driven from this process; it has no application yet."""
+        return replace(
+            self,
+            application_id=None,
+            submission_began=False,
+            ended=False,
+            final_state=None,
+            **_this_process(),
+        )
 
     def driver_alive(self) -> bool:
-        """Whether the process that started the job still works on it (True on another host)."""
+        """Whether the process that started the job still works on it. True where that cannot be
+        seen from here: on another host, or in another container of this one."""
         import psutil
 
         if self.ended:
             return False
         if self.host != socket.gethostname():
+            return True
+        if self.pid_namespace not in (None, _pid_namespace()):
             return True
         try:
             started: float = psutil.Process(self.driver_pid).create_time()
@@ -69,7 +90,16 @@ def _this_process() -> dict[str, Any]:
         "host": socket.gethostname(),
         "driver_pid": os.getpid(),
         "driver_started": psutil.Process().create_time(),
+        "pid_namespace": _pid_namespace(),
     }
+
+
+def _pid_namespace() -> str | None:
+    """The kernel's name for the numbering of processes that this one lives in."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return None
 
 
 def state_dir() -> Path:
@@ -127,10 +157,10 @@ def all_jobs() -> Iterator[JobRecord]:
     found = []
     for path in (state_dir() / "jobs").glob("*.json"):
         try:
-            found.append(JobRecord(**json.loads(path.read_text(encoding="utf-8"))))
+            found.append(JobRecord.from_json(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             continue  # its driver finished while we looked
-        except (ValueError, TypeError) as exc:
+        except (ValueError, TypeError, AttributeError) as exc:
             raise ConfigError(f"{path} is not a job record ({exc}); remove it") from exc
     yield from sorted(found, key=lambda job: job.created)
 

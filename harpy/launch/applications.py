@@ -1,4 +1,4 @@
-"""harpy's applications as any shell may ask for them: list, state, kill, logs. Nothing here needs
+"""harpy's applications as any shell may ask for them: list, states, kill, logs. Nothing here needs
 the driver that started them; each call is one short-lived JVM."""
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,12 +30,17 @@ class Application:
     name: str
     user: str
     queue: str
+    tags: tuple[str, ...]  # in lower case; harpy's own is the id of its job
     state: JobState
     tracking_url: str
     progress: float
     started_s: float  # seconds since 1970
     finished_s: float  # 0 while it runs
     diagnostics: str
+
+    def carries(self, job_id: str) -> bool:
+        """Whether it is the job of this id, whatever name it was given."""
+        return job_id.lower() in self.tags
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Application:
@@ -44,6 +49,7 @@ class Application:
             name=facts["name"],
             user=facts["user"],
             queue=facts["queue"],
+            tags=tuple(facts["tags"]),
             state=JobState(facts["state"]),
             tracking_url=facts["tracking_url"] or "",
             progress=facts["progress"],
@@ -54,18 +60,20 @@ class Application:
 
 
 def list_applications(conf: HadoopConf, deadlines: Deadlines | None = None) -> list[Application]:
-    """Return this user's harpy applications that the resource manager remembers, newest first."""
+    """Return this user's harpy applications that the ResourceManager remembers, newest first."""
     facts = _ask(conf, deadlines or Deadlines.from_environment(), "applications", "list")
     found = [Application.from_facts(f) for f in facts["applications"]]
     return sorted(found, key=lambda a: a.started_s, reverse=True)
 
 
-def application_state(
-    conf: HadoopConf, application_id: str, deadlines: Deadlines | None = None
-) -> Application:
-    """Return what is known of one application; JobNotFound when there is none of that name."""
+def application_states(
+    conf: HadoopConf, application_ids: Sequence[str], deadlines: Deadlines | None = None
+) -> dict[str, Application]:
+    """Return what the ResourceManager knows of these applications, by id; those it does not know
+    are not among them."""
     chosen = deadlines or Deadlines.from_environment()
-    return Application.from_facts(_ask(conf, chosen, "application", "state", application_id))
+    facts = _ask(conf, chosen, "applications", "states", *application_ids)
+    return {f["application_id"]: Application.from_facts(f) for f in facts["applications"]}
 
 
 def kill_application(

@@ -19,10 +19,17 @@ class JobState(Enum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     KILLED = "killed"
+    UNKNOWN = "unknown"  # the cluster does not know it, or does not answer: it may be running
 
     @property
     def ended(self) -> bool:
+        """Whether the cluster has said that it ended. Only then may anything of it be removed."""
         return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.KILLED)
+
+    @property
+    def over(self) -> bool:
+        """Whether waiting for it is over: it ended, or nobody can say any more."""
+        return self.ended or self is JobState.UNKNOWN
 
 
 @dataclass(frozen=True)

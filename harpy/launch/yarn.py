@@ -15,7 +15,7 @@ from harpy.errors import HarpyError, LaunchError, SubmissionRefused
 from harpy.launch.applications import (
     Application,
     application_logs,
-    application_state,
+    application_states,
     kill_application,
     list_applications,
 )
@@ -35,7 +35,7 @@ __all__ = (
     "Application",
     "YarnLauncher",
     "application_logs",
-    "application_state",
+    "application_states",
     "kill_application",
     "list_applications",
 )
@@ -92,9 +92,12 @@ class YarnLauncher(Launcher):
         """Submit the job of `spec`; return its application id."""
         assert self._jvm is not None, "submit() before open()"
         self._spec = spec
-        for key, value in job_settings(spec, self._deadlines).items():
+        for key, value in job_settings(spec, self._conf, self._deadlines).items():
             self._jvm.send("conf", key, value)
         self._jvm.send("secret", spec.secret.hex())
+        with self._changed:
+            # From here on there may be an application, whether or not we are told of it.
+            self._set(state=JobState.SUBMITTED)
         self._jvm.send("submit")
         seconds = self._deadlines.submit_s
         what = f"no application id {seconds:g} s after submitting job {spec.job_id}"
@@ -102,6 +105,8 @@ class YarnLauncher(Launcher):
             return str(self._answer("accepted", seconds, what)["application_id"])
         except SubmissionRefused:
             self._spec = None
+            with self._changed:
+                self._set(state=JobState.NEW)
             raise
 
     def status(self) -> LaunchStatus:
@@ -114,18 +119,29 @@ class YarnLauncher(Launcher):
         if self._jvm is None or self._spec is None or status.state.ended:
             return
         if "exit" in self._answers:
-            if status.application_id is not None:
-                kill_application(self._conf, status.application_id, reason, self._deadlines)
+            self._kill_without_jvm(self._spec, status.application_id, reason)
             return
         # A submission that is still under way is killed as soon as it has been accepted.
         self._jvm.send("kill", reason)
         self.wait(self._deadlines.kill_s)
 
+    def _kill_without_jvm(self, spec: GangSpec, application_id: str | None, reason: str) -> None:
+        """Kill a job whose submitting JVM died, perhaps before it told us of the application."""
+        if application_id is None:
+            listed = list_applications(self._conf, self._deadlines)
+            application_id = next(
+                (a.application_id for a in listed if a.carries(spec.job_id)), None
+            )
+        if application_id is not None:
+            kill_application(self._conf, application_id, reason, self._deadlines)
+            with self._changed:
+                self._set(state=JobState.KILLED, application_id=application_id)
+
     def wait(self, timeout_s: float) -> LaunchStatus:
         """Wait for the end of the job; LaunchError when the submitting JVM died before it."""
         with self._changed:
             wait_for(self._changed, self._over, timeout_s)
-            if "exit" in self._answers and not self._status.state.ended:
+            if "exit" in self._answers and not self._status.state.over:
                 raise self._died()
             return self._status
 
@@ -172,6 +188,9 @@ class YarnLauncher(Launcher):
             message = "the application master runs; workers start"
         self._set(state=state, tracking_url=facts["tracking_url"], message=message)
 
+    def _on_not_submitted(self, _: Mapping[str, Any]) -> None:
+        self._set(state=JobState.NEW)
+
     def _on_progress(self, facts: Mapping[str, Any]) -> None:
         started, of = facts["workers_started"], facts["workers"]
         if started:
@@ -217,7 +236,7 @@ class YarnLauncher(Launcher):
     # -- waiting for an answer --
 
     def _over(self) -> bool:
-        return self._status.state.ended or bool(self._answers.keys() & {"exit", "not_submitted"})
+        return self._status.state.over or bool(self._answers.keys() & {"exit", "not_submitted"})
 
     def _answer(self, event: str, timeout_s: float, otherwise: str) -> Mapping[str, Any]:
         """The facts of `event`; the error the JVM sent instead, or LaunchError at the deadline."""

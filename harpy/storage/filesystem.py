@@ -219,10 +219,16 @@ class FileSystem(ABC):
 
 
 @contextmanager
-def removed_on_error(fs: FileSystem, directory: str) -> Iterator[None]:
-    """A directory that is filled inside the block is gone if that raises."""
+def removed_on_error(
+    fs: FileSystem, directory: str, unless: tuple[type[BaseException], ...] = ()
+) -> Iterator[None]:
+    """A directory that is filled inside the block is gone if that raises; it stays, and the error
+    says so, if it raises one of `unless`."""
     try:
         yield
+    except unless as exc:
+        exc.add_note(f"{directory} stays as well")
+        raise
     except BaseException as exc:
         try:
             fs.delete(directory, recursive=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from harpy.errors import DataError, PathExists
+from harpy.errors import DataError, JobStateUnknown, PathExists
 from harpy.storage.arrays import NpyFile, write_npy
 from harpy.storage.file_rows import FileRows
 from harpy.storage.filesystem import FileSystem, join, removed_on_error
@@ -109,5 +109,6 @@ def fresh_directory(fs: FileSystem, url: str) -> Iterator[str]:
     if fs.exists(url):
         raise PathExists(f"{url} exists already: name one that does not", path=url)
     fs.mkdirs(url)
-    with removed_on_error(fs, url):
+    # A job that may go on may be writing its parts.
+    with removed_on_error(fs, url, unless=(JobStateUnknown,)):
         yield url

@@ -31,7 +31,7 @@ from harpy.launch.base import AttemptFailure, Demand, GangSpec, Grant, JobState,
 from harpy.launch.yarn import (
     YarnLauncher,
     application_logs,
-    application_state,
+    application_states,
     kill_application,
     list_applications,
 )
@@ -111,6 +111,10 @@ def finished(bench: Bench, spec: GangSpec, **deadlines: float) -> LaunchStatus:
         return status
 
 
+def state_of(bench: Bench, application_id: str) -> JobState:
+    return application_states(bench.conf, [application_id])[application_id].state
+
+
 def make_bench(cluster: RunningCluster) -> Bench:
     # Not pytest's own folders: those are closed to the containers of another unix user.
     folder = Path(tempfile.mkdtemp(prefix="harpy-stand-in-"))
@@ -132,7 +136,7 @@ def bench(on_cluster: RunningCluster) -> Iterator[Bench]:
 def endings(cluster: RunningCluster) -> Iterator[Mapping[int, AttemptFailure]]:
     """One job in which each rank ends badly in its own way, all of them allowed to."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("HADOOP_HOME", "HADOOP_CONF_DIR", "JAVA_HOME", "PATH"):
+        for name in ("HADOOP_HOME", "HADOOP_CONF_DIR", "HADOOP_USER_NAME", "JAVA_HOME", "PATH"):
             patch.setenv(name, cluster.env[name])
         bench = make_bench(cluster)
         spec = bench.spec(
@@ -155,7 +159,7 @@ def check_what_a_worker_got(bench: Bench, rank: int) -> None:
     assert hello["port_range"] == [0, 0]
     assert facts["secret_length"] == 2 * len(SECRET)
     assert facts["env"] == {
-        "HADOOP_USER_NAME": bench.cluster.state.owner,
+        "HADOOP_USER_NAME": bench.cluster.user,
         "OMP_NUM_THREADS": "1",
         "EXTRA": "a b=c",
     }
@@ -258,20 +262,20 @@ def test_job_outlives_its_submitter_and_other_shells_find_and_kill_it(bench: Ben
     with submitted(bench, bench.spec("waits", 1)) as (launcher, application_id):
         pid = bench.reported(0)["pid"]
         launcher.close()
-        assert application_state(bench.conf, application_id).state is JobState.RUNNING
+        assert state_of(bench, application_id) is JobState.RUNNING
         listed = {a.application_id: a for a in list_applications(bench.conf)}
         assert listed[application_id].name == "harpy launcher test"
         kill_application(bench.conf, application_id, "from another shell")
-        killed = application_state(bench.conf, application_id)
+        killed = application_states(bench.conf, [application_id])[application_id]
         assert killed.state is JobState.KILLED
         assert "from another shell" in killed.diagnostics
         eventually(lambda: not psutil.pid_exists(pid), 5, "the worker is left")
 
 
 def test_application_that_never_was_is_not_found(bench: Bench) -> None:
-    for ask in (application_state, kill_application):
-        with pytest.raises(JobNotFound, match="application_1_0001"):
-            ask(bench.conf, "application_1_0001")
+    assert application_states(bench.conf, ["application_1_0001"]) == {}
+    with pytest.raises(JobNotFound, match="application_1_0001"):
+        kill_application(bench.conf, "application_1_0001")
 
 
 @pytest.mark.slow
@@ -283,7 +287,7 @@ def test_dead_submitter_is_an_error_and_the_job_can_still_be_killed(bench: Bench
         with pytest.raises(LaunchError, match=application_id):
             launcher.wait(20)
         launcher.kill("its submitter is dead")
-        assert application_state(bench.conf, application_id).state is JobState.KILLED
+        assert state_of(bench, application_id) is JobState.KILLED
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ import numpy as np
 import pytest
 
 import harpy
-from harpy import driver
+from harpy import driver, registry
+from harpy.errors import JobStateUnknown
+from harpy.gang_job import GangJob
+from harpy.launch.base import JobState, LaunchStatus
+from harpy.launch.local import LocalLauncher
 from harpy.storage import FileSystem, JobDirectory, stage_array
 
 
@@ -43,3 +48,29 @@ def test_a_run_that_is_over_while_its_rows_are_staged_is_a_success(
         result = session.run(returns_at_once, data={"X": np.zeros((4, 2))})
     assert result.value == 2
     assert list((tmp_path / "work").iterdir()) == []
+
+
+class ForgottenLauncher(LocalLauncher):
+    """Its cluster no longer knows the job, once this has been submitted."""
+
+    def status(self) -> LaunchStatus:
+        status = super().status()
+        if status.state is JobState.NEW:
+            return status
+        return replace(status, state=JobState.UNKNOWN, diagnostics="nobody knows it")
+
+
+def test_of_a_job_that_its_cluster_forgot_nothing_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARPY_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(GangJob, "_make_launcher", lambda self: ForgottenLauncher(self._deadlines))
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(100, 2)))
+    model = harpy.DAALKMeans(n_clusters=3, n_node=2, launcher="local", workdir=str(tmp_path / "w"))
+    with pytest.raises(JobStateUnknown, match="Its job directory stays") as caught:
+        model.fit(str(tmp_path / "rows.npy"), output=str(tmp_path / "labels"))
+    (record,) = registry.all_jobs()
+    assert str(tmp_path / "w" / record.job_id) in str(caught.value)
+    assert (tmp_path / "w" / record.job_id / "job.json").exists()
+    assert (tmp_path / "labels").is_dir()
+    assert "labels stays as well" in caught.value.__notes__[0]

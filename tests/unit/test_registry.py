@@ -8,6 +8,8 @@ from harpy import registry
 from harpy.errors import ConfigError, JobNotFound
 from harpy.registry import JobRecord
 
+NAME = "application_1_0001"
+
 
 @pytest.fixture(autouse=True)
 def state(tmp_path, monkeypatch):
@@ -73,3 +75,26 @@ def test_damaged_record_names_its_file(state):
     (state / "jobs" / "x.json").write_text("{")
     with pytest.raises(ConfigError, match=r"x\.json is not a job record"):
         list(registry.all_jobs())
+
+
+def test_a_driver_in_another_container_of_this_host_counts_as_alive():
+    elsewhere = JobRecord(
+        **{**vars(job("mine")), "driver_pid": 2**22 + 1, "pid_namespace": "pid:[1]"}
+    )
+    assert elsewhere.driver_alive()
+
+
+def test_a_record_of_a_newer_harpy_is_read(state):
+    registry.record(job("km"))
+    path = registry.path_of("km")
+    path.write_text(path.read_text().replace("{", '{"added_later": 1, ', 1))
+    assert [j.job_id for j in registry.all_jobs()] == ["km"]
+
+
+def test_a_new_driver_has_no_application_yet():
+    old = JobRecord(
+        **{**vars(job("km")), "application_id": NAME, "ended": True, "final_state": "killed"}
+    )
+    new = old.of_new_driver()
+    assert (new.application_id, new.submission_began, new.ended) == (None, False, False)
+    assert new.final_state is None

@@ -6,7 +6,6 @@ import java.net.Socket;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Collections;
-import java.util.EnumSet;
 import java.util.List;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileSystem;
@@ -14,6 +13,7 @@ import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.mapreduce.MRJobConfig;
 import org.apache.hadoop.net.NetUtils;
 import org.apache.hadoop.security.UserGroupInformation;
+import org.apache.hadoop.yarn.api.protocolrecords.GetApplicationsRequest;
 import org.apache.hadoop.yarn.api.records.ApplicationId;
 import org.apache.hadoop.yarn.api.records.ApplicationReport;
 import org.apache.hadoop.yarn.api.records.ApplicationResourceUsageReport;
@@ -21,6 +21,7 @@ import org.apache.hadoop.yarn.api.records.FinalApplicationStatus;
 import org.apache.hadoop.yarn.api.records.YarnApplicationState;
 import org.apache.hadoop.yarn.client.api.YarnClient;
 import org.apache.hadoop.yarn.conf.YarnConfiguration;
+import org.apache.hadoop.yarn.exceptions.ApplicationNotFoundException;
 
 /** Questions to the resource manager: its limits, the state of applications, a kill. */
 final class Cluster {
@@ -120,24 +121,31 @@ final class Cluster {
 
   /** This user's harpy applications, running or ended, as the resource manager remembers them. */
   Json list() throws Exception {
-    List<Json> found = new ArrayList<>();
     String user = UserGroupInformation.getCurrentUser().getShortUserName();
-    for (ApplicationReport report :
-        client()
-            .getApplications(
-                Collections.singleton(user),
-                null,
-                Collections.singleton(MRJobConfig.MR_APPLICATION_TYPE),
-                EnumSet.allOf(YarnApplicationState.class))) {
-      if (report.getApplicationTags().contains(TAG)) {
-        found.add(describe(report));
-      }
+    GetApplicationsRequest request =
+        GetApplicationsRequest.newInstance(
+            Collections.singleton(MRJobConfig.MR_APPLICATION_TYPE));
+    request.setUsers(Collections.singleton(user));
+    request.setApplicationTags(Collections.singleton(TAG));
+    List<Json> found = new ArrayList<>();
+    for (ApplicationReport report : client().getApplications(request)) {
+      found.add(describe(report));
     }
     return new Json().put("applications", found);
   }
 
-  Json state(String applicationId) throws Exception {
-    return describe(report(ApplicationId.fromString(applicationId)));
+  /** These applications, whoever's they are; those the resource manager does not know apart. */
+  Json states(List<String> applicationIds) throws Exception {
+    List<Json> found = new ArrayList<>();
+    List<String> unknown = new ArrayList<>();
+    for (String id : applicationIds) {
+      try {
+        found.add(describe(report(ApplicationId.fromString(id))));
+      } catch (ApplicationNotFoundException e) {
+        unknown.add(id);
+      }
+    }
+    return new Json().put("applications", found).put("unknown", unknown);
   }
 
   /** Kills through the resource manager, which takes all containers down, then tidies up. */
@@ -168,6 +176,7 @@ final class Cluster {
         .put("name", report.getName())
         .put("user", report.getUser())
         .put("queue", report.getQueue())
+        .put("tags", new ArrayList<>(report.getApplicationTags()))
         .put("state", stateOf(report))
         .put("tracking_url", report.getTrackingUrl())
         .put("progress", report.getProgress())

@@ -76,11 +76,11 @@ final class Follower {
   private Json forgotten() {
     return new Json()
         .put("application_id", gang.applicationId)
-        .put("state", "failed")
+        .put("state", "unknown")
         .put(
             "diagnostics",
-            "the resource manager no longer knows the application: it was restarted and remembers"
-                + " none (yarn.resourcemanager.recovery.enabled is false)");
+            "the ResourceManager no longer knows the application: it may have been restarted without"
+                + " yarn.resourcemanager.recovery.enabled, or another answers in its place");
   }
 
   /** Null while the resource manager does not answer: it may restart and remember the job. */
@@ -119,8 +119,9 @@ final class Follower {
     }
   }
 
+  /** A master that ended by itself has removed its staging folder; one nobody knows may need it. */
   private void tidy(ApplicationReport report) {
-    if (report != null && Cluster.stateOf(report).equals("succeeded")) {
+    if (report == null || Cluster.stateOf(report).equals("succeeded")) {
       return;
     }
     try {

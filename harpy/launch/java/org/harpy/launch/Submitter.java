@@ -6,6 +6,8 @@ import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.net.URLDecoder;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.List;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
@@ -89,8 +91,9 @@ public final class Submitter {
       case "list":
         run("ClusterUnreachable", () -> events.send("applications", cluster.list()));
         break;
-      case "state":
-        run("LaunchError", () -> events.send("application", cluster.state(words[1])));
+      case "states":
+        List<String> ids = Arrays.asList(words).subList(1, words.length);
+        run("ClusterUnreachable", () -> events.send("applications", cluster.states(ids)));
         break;
       case "kill-application":
         run(

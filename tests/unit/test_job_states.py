@@ -1,0 +1,124 @@
+"""Absence is no answer: what a cluster does not say of a job is unknown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harpy import job_states, registry
+from harpy.config import HadoopConf
+from harpy.errors import ClusterUnreachable, JobNotFound
+from harpy.job_states import Clusters, find_application
+from harpy.launch.applications import Application
+from harpy.launch.base import JobState
+from harpy.registry import JobRecord
+
+HERE = "application_1_0001"
+
+
+def application(**changes: Any) -> Application:
+    facts: dict[str, Any] = {
+        "application_id": HERE,
+        "name": "any name",
+        "user": "me",
+        "queue": "root.default",
+        "tags": ("harpy", "km-a1"),
+        "state": JobState.RUNNING,
+        "tracking_url": "",
+        "progress": 0.0,
+        "started_s": 0.0,
+        "finished_s": 0.0,
+        "diagnostics": "",
+    }
+    return Application(**{**facts, **changes})
+
+
+def record(**changes: Any) -> JobRecord:
+    """Of a job on YARN whose driver is dead."""
+    made = JobRecord.of_this_process("km-A1", "hdfs://nn/user/me/km-A1", "yarn", 0.0)
+    facts = {"driver_pid": 2**22 + 1, "conf_dir": "/conf", "submission_began": True}
+    return replace(made, **{**facts, **changes})
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> dict[str, Any]:
+    """One ResourceManager: what it knows, and how often it was asked."""
+    said: dict[str, Any] = {"known": [], "asked": 0, "error": None}
+
+    def states(conf: HadoopConf, ids: list[str]) -> dict[str, Application]:
+        said["asked"] += 1
+        if said["error"]:
+            raise said["error"]
+        return {a.application_id: a for a in said["known"] if a.application_id in ids}
+
+    def listed(conf: HadoopConf) -> list[Application]:
+        states(conf, [])
+        return list(said["known"])
+
+    monkeypatch.setenv("HARPY_STATE", str(tmp_path))
+    monkeypatch.setattr(job_states, "application_states", states)
+    monkeypatch.setattr(job_states, "list_applications", listed)
+    monkeypatch.setattr(job_states, "hadoop_conf", lambda record: HadoopConf())
+    monkeypatch.setattr(job_states, "load_hadoop_conf", HadoopConf)
+    return said
+
+
+def test_a_job_is_what_its_application_is(cluster: dict[str, Any]) -> None:
+    cluster["known"] = [application()]
+    mine = record(application_id=HERE)
+    assert Clusters([mine]).look_up(mine).state is JobState.RUNNING
+
+
+@pytest.mark.parametrize("application_id", [HERE, None], ids=["not found", "never told"])
+def test_what_the_cluster_does_not_know_is_unknown(
+    cluster: dict[str, Any], application_id: str | None
+) -> None:
+    mine = record(application_id=application_id)
+    standing = Clusters([mine]).look_up(mine)
+    assert standing.state is JobState.UNKNOWN
+    assert not standing.state.ended
+    assert "the ResourceManager of /conf" in standing.why
+
+
+def test_one_silent_cluster_is_asked_once_and_all_its_jobs_are_unknown(
+    cluster: dict[str, Any],
+) -> None:
+    cluster["error"] = ClusterUnreachable("nobody there")
+    jobs = [record(job_id=f"km-{i}", application_id=f"application_1_000{i}") for i in range(3)]
+    clusters = Clusters(jobs)
+    standings = [clusters.look_up(job) for job in jobs]
+    assert {s.state for s in standings} == {JobState.UNKNOWN}
+    assert {s.why for s in standings} == {"nobody there"}
+    assert cluster["asked"] == 1
+
+
+def test_a_driver_that_died_before_it_submitted_left_no_application(
+    cluster: dict[str, Any],
+) -> None:
+    mine = record(submission_began=False)
+    assert Clusters([mine]).look_up(mine).state is JobState.NEW
+    assert cluster["asked"] == 0
+
+
+def test_a_driver_that_died_while_it_submitted_is_found_by_its_tag(cluster: dict[str, Any]) -> None:
+    cluster["known"] = [application(tags=("harpy", "other")), application()]
+    mine = record()
+    standing = Clusters([mine]).look_up(mine)
+    assert (standing.state, standing.record.application_id) == (JobState.RUNNING, HERE)
+    assert registry.find("km-A1").application_id == HERE
+
+
+def test_an_end_that_its_driver_was_told_needs_no_cluster(cluster: dict[str, Any]) -> None:
+    mine = record(application_id=HERE, ended=True, final_state="failed")
+    assert Clusters([mine]).look_up(mine).state is JobState.FAILED
+    assert cluster["asked"] == 0
+
+
+def test_a_job_without_a_record_is_found_by_its_cluster(cluster: dict[str, Any]) -> None:
+    cluster["known"] = [application()]
+    for name in ("km-A1", HERE):
+        assert find_application(name).application_id == HERE
+    with pytest.raises(JobNotFound, match="no job 'km-B2' was started from this machine"):
+        find_application("km-B2")
