@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import click
 
 from harpy import __version__
-from harpy.cli_options import hadoop_pairs, load_npy, parameters, session_options
+from harpy.cli.options import hadoop_pairs, load_npy, parameters, session_options
 from harpy.errors import HarpyError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -31,7 +31,7 @@ class _Group(click.Group):
     elsewhere: ClassVar[dict[str, str]] = {
         "cluster": "harpy.cluster.cli:cluster",
         "demo": "harpy.demo.cli:demo",
-        "kmeans": "harpy.kmeans_cli:kmeans",
+        "kmeans": "harpy.cli.kmeans:kmeans",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -101,8 +101,8 @@ def run(
 
     Prints what it returned on rank 0 as JSON.
     """
-    from harpy.job_control import check_output, save_results
-    from harpy.session import Session
+    from harpy.session.job_control import check_output, save_results
+    from harpy.session.session import Session
 
     if output is not None:
         check_output(output)
@@ -123,7 +123,7 @@ def _plain(value: Any) -> Any:
 @click.option("--json", "as_json", is_flag=True, help="One JSON array on stdout.")
 def jobs(as_json: bool) -> None:
     """List the jobs started from this machine that still have something somewhere."""
-    from harpy import job_control
+    from harpy.session import job_control
 
     found = [job.to_json() for job in job_control.summaries()]
     if as_json:
@@ -143,7 +143,7 @@ def jobs(as_json: bool) -> None:
 @click.argument("job")
 def logs(job: str) -> None:
     """Print the reports and container logs of JOB (an id, its beginning or an application id)."""
-    from harpy import job_control
+    from harpy.session import job_control
 
     click.echo(job_control.logs(job))
 
@@ -152,7 +152,7 @@ def logs(job: str) -> None:
 @click.argument("job")
 def kill(job: str) -> None:
     """End JOB and remove its directory."""
-    from harpy import job_control
+    from harpy.session import job_control
 
     click.echo(f"killed {job_control.kill(job)}", err=True)
 
@@ -164,7 +164,7 @@ def kill(job: str) -> None:
 @click.option("--timeout", "timeout_s", default=600.0, show_default=True, help="Seconds to wait.")
 def fetch(job: str, output: Path | None, keep: bool, timeout_s: float) -> None:
     """Download the results of JOB, whose driver is gone, then remove its directory."""
-    from harpy import job_control, registry
+    from harpy.session import job_control, registry
 
     record = registry.find(job)
     target = output or Path(record.job_id)
@@ -178,7 +178,7 @@ def fetch(job: str, output: Path | None, keep: bool, timeout_s: float) -> None:
 @click.option("--timeout", "timeout_s", type=click.FloatRange(0, min_open=True), help="Seconds.")
 def resume(job: str, progress: bool | None, timeout_s: float | None) -> None:
     """Go on with JOB, whose driver and workers are gone, from its last checkpoint."""
-    from harpy import job_control
+    from harpy.session import job_control
 
     done = job_control.resume(job, progress=progress, timeout_s=timeout_s)
     click.echo(f"{done} is done; next: harpy fetch {done}", err=True)
@@ -189,7 +189,7 @@ def resume(job: str, progress: bool | None, timeout_s: float | None) -> None:
 @click.option("--kept", is_flag=True, help="Also directories left on purpose (keep).")
 def clean(older_than: float, kept: bool) -> None:
     """Remove what ended jobs and dead drivers left behind. Running jobs are left alone."""
-    from harpy import job_control
+    from harpy.session import job_control
 
     for job_id in job_control.clean(older_than_s=3600 * older_than, kept=kept):
         click.echo(f"removed {job_id}")
@@ -219,7 +219,3 @@ def main() -> None:
         for note in getattr(exc, "__notes__", ()):
             click.echo(f"  {note}", err=True)
         sys.exit(exc.exit_code)
-
-
-if __name__ == "__main__":
-    main()

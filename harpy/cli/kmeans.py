@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harpy.cli_options import load_npy, session_options
+from harpy.cli.options import load_npy, session_options
 from harpy.errors import DataError, HarpyError, PathExists, StoragePermissionError
 
 if TYPE_CHECKING:
-    from harpy.kmeans import DAALKMeans
+    from harpy.estimators.kmeans.estimator import DAALKMeans
 
 _FORMATS = ("npy", "parquet", "csv", "libsvm", "npz")
 
@@ -51,7 +51,7 @@ def _is_read_here(data: tuple[str, ...], columns: Any, format: str | None) -> bo
 def _rows(data: tuple[str, ...], columns: Any, format: str | None) -> Any:
     if _is_read_here(data, columns, format):
         return load_npy(Path(data[0]))
-    from harpy.storage.dataset import dataset
+    from harpy.storage.rows.dataset import dataset
 
     return dataset(list(data), columns, format)
 
@@ -123,9 +123,9 @@ def fit(
     **options: Any,
 ) -> None:
     """Cluster the rows of DATA; print inertia and iterations as JSON."""
-    from harpy.kmeans import DAALKMeans
-    from harpy.kmeans_files import count_rows
-    from harpy.model_files import check_new_model
+    from harpy.estimators.kmeans.estimator import DAALKMeans
+    from harpy.estimators.kmeans.files import count_rows
+    from harpy.estimators.kmeans.model_files import check_new_model
 
     here = _is_read_here(data, columns, format)
     if saved is not None:
@@ -189,8 +189,8 @@ def predict(
 
 def _load(model: str, parameters: dict[str, Any]) -> DAALKMeans:
     """The saved model; also the centers of a fit that `harpy fetch` has brought."""
-    from harpy.kmeans import DAALKMeans
-    from harpy.model_files import CENTERS, MODEL
+    from harpy.estimators.kmeans.estimator import DAALKMeans
+    from harpy.estimators.kmeans.model_files import CENTERS, MODEL
 
     fetched = Path(model) / f"{CENTERS}.npy"
     if fetched.is_file() and not fetched.with_name(MODEL).exists():

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harpy.errors import DataError, HarpyError, ProtocolError
-from harpy.gang.frames import FrameReader, FrameWriter
+from harpy.wire.frames import FrameReader, FrameWriter
 
 if TYPE_CHECKING:
-    from harpy.gang.communicator import Communicator
+    from harpy.program.communicator import Communicator
     from harpy.storage import JobDirectory
 
 logger = logging.getLogger(__name__)

@@ -10,15 +10,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from harpy.errors import DataError
-from harpy.gang.checkpoint import Checkpoint, NoCheckpoint
-from harpy.storage.row_source import EvenShares, RowSource
+from harpy.program.checkpoint import Checkpoint, NoCheckpoint
+from harpy.storage.rows.row_source import EvenShares, RowSource
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from harpy.gang.communicator import Communicator
+    from harpy.program.communicator import Communicator
     from harpy.storage import FileRows, Rows, SpilledRows
-    from harpy.storage.row_source import Gather
+    from harpy.storage.rows.row_source import Gather
 
 
 class ShardedArray:
@@ -97,7 +97,7 @@ class ShardedArray:
     def spill(self) -> SpilledRows:
         """This rank's rows in a file on a local disk, to be read block by block: for what does not
         fit `Context.memory`."""
-        from harpy.storage.cached_rows import CachedRows
+        from harpy.storage.rows.cached_rows import CachedRows
 
         assert isinstance(self._source, CachedRows) and self.dense
         return self._source.spill(self.rows.start, self.rows.stop, self._scratch)
@@ -311,8 +311,8 @@ def _opener(
         from harpy.storage import CsrRows, FileRows, FileSystems
 
         if isinstance(rows, FileRows):
-            from harpy.storage.cached_rows import CachedRows
-            from harpy.storage.loading import open_files
+            from harpy.storage.rows.cached_rows import CachedRows
+            from harpy.storage.rows.loading import open_files
 
             return CachedRows(open_files(rows, FileSystems(hadoop_conf), n_thread))
         # Sparse rows are a RowSource themselves.
@@ -322,7 +322,7 @@ def _opener(
 
 
 def _alone() -> Communicator:
-    from harpy.gang.communicator import LocalCommunicator
+    from harpy.program.communicator import LocalCommunicator
 
     return LocalCommunicator()
 

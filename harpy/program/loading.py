@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harpy.errors import ConfigError, ProgramFailed
 
 if TYPE_CHECKING:
-    from harpy.program import ProgramSource
+    from harpy.program.source import ProgramSource
 
 Function = Callable[[Any], Any]
 LOADING = "_harpy_loading"  # set on a program's module while its file is being executed

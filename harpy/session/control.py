@@ -15,13 +15,13 @@ import numpy as np
 
 from harpy.config import Deadlines
 from harpy.errors import DataError, PeerLost, ProtocolError
-from harpy.gang.auth import DRIVER_BEATS, Identity, Initiator, Role
-from harpy.gang.cause import Cause
-from harpy.gang.channel import Channel
-from harpy.gang.run_spec import RunSpec
 from harpy.kernels.liveness import Pulse
 from harpy.storage import RunDirectory, read_value
-from harpy.storage.arrays import NpyFile
+from harpy.storage.rows.arrays import NpyFile
+from harpy.wire.auth import DRIVER_BEATS, Identity, Initiator, Role
+from harpy.wire.cause import Cause
+from harpy.wire.channel import Channel
+from harpy.wire.run_spec import RunSpec
 
 
 @dataclass(frozen=True)

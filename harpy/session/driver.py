@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from harpy import registry
 from harpy.config import Deadlines, HadoopConf, hadoop_user
 from harpy.errors import (
     ConfigError,
@@ -33,8 +32,14 @@ from harpy.errors import (
     StorageError,
     StoragePermissionError,
 )
-from harpy.first_cause import first_cause, make_error
-from harpy.gang.control import (
+from harpy.launch.base import (
+    FileRange,
+    JobState,
+    Launcher,
+)
+from harpy.program.source import ProgramSource
+from harpy.session import registry
+from harpy.session.control import (
     BegunAnew,
     ControlChannel,
     Lost,
@@ -44,17 +49,10 @@ from harpy.gang.control import (
     RunFailed,
     SessionEnded,
 )
-from harpy.gang.frames import array_bytes
-from harpy.gang.run_spec import JobSpec, RunSpec
-from harpy.gang_job import GangJob, Shares
-from harpy.launch.base import (
-    FileRange,
-    JobState,
-    Launcher,
-)
-from harpy.program import ProgramSource
-from harpy.progress import Progress
-from harpy.session_options import JobInfo, SessionOptions
+from harpy.session.first_cause import first_cause, make_error
+from harpy.session.gang_job import GangJob, Shares
+from harpy.session.options import JobInfo, SessionOptions
+from harpy.session.progress import Progress
 from harpy.storage import (
     FileRows,
     FileSystem,
@@ -67,6 +65,8 @@ from harpy.storage import (
     filesystem,
     stage_array,
 )
+from harpy.wire.frames import array_bytes
+from harpy.wire.run_spec import JobSpec, RunSpec
 
 logger = logging.getLogger("harpy")
 

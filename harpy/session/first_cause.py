@@ -9,7 +9,7 @@ import time
 from harpy import errors
 from harpy.errors import HarpyError, PeerLost, WorkerLost
 from harpy.launch.base import AttemptFailure, JobState, Launcher, LaunchStatus
-from harpy.launch.causes import ended_job
+from harpy.launch.yarn.causes import ended_job
 
 DETAIL_LINES = 20  # of a traceback or log in an error's message; all that came is in `detail`
 DETAIL_COLUMNS = 500

@@ -9,11 +9,11 @@ import secrets
 import time
 from pathlib import Path
 
-from harpy.allocation import GiveBack
 from harpy.config import Deadlines, HadoopConf, load_hadoop_conf, max_losses
 from harpy.launch.base import Demand, FileRange, GangSpec, Grant, Launcher
-from harpy.progress import Progress
-from harpy.session_options import SessionOptions
+from harpy.session.allocation import GiveBack
+from harpy.session.options import SessionOptions
+from harpy.session.progress import Progress
 
 logger = logging.getLogger("harpy")
 
@@ -127,10 +127,10 @@ class GangJob:
 
     def _make_launcher(self) -> Launcher:
         if self._options.launcher == "local":
-            from harpy.launch.local import LocalLauncher
+            from harpy.launch.local.launcher import LocalLauncher
 
             return LocalLauncher(self._deadlines)
-        from harpy.launch.yarn import YarnLauncher
+        from harpy.launch.yarn.launcher import YarnLauncher
 
         self.conf = load_hadoop_conf(self._options.hadoop_conf, self._conf_dir)
         return YarnLauncher(self.conf, self._deadlines)

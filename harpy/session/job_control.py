@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harpy import registry
 from harpy.config import Deadlines, HadoopConf
 from harpy.errors import (
     ConfigError,
@@ -33,11 +32,12 @@ from harpy.errors import (
     StoragePermissionError,
 )
 from harpy.launch.base import JobState
-from harpy.registry import JobRecord
+from harpy.session import registry
+from harpy.session.registry import JobRecord
 from harpy.storage import FileSystem, JobDirectory, filesystem
 
 if TYPE_CHECKING:
-    from harpy.launch.applications import Application
+    from harpy.launch.yarn.applications import Application
 
 logger = logging.getLogger("harpy")
 
@@ -88,7 +88,7 @@ def logs(job_id: str) -> str:
     for report in _directory(record).reports():
         parts.append(json.dumps(report, indent=1, sort_keys=True))
     if record.application_id:
-        from harpy.launch.applications import application_logs
+        from harpy.launch.yarn.applications import application_logs
 
         parts.append(application_logs(_conf(record), record.application_id))
     if not parts:
@@ -101,7 +101,7 @@ def kill(job_id: str) -> str:
     full id. Its driver raises JobKilled, a local job's driver KeyboardInterrupt."""
     record = _with_application(registry.find(job_id))
     if record.application_id:
-        from harpy.launch.applications import kill_application
+        from harpy.launch.yarn.applications import kill_application
 
         kill_application(_conf(record), record.application_id, "harpy kill")
         # A driver that waits for the job cleans up itself; one that is busy elsewhere need not be
@@ -203,9 +203,9 @@ def resume(job_id: str, *, progress: bool | None = None, timeout_s: float | None
     RunError
         It runs still, has finished, or its rows were never staged as a whole.
     """
-    from harpy.driver import GangDriver
-    from harpy.progress import Progress
-    from harpy.session_options import SessionOptions
+    from harpy.session.driver import GangDriver
+    from harpy.session.options import SessionOptions
+    from harpy.session.progress import Progress
 
     record = _with_application(registry.find(job_id))
     directory = _directory(record)
@@ -343,7 +343,7 @@ class _Clusters:
         if record.launcher != "yarn":
             return record, _state_without_cluster(record)
         if record.conf_dir not in self._known:
-            from harpy.launch.applications import list_applications
+            from harpy.launch.yarn.applications import list_applications
 
             self._known[record.conf_dir] = list_applications(_conf(record))
         for application in self._known[record.conf_dir]:

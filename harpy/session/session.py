@@ -1,7 +1,7 @@
 """Session and RunResult: what the driver holds. A session is workers and their lifetime, a run is
 one program executed on them.
 
-Where workers come from is left to harpy.launch, how a gang is driven to harpy.driver.
+Where workers come from is left to harpy.launch, how a gang is driven to harpy.session.driver.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import numpy as np
 from harpy.config import resolve_launcher
 from harpy.cpus import available_cpus
 from harpy.errors import ConfigError, HarpyError, SessionClosed
-from harpy.program import Program, ProgramSource, resolve_program
-from harpy.progress import Progress
-from harpy.session_options import IN_PROCESS, JobInfo, SessionOptions
-from harpy.storage.csr import as_rows
-from harpy.storage.dataset import Dataset
-from harpy.storage.put_rows import PutRows
+from harpy.program.source import Program, ProgramSource, resolve_program
+from harpy.session.options import IN_PROCESS, JobInfo, SessionOptions
+from harpy.session.progress import Progress
+from harpy.storage.rows.csr import as_rows
+from harpy.storage.rows.dataset import Dataset
+from harpy.storage.rows.put_rows import PutRows
 
 if TYPE_CHECKING:
-    from harpy.driver import GangDriver
+    from harpy.session.driver import GangDriver
     from harpy.storage import FileRows, Rows
 
 # Set by the worker for itself: a program file that opens a session at import would recurse.
@@ -150,7 +150,7 @@ class Session:
         if self._state == "closed":
             raise SessionClosed("this session is closed; make a new one")
         if not self.in_process:
-            from harpy.driver import GangDriver
+            from harpy.session.driver import GangDriver
 
             self._progress.stage(
                 f"launcher {self.options.launcher} ({self._launcher_reason}), "
@@ -311,9 +311,9 @@ def run_in_process(
     progress: Progress,
 ) -> tuple[Any, dict[str, np.ndarray]]:
     """Execute a program as the only worker, here and now; its errors are a worker's errors."""
-    from harpy.gang.context import Context
-    from harpy.gang.programs import load_program
-    from harpy.storage.values import check_value
+    from harpy.program.context import Context
+    from harpy.program.loading import load_program
+    from harpy.storage.rows.values import check_value
 
     n_thread = options.n_thread
     if "n_thread" in options.wishes:
@@ -331,8 +331,8 @@ def run_in_process(
     except HarpyError:
         raise
     except (Exception, SystemExit) as exc:
-        from harpy.first_cause import make_error
-        from harpy.gang.cause import Cause
+        from harpy.session.first_cause import make_error
+        from harpy.wire.cause import Cause
 
         own = exc.__traceback__
         exc.__traceback__ = own.tb_next if own else None  # from the program's first frame on

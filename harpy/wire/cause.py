@@ -11,6 +11,7 @@ from harpy.errors import HarpyError, PeerLost, ProgramFailed
 
 MAX_MESSAGE = 2_000  # characters; a message is a few lines
 MAX_DETAIL = 16_000
+_AROUND_PROGRAMS = ("harpy.gang", "harpy.program")  # the rooms whose code calls a program
 MAX_COLUMNS = 500  # of a line of the detail: an exception may carry a whole document
 
 _KINDS: dict[str, Any] = {
@@ -97,7 +98,7 @@ def _shortened(detail: str) -> str:
 def _program_frames(exc: BaseException) -> Any:
     """The traceback from the program's first frame on; whole if it never got there."""
     start = exc.__traceback__
-    while start is not None and __package__ == start.tb_frame.f_globals.get("__package__"):
+    while start is not None and start.tb_frame.f_globals.get("__package__") in _AROUND_PROGRAMS:
         start = start.tb_next
     if start is None and isinstance(exc, SyntaxError):
         return None  # it names file and line itself

@@ -1,6 +1,6 @@
 """The connecting end of a control connection, blocking: authenticate, send and receive messages.
 
-Workers (link.py) and the driver (control.py) use it; the hub's end is connection.py.
+Workers (gang/link.py) and the driver (session/control.py) use it; the hub's end is connection.py.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harpy.errors import PeerLost
-from harpy.gang.auth import Initiator, SessionKeys, initiate
-from harpy.gang.frames import FrameReader, FrameWriter
+from harpy.wire.auth import Initiator, SessionKeys, initiate
+from harpy.wire.frames import FrameReader, FrameWriter
 
 if TYPE_CHECKING:
     from harpy.kernels.liveness import Pulse

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from harpy.errors import GangError, ProtocolError
-from harpy.gang.auth import Acceptor, Identity
-from harpy.gang.channel import prepare
-from harpy.gang.frames import FrameReader, FrameWriter
+from harpy.wire.auth import Acceptor, Identity
+from harpy.wire.channel import prepare
+from harpy.wire.frames import FrameReader, FrameWriter
 
 RECEIVE_BYTES = 1 << 18
 MAX_UNSENT_BYTES = 1 << 31  # a reader this far behind is taken for dead

@@ -32,7 +32,7 @@ USER = "nobody"
 def python() -> str:
     """The interpreter, if the other user can run it."""
     asked = subprocess.run(
-        [sys.executable, "-c", "import harpy.session"],
+        [sys.executable, "-c", "import harpy.session.session"],
         user=USER,
         cwd="/",
         env={"HOME": "/"},

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import harpy
-from harpy import driver
+from harpy.session import driver
 from harpy.storage import FileSystem, JobDirectory, stage_array
 
 

@@ -35,6 +35,17 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from harpy.cpus import available_cpus
+from harpy.estimators.kmeans.files import (
+    check_file_weights,
+    describe_rows,
+    describe_training_files,
+    fetch_labels,
+    labels_directory,
+    refuse_choice,
+)
+from harpy.estimators.kmeans.model_files import ModelFiles
+from harpy.estimators.kmeans.session import new_session, refuse_contradictions, untouched
+from harpy.estimators.kmeans.verbose import course_lines
 from harpy.jobs.kmeans_shard import (
     WEIGHTS,
     kernels_for,
@@ -44,22 +55,11 @@ from harpy.jobs.kmeans_shard import (
     refuse_weights,
 )
 from harpy.kernels import kmeans as kernels
-from harpy.kmeans_files import (
-    check_file_weights,
-    describe_rows,
-    describe_training_files,
-    fetch_labels,
-    labels_directory,
-    refuse_choice,
-)
-from harpy.kmeans_session import new_session, refuse_contradictions, untouched
-from harpy.kmeans_verbose import course_lines
-from harpy.model_files import ModelFiles
-from harpy.session import RunResult, Session
-from harpy.session_options import IN_PROCESS
-from harpy.storage.csr import as_rows
-from harpy.storage.dataset import names_files
-from harpy.storage.put_rows import PutRows
+from harpy.session.options import IN_PROCESS
+from harpy.session.session import RunResult, Session
+from harpy.storage.rows.csr import as_rows
+from harpy.storage.rows.dataset import names_files
+from harpy.storage.rows.put_rows import PutRows
 
 PROGRAM = "harpy.jobs.kmeans:main"
 PREDICT_PROGRAM = "harpy.jobs.kmeans_predict:main"

@@ -12,11 +12,11 @@ import numpy as np
 from sklearn.utils import check_array
 
 from harpy.storage import FileSystems
-from harpy.storage.dataset import absolute, dataset
-from harpy.storage.row_parts import fresh_directory, read_manifest, read_parts
+from harpy.storage.rows.dataset import absolute, dataset
+from harpy.storage.rows.row_parts import fresh_directory, read_manifest, read_parts
 
 if TYPE_CHECKING:
-    from harpy.kmeans import DAALKMeans
+    from harpy.estimators.kmeans.estimator import DAALKMeans
     from harpy.storage import FileRows
 
 

@@ -21,13 +21,13 @@ import numpy as np
 import harpy
 from harpy.errors import ConfigError, DataError, PathExists, PathNotFound, StorageError
 from harpy.storage import FileSystem, FileSystems, join
-from harpy.storage.arrays import NpyFile, row_blocks, write_npy
-from harpy.storage.filesystem import temporary_path
+from harpy.storage.fs.base import temporary_path
+from harpy.storage.rows.arrays import NpyFile, row_blocks, write_npy
 
 if TYPE_CHECKING:
     from sklearn.cluster import KMeans
 
-    from harpy.kmeans import DAALKMeans
+    from harpy.estimators.kmeans.estimator import DAALKMeans
 
 FORMAT = "harpy k-means model"
 VERSION = 1

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harpy.errors import ConfigError
-from harpy.session import Session
+from harpy.session.session import Session
 
 if TYPE_CHECKING:
-    from harpy.kmeans import DAALKMeans
+    from harpy.estimators.kmeans.estimator import DAALKMeans
 
 # What an untouched `workdir` becomes, below the user's home: nobody may write at HDFS's root.
 DEFAULT_WORKDIR = "kmeans-work"

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from typing import Any
 
 from harpy.errors import DataError
-from harpy.kmeans import DAALKMeans
-from harpy.kmeans_session import new_session
-from harpy.session import put
-from harpy.storage.dataset import names_files
+from harpy.estimators.kmeans.estimator import DAALKMeans
+from harpy.estimators.kmeans.session import new_session
+from harpy.session.session import put
+from harpy.storage.rows.dataset import names_files
 
 # What the session they share is opened with; a model may not say it to a session that is open.
 _OF_THE_SESSION = frozenset(

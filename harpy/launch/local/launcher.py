@@ -28,8 +28,8 @@ from harpy.launch.base import (
     Launcher,
     LaunchStatus,
 )
-from harpy.launch.local_child import LocalChild
-from harpy.storage.filesystem import split_url
+from harpy.launch.local.child import LocalChild
+from harpy.storage.fs.base import split_url
 
 logger = logging.getLogger(__name__)
 

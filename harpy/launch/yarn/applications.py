@@ -14,9 +14,15 @@ from typing import Any
 from harpy.config import Deadlines, HadoopConf
 from harpy.errors import ClusterUnreachable, JobNotFound
 from harpy.launch.base import JobState
-from harpy.launch.hadoop_client import find_java
-from harpy.launch.launch_errors import jvm_died, launch_error, no_answer
-from harpy.launch.submitter import SubmitterProcess, class_path, module_flags, send_conf, wait_for
+from harpy.launch.yarn.hadoop_client import find_java
+from harpy.launch.yarn.launch_errors import jvm_died, launch_error, no_answer
+from harpy.launch.yarn.submitter import (
+    SubmitterProcess,
+    class_path,
+    module_flags,
+    send_conf,
+    wait_for,
+)
 
 _LOGS_MAIN = "org.apache.hadoop.yarn.client.cli.LogsCLI"
 _LOGS_TIMEOUT_S = 120.0

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from harpy.launch.base import AttemptFailure
-from harpy.launch.causes import lost_worker, without_java
 from harpy.launch.endings import ending, kind_of_ending
+from harpy.launch.yarn.causes import lost_worker, without_java
 
 _MARK = re.compile(r"harpy-failure (\{.*\})\s*$", re.MULTILINE)
 _TAIL_LINES = 20

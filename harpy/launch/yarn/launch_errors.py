@@ -15,7 +15,7 @@ from harpy.errors import (
     LaunchError,
     SubmissionRefused,
 )
-from harpy.launch.causes import refused
+from harpy.launch.yarn.causes import refused
 
 # The class file version of Java 8 is 52, of Java 17 it is 61.
 _CLASS_FILE_OFFSET = 44

@@ -12,20 +12,20 @@ from typing import Any
 
 from harpy.config import Deadlines, HadoopConf
 from harpy.errors import HarpyError, LaunchError, SubmissionRefused
-from harpy.launch.applications import (
+from harpy.launch.base import Demand, GangSpec, Grant, JobState, Launcher, LaunchStatus
+from harpy.launch.yarn.applications import (
     Application,
     application_logs,
     application_state,
     kill_application,
     list_applications,
 )
-from harpy.launch.base import Demand, GangSpec, Grant, JobState, Launcher, LaunchStatus
-from harpy.launch.diagnostics import attempt_failure, attempt_taken_back
-from harpy.launch.job_settings import job_settings
-from harpy.launch.launch_errors import jvm_died, launch_error, no_answer
-from harpy.launch.limits import Limits
-from harpy.launch.preflight import DEFAULT_QUEUE, settle
-from harpy.launch.submitter import SubmitterProcess, send_conf, wait_for
+from harpy.launch.yarn.diagnostics import attempt_failure, attempt_taken_back
+from harpy.launch.yarn.job_settings import job_settings
+from harpy.launch.yarn.launch_errors import jvm_died, launch_error, no_answer
+from harpy.launch.yarn.limits import Limits
+from harpy.launch.yarn.preflight import DEFAULT_QUEUE, settle
+from harpy.launch.yarn.submitter import SubmitterProcess, send_conf, wait_for
 
 # Besides its own deadline for the first contact the JVM asks a few more questions.
 _ANSWER_S = 20.0

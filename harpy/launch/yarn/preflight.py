@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from harpy.errors import DemandRefused
 from harpy.launch.base import Demand, Grant
-from harpy.launch.causes import queue_stopped
-from harpy.launch.job_settings import JVM_SHARE_MB, MASTER_MEMORY_MB, MASTER_VCORES
-from harpy.launch.limits import Limits, Queue, Resource
+from harpy.launch.yarn.causes import queue_stopped
+from harpy.launch.yarn.job_settings import JVM_SHARE_MB, MASTER_MEMORY_MB, MASTER_VCORES
+from harpy.launch.yarn.limits import Limits, Queue, Resource
 
 # The JVM's share and a Python with NumPy: below this no worker starts.
 SMALLEST_WORKER_MB = JVM_SHARE_MB + 192

@@ -1,5 +1,5 @@
 """The submitting JVM as a process: starts it, sends commands, receives events, ends it.
-What they mean is yarn.py's; the other end is java/org/harpy/launch/Submitter.java."""
+What they mean is launcher.py's; the other end is java/org/harpy/launch/Submitter.java."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from urllib.parse import quote
 
 from harpy.config import Deadlines, HadoopConf
 from harpy.errors import ConfigError
-from harpy.launch.hadoop_client import Java, class_archive_flags, client_jars, find_java
-from harpy.launch.job_settings import CLIENT_SETTINGS
+from harpy.launch.yarn.hadoop_client import Java, class_archive_flags, client_jars, find_java
+from harpy.launch.yarn.job_settings import CLIENT_SETTINGS
 
 JAR = Path(__file__).with_name("harpy-launcher.jar")
 _MAIN = "org.harpy.launch.Submitter"

@@ -272,11 +272,11 @@ def filesystem(
     if scheme == "file":
         if authority not in ("", "localhost"):
             raise ConfigError(f"{url}: a file URL has no host; write file:///path")
-        from harpy.storage.local import LocalFileSystem
+        from harpy.storage.fs.local import LocalFileSystem
 
         return LocalFileSystem()
     if scheme in HDFS_SCHEMES:
-        from harpy.storage.hdfs import HdfsFileSystem
+        from harpy.storage.fs.hdfs import HdfsFileSystem
 
         conf_dir = None if hadoop_conf_dir is None else os.fspath(hadoop_conf_dir)
         return HdfsFileSystem(scheme, authority, dict(hadoop_conf or {}), conf_dir, deadlines)
@@ -311,6 +311,6 @@ class FileSystems:
     def _connect(self, scheme: str, url: str) -> FileSystem:
         if scheme in ("file", *HDFS_SCHEMES):
             return filesystem(url, self._hadoop_conf, self._conf_dir)
-        from harpy.storage.foreign import ForeignFileSystem
+        from harpy.storage.fs.foreign import ForeignFileSystem
 
         return ForeignFileSystem(url)

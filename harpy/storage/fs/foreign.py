@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from harpy.errors import ConfigError, PathNotFound, StorageError, StoragePermissionError
-from harpy.storage.filesystem import (
+from harpy.storage.fs.base import (
     Entry,
     FileSystem,
     Writer,

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from harpy.config import SITE_FILES, Deadlines, HadoopConf, hadoop_conf_dir, hadoop_user
 from harpy.errors import ConfigError, FileSystemUnreachable, HarpyError, PathNotFound, StorageError
-from harpy.storage.deadline import Stalled, WatchedCall
-from harpy.storage.filesystem import (
+from harpy.storage.fs.base import (
     Entry,
     FileSystem,
     Writer,
@@ -24,12 +23,13 @@ from harpy.storage.filesystem import (
     short_read_error,
     temporary_path,
 )
-from harpy.storage.hdfs_errors import Failure, Operation, datanode_failure, map_hdfs_error
+from harpy.storage.fs.deadline import Stalled, WatchedCall
+from harpy.storage.fs.hdfs_errors import Failure, Operation, datanode_failure, map_hdfs_error
 
 if TYPE_CHECKING:
     import hdfs_native
 
-    from harpy.storage.filesystem import Buffer
+    from harpy.storage.fs.base import Buffer
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from harpy.errors import (
     StorageError,
     StoragePermissionError,
 )
-from harpy.storage.filesystem import (
+from harpy.storage.fs.base import (
     Entry,
     FileSystem,
     Writer,
@@ -31,7 +31,7 @@ from harpy.storage.filesystem import (
 )
 
 if TYPE_CHECKING:
-    from harpy.storage.filesystem import Buffer
+    from harpy.storage.fs.base import Buffer
 
 _ERRORS: dict[int, type[StorageError]] = {
     errno.ENOENT: PathNotFound,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from harpy.errors import DataError
-from harpy.storage.filesystem import FileSystem
+from harpy.storage.fs.base import FileSystem
 
 BLOCK_BYTES = 8 << 20  # rows are copied, hashed and written in blocks of about this size
 _HEADER_GUESS = 4096

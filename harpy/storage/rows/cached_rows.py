@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harpy.storage.csr import Rows
-from harpy.storage.row_source import RowSource
-from harpy.storage.spill import SpilledRows
+from harpy.storage.rows.csr import Rows
+from harpy.storage.rows.row_source import RowSource
+from harpy.storage.rows.spill import SpilledRows
 
 if TYPE_CHECKING:
-    from harpy.storage.row_source import Gather
+    from harpy.storage.rows.row_source import Gather
 
 
 class CachedRows:

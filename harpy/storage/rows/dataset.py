@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from harpy.errors import ConfigError, DataError, PathNotFound
-from harpy.storage.file_rows import DataFile, FileRows
-from harpy.storage.filesystem import Entry, FileSystem, FileSystems, join
+from harpy.storage.fs.base import Entry, FileSystem, FileSystems, join
 from harpy.storage.readers import Format, FoundColumns, format_named, format_of
+from harpy.storage.rows.file_rows import DataFile, FileRows
 
 _DESCRIBERS = 16  # a header costs a few answers of the NameNode: waiting, not work
 _WILDCARD = re.compile(r"[*?\[]")

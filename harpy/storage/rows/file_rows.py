@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from harpy.storage.filesystem import HDFS_SCHEMES, split_url
+from harpy.storage.fs.base import HDFS_SCHEMES, split_url
 
 # A border may move by this part of a share, to where a row group or a block begins.
 _SLACK = 1 / 16

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from harpy.errors import DataError
-from harpy.storage import row_parts
-from harpy.storage.csr import CsrRows, Rows
-from harpy.storage.file_rows import FileRows, Piece
-from harpy.storage.filesystem import FileSystem, FileSystems
+from harpy.storage.fs.base import FileSystem, FileSystems
 from harpy.storage.readers import format_named
 from harpy.storage.readers.base import DenseFormat, SparseFormat, Task, check_unchanged
-from harpy.storage.row_source import EvenShares, RowSource
+from harpy.storage.rows import row_parts
+from harpy.storage.rows.csr import CsrRows, Rows
+from harpy.storage.rows.file_rows import FileRows, Piece
+from harpy.storage.rows.row_source import EvenShares, RowSource
 
 _WINDOW_BYTES = 96 << 20  # all buffers between a file and the array
 _MOST_FETCHERS = 8
@@ -161,7 +161,7 @@ def canonical(rows: CsrRows, place: Callable[[int], str], start: int) -> CsrRows
 def open_files(rows: FileRows, systems: FileSystems, n_thread: int) -> RowSource:
     """The RowSource of described files."""
     if rows.n_rows is None:
-        from harpy.storage.text_loading import TextSource
+        from harpy.storage.rows.text_loading import TextSource
 
         return TextSource(rows, systems, n_thread)
     return FileSource(rows, systems, n_thread)

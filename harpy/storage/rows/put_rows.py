@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from harpy.storage.csr import CsrRows, Rows, as_rows
+from harpy.storage.rows.csr import CsrRows, Rows, as_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ class PutRows:
     """
 
     def __init__(self, given: Any) -> None:
-        from harpy.storage.staging import check_rows
+        from harpy.storage.rows.staging import check_rows
 
         self.given = given
         self.rows: Rows = as_rows(given)
@@ -44,7 +44,7 @@ class PutRows:
     @cached_property
     def digest(self) -> str:
         """The hash of the content; computed once, by a pass over the rows."""
-        from harpy.storage.staging import content_hash
+        from harpy.storage.rows.staging import content_hash
 
         return content_hash(self.rows)
 

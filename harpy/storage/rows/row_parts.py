@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from harpy.errors import DataError, PathExists
-from harpy.storage.arrays import NpyFile, write_npy
-from harpy.storage.file_rows import FileRows
-from harpy.storage.filesystem import FileSystem, join, removed_on_error
+from harpy.storage.fs.base import FileSystem, join, removed_on_error
+from harpy.storage.rows.arrays import NpyFile, write_npy
+from harpy.storage.rows.file_rows import FileRows
 
 FORMAT = 1
 MANIFEST, SUCCESS = "manifest.json", "_SUCCESS"

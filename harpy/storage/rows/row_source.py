@@ -10,7 +10,7 @@ from harpy.errors import DataError
 if TYPE_CHECKING:
     import numpy as np
 
-    from harpy.storage.csr import Rows
+    from harpy.storage.rows.csr import Rows
 
     # The arrays of all ranks, in rank order, from mine: a collective call.
     Gather = Callable[[np.ndarray], list[np.ndarray]]

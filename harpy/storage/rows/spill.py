@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from harpy.errors import DataError
-from harpy.storage.row_source import RowSource
+from harpy.storage.rows.row_source import RowSource
 
 BLOCK_BYTES = 32 << 20  # of one buffer; rows are also written in such blocks
 # Blocks hold a multiple of so many rows: threads own whole cache lines of labels.

@@ -23,12 +23,12 @@ import numpy as np
 
 from harpy.cpus import available_cpus
 from harpy.errors import DataError, HarpyError, PathNotFound
-from harpy.storage.arrays import little_endian, row_blocks
-from harpy.storage.csr import CsrRows, Rows, arrays_of
-from harpy.storage.file_rows import FileRows
-from harpy.storage.filesystem import FileSystem, join, removed_on_error
-from harpy.storage.put_rows import PutRows
-from harpy.storage.row_source import EvenShares
+from harpy.storage.fs.base import FileSystem, join, removed_on_error
+from harpy.storage.rows.arrays import little_endian, row_blocks
+from harpy.storage.rows.csr import CsrRows, Rows, arrays_of
+from harpy.storage.rows.file_rows import FileRows
+from harpy.storage.rows.put_rows import PutRows
+from harpy.storage.rows.row_source import EvenShares
 
 MANIFEST = "manifest.json"
 FORMAT = 2

@@ -14,10 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harpy.errors import DataError
-from harpy.storage.csr import CsrRows, Rows
-from harpy.storage.file_rows import FileRows, Piece
-from harpy.storage.filesystem import FileSystem, FileSystems
-from harpy.storage.loading import FileParts, run
+from harpy.storage.fs.base import FileSystem, FileSystems
 from harpy.storage.readers import format_named
 from harpy.storage.readers.base import LineError, Task, TextFormat, check_unchanged
 from harpy.storage.readers.lines import (
@@ -29,10 +26,13 @@ from harpy.storage.readers.lines import (
     rows_before,
     unpacked_blocks,
 )
-from harpy.storage.row_source import EvenShares
+from harpy.storage.rows.csr import CsrRows, Rows
+from harpy.storage.rows.file_rows import FileRows, Piece
+from harpy.storage.rows.loading import FileParts, run
+from harpy.storage.rows.row_source import EvenShares
 
 if TYPE_CHECKING:
-    from harpy.storage.row_source import Gather
+    from harpy.storage.rows.row_source import Gather
 
 # Of a block: its text, what it is split into, and its rows.
 _TASK_BYTES = 8 * BLOCK_BYTES

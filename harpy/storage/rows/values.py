@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from harpy.errors import DataError
-from harpy.storage.arrays import NpyFile, little_endian, write_npy
-from harpy.storage.filesystem import FileSystem
+from harpy.storage.fs.base import FileSystem
+from harpy.storage.rows.arrays import NpyFile, little_endian, write_npy
 
 FORMAT = 1
 ARRAY_KINDS = "biufcSU"  # numbers, booleans and strings of fixed length: no pickle needed

@@ -2,7 +2,7 @@ package org.harpy.launch;
 
 import org.apache.hadoop.io.Text;
 
-/** Names of the job's own settings; harpy/launch/job_settings.py writes them. */
+/** Names of the job's own settings; harpy/launch/yarn/job_settings.py writes them. */
 final class Keys {
   static final String PYTHON = "harpy.python";
   static final String N_NODE = "harpy.n-node";

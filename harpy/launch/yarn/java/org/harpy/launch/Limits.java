@@ -25,7 +25,7 @@ import org.apache.hadoop.yarn.client.api.YarnClient;
 import org.apache.hadoop.yarn.conf.YarnConfiguration;
 
 /**
- * What the cluster allows, as facts; harpy/launch/preflight.py judges them. User limits and the
+ * What the cluster allows, as facts; harpy/launch/yarn/preflight.py judges them. User limits and the
  * resource calculator's traces are only in the resource manager's web service, whose answer is
  * passed on as it came; without it the facts from RPC must do.
  */

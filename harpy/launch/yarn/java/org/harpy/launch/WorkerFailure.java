@@ -4,7 +4,7 @@ import java.io.IOException;
 
 /**
  * Why a worker's attempt failed, as one line that MapReduce carries in the attempt's diagnostics to
- * the driver: {@code harpy-failure } and a JSON object, read by harpy/launch/diagnostics.py.
+ * the driver: {@code harpy-failure } and a JSON object, read by harpy/launch/yarn/diagnostics.py.
  */
 final class WorkerFailure extends IOException {
   private static final long serialVersionUID = 1L;
