@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from harpy.errors import DataError
 from harpy.program.checkpoint import Checkpoint, NoCheckpoint
-from harpy.storage.rows.row_source import EvenShares, RowSource
+from harpy.storage.rows.row_source import RowSource
+from harpy.storage.rows.shares import EvenShares
 
 if TYPE_CHECKING:
     import numpy as np
 
     from harpy.program.communicator import Communicator
     from harpy.storage import FileRows, Rows, SpilledRows
-    from harpy.storage.rows.row_source import Gather
+    from harpy.storage.rows.shares import Gather
 
 
 class ShardedArray:

@@ -35,7 +35,7 @@ from harpy.launch.yarn.launcher import (
     kill_application,
     list_applications,
 )
-from harpy.storage.fs.base import filesystem
+from harpy.storage.fs.factory import filesystem
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -15,7 +15,7 @@ import harpy
 import harpy.session.driver
 from harpy import DAALKMeans, Session
 from harpy.errors import ConfigError, DataError
-from harpy.storage.rows import staging
+from harpy.storage.rows import put_rows
 
 X = load_iris().data
 SPARSE = csr_matrix(np.where(X > 2, X, 0))
@@ -38,7 +38,7 @@ class Work:
         self.opened = self.hashed = self.uploaded = 0
         for module, name, counter in (
             (harpy.session.driver, "stage_array", "uploaded"),
-            (staging, "content_hash", "hashed"),
+            (put_rows, "content_hash", "hashed"),
         ):
             monkeypatch.setattr(module, name, self.counted(getattr(module, name), counter))
         monkeypatch.setattr(Session, "open", self.counted(Session.open, "opened"))

@@ -11,7 +11,7 @@ from harpy.errors import ConfigError, DataError, ProgramFailed
 from harpy.program.context import Context
 from harpy.program.loading import load_program
 from harpy.program.source import ProgramSource
-from harpy.storage.rows.row_source import shard_of
+from harpy.storage.rows.shares import shard_of
 
 X = np.arange(10.0).reshape(5, 2)
 

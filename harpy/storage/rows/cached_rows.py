@@ -12,7 +12,7 @@ from harpy.storage.rows.row_source import RowSource
 from harpy.storage.rows.spill import SpilledRows
 
 if TYPE_CHECKING:
-    from harpy.storage.rows.row_source import Gather
+    from harpy.storage.rows.shares import Gather
 
 
 class CachedRows:

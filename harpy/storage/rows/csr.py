@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from harpy.errors import DataError
-from harpy.storage.rows.row_source import EvenShares
+from harpy.storage.rows.shares import EvenShares
 
 MOST_COLUMNS = 2**31 - 1
 

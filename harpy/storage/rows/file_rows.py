@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from harpy.storage.fs.base import HDFS_SCHEMES, split_url
+from harpy.storage.rows.content import KnownRows
 
 # A border may move by this part of a share, to where a row group or a block begins.
 _SLACK = 1 / 16
@@ -61,7 +62,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class FileRows:
+class FileRows(KnownRows):
     """Rows in files of one format, the files one below the other.
 
     Attributes

@@ -1,49 +1,31 @@
-"""Reading a share of described files into one array, with bounded buffers, on several threads.
+"""Reading a share of described files into one array.
 
-Owns threads and memory. What bytes mean is left to readers/, who reads what to file_rows.py.
+Threads and memory are left to tasks.py, what bytes mean to readers/, who reads what to
+file_rows.py, files that do not tell how many rows they hold to text_loading.py.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from harpy.errors import DataError
-from harpy.storage.fs.base import FileSystem, FileSystems
+from harpy.storage.fs.base import FileSystem
+from harpy.storage.fs.factory import FileSystems
 from harpy.storage.readers import format_named
 from harpy.storage.readers.base import DenseFormat, SparseFormat, Task, check_unchanged
-from harpy.storage.rows import row_parts
 from harpy.storage.rows.csr import CsrRows, Rows
 from harpy.storage.rows.file_rows import FileRows, Piece
-from harpy.storage.rows.row_source import EvenShares, RowSource
+from harpy.storage.rows.row_parts import FileParts
+from harpy.storage.rows.row_source import RowSource
+from harpy.storage.rows.shares import EvenShares
+from harpy.storage.rows.tasks import run
 
-_WINDOW_BYTES = 96 << 20  # all buffers between a file and the array
-_MOST_FETCHERS = 8
 _SPARSE_BYTES = 16 << 20  # of one sparse file being read: windows and blocks
 _CHECKED_ROWS = 1 << 16
-
-
-class FileParts:
-    """The RowSource's manners of rows in files, as soon as their numbers are known."""
-
-    _described: FileRows
-    _systems: FileSystems
-
-    def place(self, row: int) -> str:
-        return self._described.place(row)
-
-    def write_parts(self, url: str, start: int, values: np.ndarray) -> list[dict[str, Any]]:
-        return row_parts.write_parts(
-            self._systems.holding(url), url, self._described, start, values
-        )
-
-    def finish_parts(self, url: str, parts: list[dict[str, Any]]) -> None:
-        row_parts.finish_parts(self._systems.holding(url), url, parts)
 
 
 class FileSource(FileParts, EvenShares):
@@ -165,39 +147,3 @@ def open_files(rows: FileRows, systems: FileSystems, n_thread: int) -> RowSource
 
         return TextSource(rows, systems, n_thread)
     return FileSource(rows, systems, n_thread)
-
-
-def run(tasks: Iterable[Task], n_thread: int) -> Iterator[Any]:
-    """What the tasks decode to, in their order.
-
-    Decoding happens on `n_thread` threads, fetching beside it, and only so far ahead that all
-    buffers fit _WINDOW_BYTES. The first error ends it all.
-    """
-    n_fetchers = min(n_thread + 1, _MOST_FETCHERS)
-    pending: deque[tuple[int, Future[Any]]] = deque()
-    held = 0
-    with (
-        ThreadPoolExecutor(n_fetchers, "harpy-fetch") as fetchers,
-        ThreadPoolExecutor(n_thread, "harpy-decode") as decoders,
-    ):
-        try:
-            for task in tasks:
-                while pending and (
-                    held + task.nbytes > _WINDOW_BYTES or len(pending) > 2 * (n_thread + n_fetchers)
-                ):
-                    held -= pending[0][0]
-                    yield pending.popleft()[1].result()
-                held += task.nbytes
-                pending.append((task.nbytes, _start(task, fetchers, decoders)))
-            while pending:
-                yield pending.popleft()[1].result()
-        finally:
-            for _, future in pending:
-                future.cancel()
-            fetchers.shutdown(wait=True, cancel_futures=True)
-            decoders.shutdown(wait=True, cancel_futures=True)
-
-
-def _start(task: Task, fetchers: ThreadPoolExecutor, decoders: ThreadPoolExecutor) -> Future[Any]:
-    fetching = fetchers.submit(task.fetch)
-    return decoders.submit(lambda: task.decode(fetching.result()))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from harpy.storage.rows.content import KnownRows, check_rows, content_hash
 from harpy.storage.rows.csr import CsrRows, Rows, as_rows
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-class PutRows:
+class PutRows(KnownRows):
     """Rows whose content is known; made by `harpy.put` and `Session.put`.
 
     They stand for themselves in `DAALKMeans.fit` and its other methods, in `harpy.kmeans_path` and
@@ -27,8 +28,6 @@ class PutRows:
     """
 
     def __init__(self, given: Any) -> None:
-        from harpy.storage.rows.staging import check_rows
-
         self.given = given
         self.rows: Rows = as_rows(given)
         check_rows(self.rows)
@@ -44,8 +43,6 @@ class PutRows:
     @cached_property
     def digest(self) -> str:
         """The hash of the content; computed once, by a pass over the rows."""
-        from harpy.storage.rows.staging import content_hash
-
         return content_hash(self.rows)
 
     def holds(self, rows: Any) -> bool:

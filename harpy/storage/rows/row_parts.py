@@ -16,6 +16,7 @@ import numpy as np
 
 from harpy.errors import DataError, PathExists
 from harpy.storage.fs.base import FileSystem, join, removed_on_error
+from harpy.storage.fs.factory import FileSystems
 from harpy.storage.rows.arrays import NpyFile, write_npy
 from harpy.storage.rows.file_rows import FileRows
 
@@ -111,3 +112,19 @@ def fresh_directory(fs: FileSystem, url: str) -> Iterator[str]:
     fs.mkdirs(url)
     with removed_on_error(fs, url):
         yield url
+
+
+class FileParts:
+    """The RowSource's manners of rows in files, as soon as their numbers are known."""
+
+    _described: FileRows
+    _systems: FileSystems
+
+    def place(self, row: int) -> str:
+        return self._described.place(row)
+
+    def write_parts(self, url: str, start: int, values: np.ndarray) -> list[dict[str, Any]]:
+        return write_parts(self._systems.holding(url), url, self._described, start, values)
+
+    def finish_parts(self, url: str, parts: list[dict[str, Any]]) -> None:
+        finish_parts(self._systems.holding(url), url, parts)

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harpy.errors import DataError
+from harpy.storage.rows.shares import HasShape
 
 if TYPE_CHECKING:
     import numpy as np
 
     from harpy.storage.rows.csr import Rows
-
-    # The arrays of all ranks, in rank order, from mine: a collective call.
-    Gather = Callable[[np.ndarray], list[np.ndarray]]
-
-
-class HasShape(Protocol):
-    @property
-    def shape(self) -> tuple[int, ...]: ...
+    from harpy.storage.rows.shares import Gather
 
 
 class RowSource(HasShape, Protocol):
@@ -52,35 +45,3 @@ class RowSource(HasShape, Protocol):
 
     def finish_parts(self, url: str, parts: list[dict[str, Any]]) -> None:
         """Say below `url` that the parts of all ranks are there."""
-
-
-class EvenShares:
-    """The RowSource's manners of rows whose number is known and that any rank can read."""
-
-    def settle(self, rank: int, size: int, gather: Gather) -> None:
-        return None
-
-    def share(self: HasShape, rank: int, size: int) -> range:
-        return shard_of(self.shape[0], rank, size)
-
-    def place(self, row: int) -> str:
-        return f"row {row}"
-
-    def chunks(self, start: int, stop: int, n_rows: int) -> Iterator[tuple[int, int]]:
-        for first in range(start, stop, n_rows):
-            yield first, min(first + n_rows, stop)
-
-    @property
-    def dense(self) -> bool:
-        return False
-
-    def write_parts(self, url: str, start: int, values: np.ndarray) -> list[dict[str, Any]]:
-        raise DataError(f"{url}: only values of rows in files are left in parts; use ctx.save")
-
-    def finish_parts(self, url: str, parts: list[dict[str, Any]]) -> None:
-        raise DataError(f"{url}: only values of rows in files are left in parts; use ctx.save")
-
-
-def shard_of(n_rows: int, rank: int, size: int) -> range:
-    """The rows of one rank: shares that differ by at most one row."""
-    return range(rank * n_rows // size, (rank + 1) * n_rows // size)

@@ -1,7 +1,7 @@
 """Reading a share of text files: rows are counted while they are read, and then agreed on.
 
-Beside loading.py, which owns threads and memory, as rows do not know their place in one array
-before all rows above them have been read.
+Beside loading.py, as rows do not know their place in one array before all rows above them have been
+read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harpy.errors import DataError
-from harpy.storage.fs.base import FileSystem, FileSystems
+from harpy.storage.fs.base import FileSystem
+from harpy.storage.fs.factory import FileSystems
 from harpy.storage.readers import format_named
 from harpy.storage.readers.base import LineError, Task, TextFormat, check_unchanged
 from harpy.storage.readers.lines import (
@@ -28,11 +29,12 @@ from harpy.storage.readers.lines import (
 )
 from harpy.storage.rows.csr import CsrRows, Rows
 from harpy.storage.rows.file_rows import FileRows, Piece
-from harpy.storage.rows.loading import FileParts, run
-from harpy.storage.rows.row_source import EvenShares
+from harpy.storage.rows.row_parts import FileParts
+from harpy.storage.rows.shares import EvenShares
+from harpy.storage.rows.tasks import run
 
 if TYPE_CHECKING:
-    from harpy.storage.rows.row_source import Gather
+    from harpy.storage.rows.shares import Gather
 
 # Of a block: its text, what it is split into, and its rows.
 _TASK_BYTES = 8 * BLOCK_BYTES
