@@ -14,16 +14,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from harpy.gang.lifeline import (
-    DONE,
-    ECHO,
-    FIRST_CAUSE,
-    SUPERSEDED,
-    UNREACHABLE,
-    Hello,
-    HelloError,
-    Lifeline,
-)
+from harpy.gang.lifeline import Hello, HelloError, Lifeline
+from harpy.wire.exit_codes import DONE, ECHO, FIRST_CAUSE, SUPERSEDED, UNREACHABLE
 
 if TYPE_CHECKING:
     from harpy.errors import PeerLost

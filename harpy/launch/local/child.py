@@ -14,9 +14,9 @@ import threading
 import time
 from collections import deque
 
-from harpy.gang.lifeline import DONE, ECHO, FIRST_CAUSE, SUPERSEDED
 from harpy.launch.base import AttemptFailure
 from harpy.launch.endings import ending, kind_of_ending
+from harpy.wire.exit_codes import DONE, ECHO, FIRST_CAUSE, SUPERSEDED
 
 TAIL_LINES = 60  # of stderr, kept for the failure's detail
 MAX_LINE = 64 << 10

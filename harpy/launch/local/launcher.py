@@ -29,7 +29,6 @@ from harpy.launch.base import (
     LaunchStatus,
 )
 from harpy.launch.local.child import LocalChild
-from harpy.storage.fs.base import split_url
 
 logger = logging.getLogger(__name__)
 
@@ -244,9 +243,9 @@ class LocalLauncher(Launcher):
 def _start(rank: int, spec: GangSpec, attempt: int) -> LocalChild:
     """Start one worker and say hello to it."""
     command = [spec.python, "-m", "harpy.gang.worker"]
-    scheme, _, path = split_url(spec.job_url)
     # A neutral place: `python -m` puts the current directory first in sys.path.
-    directory = path if scheme == "file" else "/"
+    path = spec.job_url.removeprefix("file://")
+    directory = path if path.startswith("/") else "/"
     try:
         process = subprocess.Popen(
             command,
