@@ -18,8 +18,8 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
 ROOMS = ("kmeans", "collective", "liveness")  # native rooms below kernels/
-JAVA_SOURCES = "harpy/launch/java"
-JAR = "harpy/launch/harpy-launcher.jar"
+JAVA_SOURCES = "harpy/launch/yarn/java"
+JAR = "harpy/launch/yarn/harpy-launcher.jar"
 # The oldest Hadoop whose client interface the launcher is compiled against, and the oldest Java
 # of the clusters of the last years.
 HADOOP_CLIENT = "org.apache.hadoop:hadoop-client-api:3.3.6"

@@ -24,8 +24,8 @@ import numpy as np
 import psutil
 
 import harpy
-from harpy import registry
 from harpy.config import load_hadoop_conf
+from harpy.session import registry
 from harpy.storage import filesystem
 
 # What a number may grow by though nothing leaks: allocators and caches settle late.

@@ -27,7 +27,7 @@ from peers.machine import describe
 
 import harpy
 from harpy.storage import FileSystem, FileSystems, filesystem
-from harpy.storage.loading import open_files
+from harpy.storage.rows.loading import open_files
 
 FORMS = ("npy", "parquet", "csv", "csv.gz", "svm", "npz")
 # Where rows take long to write or to read, so many of the table are enough to see the rate.

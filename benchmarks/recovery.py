@@ -40,7 +40,7 @@ from user_shell import Shell  # noqa: E402
 from harpy import Session  # noqa: E402
 from harpy.cluster.spec import Shape  # noqa: E402
 from harpy.errors import HarpyError  # noqa: E402
-from harpy.launch.job_settings import MASTER_MEMORY_MB  # noqa: E402
+from harpy.launch.yarn.job_settings import MASTER_MEMORY_MB  # noqa: E402
 
 # A node holds one worker, and the master beside it: a lost node takes one worker with it.
 WORKER_MB, NODE_MB = 768, 1408

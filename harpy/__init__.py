@@ -12,16 +12,16 @@ __version__ = "0.1.0"
 
 # Public name -> the module that defines it, imported at first use (PEP 562).
 _PUBLIC = {
-    "Context": "harpy.gang.context",
-    "DAALKMeans": "harpy.kmeans",
-    "Dataset": "harpy.storage.dataset",
+    "Context": "harpy.program.context",
+    "DAALKMeans": "harpy.estimators.kmeans.estimator",
+    "Dataset": "harpy.storage.rows.dataset",
     "HarpyError": "harpy.errors",
-    "RunResult": "harpy.session",
-    "Session": "harpy.session",
-    "dataset": "harpy.storage.dataset",
+    "RunResult": "harpy.session.session",
+    "Session": "harpy.session.session",
+    "dataset": "harpy.storage.rows.dataset",
     "errors": "harpy.errors",
-    "kmeans_path": "harpy.several_k",
-    "put": "harpy.session",
+    "kmeans_path": "harpy.estimators.kmeans.several_k",
+    "put": "harpy.session.session",
 }
 
 __all__ = ["__version__", *_PUBLIC]

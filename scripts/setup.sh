@@ -92,7 +92,7 @@ check_tools() {
 fingerprint() { # what the installed state depends on; docs and plain Python need no new build
   {
     "$1" -c 'import sys; print(sys.version, sys.prefix)'
-    find setup.py pyproject.toml scripts/setup.sh kernels harpy/launch/java -type f \
+    find setup.py pyproject.toml scripts/setup.sh kernels harpy/launch/yarn/java -type f \
       \( -name '*.py' -o -name '*.toml' -o -name '*.sh' -o -name '*.pyx' -o -name '*.pxd' \
       -o -name '*.h' -o -name '*.java' -o -name '*.cpp' ! -name '_*.cpp' \) -print0 |
       sort -z | xargs -0 sha256sum

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harpy.gang.checkpoint import Checkpoint, NoCheckpoint
+from harpy.program.checkpoint import Checkpoint, NoCheckpoint
 from harpy.storage import CsrRows
 
 DEADLINE_S = 60.0

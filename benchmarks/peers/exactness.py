@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from harpy.gang.context import Context
 from harpy.jobs.kmeans_shard import WEIGHTS, Shard, load_shard
 from harpy.kernels import kmeans as kernels
+from harpy.program.context import Context
 from peers.clock import Call, interleave
 from peers.data import Problem, Shape, draw
 from peers.libraries import Harpy

@@ -83,9 +83,9 @@ class Harpy(Library):
     def __init__(self, n_thread: int) -> None:
         super().__init__(n_thread)
         from harpy import DAALKMeans
-        from harpy.gang.context import Context
         from harpy.jobs.kmeans_seeding import plus_plus
         from harpy.jobs.kmeans_shard import load_shard
+        from harpy.program.context import Context
 
         self._estimator, self._context = DAALKMeans, Context
         self._load_shard, self._plus_plus = load_shard, plus_plus

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from harpy.cluster.jars import Distribution, Report, locked
 from harpy.cluster.places import HADOOP_VERSION, cache_dir, caches, open_directory
-from harpy.launch.hadoop_client import class_archive_flags
+from harpy.launch.yarn.hadoop_client import class_archive_flags
 
 NEEDED_MB = 300
 DUMP_S = 300.0  # takes 20 s on two cores

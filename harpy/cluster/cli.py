@@ -15,7 +15,7 @@ from types import FrameType
 
 import click
 
-from harpy.cli_options import hadoop_pairs
+from harpy.cli.options import hadoop_pairs
 from harpy.cluster import daemons
 from harpy.cluster.embedded import EmbeddedCluster, Status
 from harpy.cluster.spec import Shape, State

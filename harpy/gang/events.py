@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from harpy.gang.cause import Cause
-from harpy.gang.run_spec import RunSpec
+from harpy.wire.cause import Cause
+from harpy.wire.run_spec import RunSpec
 
 
 @dataclass(frozen=True)

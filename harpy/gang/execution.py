@@ -19,19 +19,19 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from harpy.errors import PeerLost
-from harpy.gang.cause import Cause
-from harpy.gang.checkpoint import CheckpointKeeper, GangCheckpoint
-from harpy.gang.context import Context
 from harpy.gang.outputs import Outputs
-from harpy.gang.programs import Function, load_program
-from harpy.gang.run_spec import RunSpec
 from harpy.gang.shards import ShardCache
-from harpy.program import ProgramSource
+from harpy.program.checkpoint import CheckpointKeeper, GangCheckpoint
+from harpy.program.context import Context
+from harpy.program.loading import Function, load_program
+from harpy.program.source import ProgramSource
 from harpy.storage import JobDirectory
+from harpy.wire.cause import Cause
+from harpy.wire.run_spec import RunSpec
 
 if TYPE_CHECKING:
-    from harpy.gang.communicator import Communicator
     from harpy.gang.events import Member
+    from harpy.program.communicator import Communicator
 
 PROGRESS_S = 0.1  # between words to the driver
 STATUS_S = 0.5  # between words to the launcher
@@ -176,7 +176,7 @@ class Execution:
     def _form_communicator(self) -> Communicator:
         around = self._around
         if around.n_node == 1:
-            from harpy.gang.communicator import LocalCommunicator
+            from harpy.program.communicator import LocalCommunicator
 
             return LocalCommunicator()
         around.send(self._word("comm"))

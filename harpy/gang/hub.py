@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 from harpy.config import Deadlines
 from harpy.errors import ConfigError, GangError, ProtocolError
 from harpy.gang import events
-from harpy.gang.auth import DRIVER_BEATS, Acceptor, Identity, Role
-from harpy.gang.connection import Connection
 from harpy.gang.listening import Exhausted, listen, waiting
 from harpy.gang.messages import event_of
 from harpy.gang.rendezvous import Gang
 from harpy.gang.strangers import Strangers
+from harpy.wire.auth import DRIVER_BEATS, Acceptor, Identity, Role
+from harpy.wire.connection import Connection
 
 if TYPE_CHECKING:
     from harpy.kernels.liveness import Pulse

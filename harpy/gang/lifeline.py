@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from harpy.wire.exit_codes import ECHO
+
 if TYPE_CHECKING:
     from harpy.kernels.liveness import Pulse
 
@@ -25,13 +27,6 @@ MAX_HELLO_BYTES = 64 << 10
 HELLO_S = 60.0  # the launcher writes it right after the start
 MAX_ERROR_CHARS = 16_000
 MAX_LINE_CHARS = 4000  # below PIPE_BUF even in UTF-8's usual mix: short lines are written whole
-
-# exit codes, docs/architecture.md
-DONE = 0
-FIRST_CAUSE = 1
-ECHO = 75
-SUPERSEDED = 76
-UNREACHABLE = 77
 
 
 class HelloError(Exception):

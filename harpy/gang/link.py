@@ -22,9 +22,9 @@ from harpy.errors import (
     PeerUnreachable,
     RendezvousTimeout,
 )
-from harpy.gang.auth import Identity, Initiator, Role
-from harpy.gang.channel import Channel, Unanswered
 from harpy.storage import JobDirectory, Rank0Address
+from harpy.wire.auth import Identity, Initiator, Role
+from harpy.wire.channel import Channel, Unanswered
 
 if TYPE_CHECKING:
     from harpy.kernels.liveness import Pulse

@@ -6,9 +6,9 @@ from typing import Any
 
 from harpy.errors import ProtocolError
 from harpy.gang import events
-from harpy.gang.auth import Identity, Role
-from harpy.gang.cause import Cause
-from harpy.gang.run_spec import RunSpec
+from harpy.wire.auth import Identity, Role
+from harpy.wire.cause import Cause
+from harpy.wire.run_spec import RunSpec
 
 MAX_TEXT = 4_000  # characters; an address or a reason is far shorter
 _LARGEST = (1 << 63) - 1

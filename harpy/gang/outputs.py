@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from harpy.errors import DataError
-from harpy.gang.frames import array_bytes
 from harpy.storage import RunDirectory, check_value
+from harpy.wire.frames import array_bytes
 
 DELIVER_BYTES = 16 << 20  # larger arrays go through files even when the driver listens
 COPY_BYTES = 256 << 20  # larger arrays are written before `save` returns, without a copy

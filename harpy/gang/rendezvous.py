@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from harpy.config import Deadlines
-from harpy.gang.cause import Cause
 from harpy.gang.events import (
     AbortRun,
     Action,
@@ -43,7 +42,8 @@ from harpy.gang.events import (
     TellDriver,
     Tick,
 )
-from harpy.gang.run_spec import RunSpec
+from harpy.wire.cause import Cause
+from harpy.wire.run_spec import RunSpec
 
 DRIVER_GRACE_S = 3.0  # for a driver that lost its connection to come back
 EPOCHS_PER_HUB = 1 << 20  # so that a hub that takes another's place counts on from above

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from harpy.storage import FileRows, FileSystems, JobDirectory, RowSource, open_staged
-from harpy.storage.cached_rows import CachedRows
-from harpy.storage.loading import open_files
+from harpy.storage.rows.cached_rows import CachedRows
+from harpy.storage.rows.loading import open_files
 
 
 class ShardCache:

@@ -14,28 +14,20 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from harpy.gang.lifeline import (
-    DONE,
-    ECHO,
-    FIRST_CAUSE,
-    SUPERSEDED,
-    UNREACHABLE,
-    Hello,
-    HelloError,
-    Lifeline,
-)
+from harpy.gang.lifeline import Hello, HelloError, Lifeline
+from harpy.wire.exit_codes import DONE, ECHO, FIRST_CAUSE, SUPERSEDED, UNREACHABLE
 
 if TYPE_CHECKING:
     from harpy.errors import PeerLost
-    from harpy.gang.cause import Cause
-    from harpy.gang.communicator import Communicator
     from harpy.gang.events import Member
     from harpy.gang.execution import Execution, Surroundings
     from harpy.gang.hub import Hub
     from harpy.gang.link import Link
-    from harpy.gang.run_spec import JobSpec
     from harpy.kernels.liveness import Pulse
+    from harpy.program.communicator import Communicator
     from harpy.storage import JobDirectory
+    from harpy.wire.cause import Cause
+    from harpy.wire.run_spec import JobSpec
 
 # Read by numerical libraries when they are loaded, which is later.
 THREAD_VARIABLES = (
@@ -90,8 +82,8 @@ def _live(hello: Hello, lifeline: Lifeline, pulse: Pulse) -> int:
 
     try:
         from harpy.errors import PeerUnreachable
-        from harpy.gang.cause import Cause
         from harpy.gang.link import SessionOver, Superseded
+        from harpy.wire.cause import Cause
     except ImportError as exc:
         lifeline.error({"kind": "ConfigError", "message": f"{exc}", "rank": hello.rank})
         return FIRST_CAUSE
@@ -134,8 +126,8 @@ class Worker:
     def run(self) -> int:
         """Join, execute runs, leave; return the exit code."""
         from harpy.gang.link import SessionOver
-        from harpy.gang.run_spec import JobSpec
         from harpy.storage import JobDirectory, filesystem
+        from harpy.wire.run_spec import JobSpec
 
         hello = self._hello
         fs = filesystem(hello.job_url, hadoop_conf_dir=hello.hadoop_conf_dir)
@@ -166,10 +158,10 @@ class Worker:
     def _prepare(self, job: JobSpec, directory: JobDirectory) -> None:
         """Make what outlives the hubs that this worker joins: its rows, its states, the socket
         where it awaits its peers."""
-        from harpy.gang.checkpoint import CheckpointKeeper
         from harpy.gang.execution import ABORT_SIGNAL, Surroundings
         from harpy.gang.listening import listen
         from harpy.gang.shards import ShardCache
+        from harpy.program.checkpoint import CheckpointKeeper
         from harpy.storage import FileSystems
 
         hello, deadlines = self._hello, job.deadlines
@@ -178,8 +170,8 @@ class Worker:
         self._deadlines = deadlines
 
         def form_mesh(members: tuple[Member, ...], epoch: int) -> Communicator:
-            from harpy.gang.communicator import MeshCommunicator
             from harpy.gang.peers import form_mesh
+            from harpy.program.communicator import MeshCommunicator
 
             return MeshCommunicator(
                 form_mesh(hello.rank, members, epoch, listener, hello.secret, job.job_id, deadlines)
@@ -207,8 +199,8 @@ class Worker:
         signal.signal(ABORT_SIGNAL, self._on_abort_signal)
 
     def _join(self, job: JobSpec, directory: JobDirectory) -> None:
-        from harpy.gang.auth import Identity, Role
         from harpy.gang.link import Link, join_hub
+        from harpy.wire.auth import Identity, Role
 
         me = Identity(Role.WORKER, self._hello.rank, self._hello.attempt)
         channel = join_hub(
@@ -310,7 +302,7 @@ class Worker:
     def _end(self, message: dict[str, Any]) -> int:
         """Leave; an exit code that says whether the failure was ours. Rank 0 speaks for those who
         are gone."""
-        from harpy.gang.cause import Cause
+        from harpy.wire.cause import Cause
 
         assert self._link is not None
         self._link.close()
@@ -334,7 +326,7 @@ class Worker:
         return ECHO
 
     def _echo_of(self, cause: Cause) -> Cause:
-        from harpy.gang.cause import Cause
+        from harpy.wire.cause import Cause
 
         where = f"rank {cause.rank} failed: " if cause.rank is not None else ""
         message = f"{where}{cause.message}"
@@ -347,7 +339,7 @@ class Worker:
         match message.get("type"):
             case "run":
                 from harpy.gang.execution import Execution
-                from harpy.gang.run_spec import RunSpec
+                from harpy.wire.run_spec import RunSpec
 
                 # Here, not when the main thread comes to it: an abort may be right behind.
                 spec = RunSpec.from_json(message["spec"])
@@ -411,7 +403,7 @@ class Worker:
             self._on_hub_crash(args.exc_value or args.exc_type())
 
     def _on_hub_crash(self, exc: BaseException) -> None:
-        from harpy.gang.cause import Cause
+        from harpy.wire.cause import Cause
 
         cause = Cause.of_exception(exc, self._hello.rank, self._host)
         print(cause.detail, file=sys.stderr, flush=True)
@@ -420,7 +412,7 @@ class Worker:
 
     def _fail_now(self, message: str) -> NoReturn:
         """End the process; an echo of somebody else's failure unless we have one of our own."""
-        from harpy.gang.cause import Cause
+        from harpy.wire.cause import Cause
 
         if self._own_failure is not None:
             self._lifeline.error(self._own_failure.to_json())

@@ -3,22 +3,17 @@
 Nothing heavy is imported until used: workers import this room.
 """
 
-from harpy.storage.csr import CsrRows, Rows, arrays_of, as_rows
-from harpy.storage.file_rows import FileRows
-from harpy.storage.filesystem import Entry, FileSystem, FileSystems, Writer, filesystem, join
+from harpy.storage.fs.base import Entry, FileSystem, Writer, join
+from harpy.storage.fs.factory import FileSystems, filesystem
 from harpy.storage.job_directory import JobDirectory, Rank0Address, RunDirectory
-from harpy.storage.put_rows import PutRows
-from harpy.storage.row_source import RowSource
-from harpy.storage.spill import SpilledRows
-from harpy.storage.staging import (
-    StagedArray,
-    StagedCsr,
-    check_rows,
-    content_hash,
-    open_staged,
-    stage_array,
-)
-from harpy.storage.values import (
+from harpy.storage.rows.content import check_rows, content_hash
+from harpy.storage.rows.csr import CsrRows, Rows, arrays_of, as_rows
+from harpy.storage.rows.file_rows import FileRows
+from harpy.storage.rows.put_rows import PutRows
+from harpy.storage.rows.row_source import RowSource
+from harpy.storage.rows.spill import SpilledRows
+from harpy.storage.rows.staging import StagedArray, StagedCsr, open_staged, stage_array
+from harpy.storage.rows.values import (
     check_value,
     read_array_parts,
     read_value,

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from harpy.errors import DataError, PathExists, PathNotFound, StorageError, StoragePermissionError
-from harpy.storage.filesystem import FileSystem, join
-from harpy.storage.values import read_array_parts, read_value, write_array_part, write_value
+from harpy.storage.fs.base import FileSystem, join
+from harpy.storage.rows.values import read_array_parts, read_value, write_array_part, write_value
 
 VERSION = 1
 JOB_KEYS = frozenset(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harpy.errors import GangError, PeerLost, ProtocolError, RunTimeout
-from harpy.gang.communicator import MeshCommunicator
+from harpy.program.communicator import MeshCommunicator
 
 SOON_S = 5.0  # far below any deadline of the worlds here
 

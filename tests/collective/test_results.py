@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harpy.gang.communicator import LocalCommunicator, MeshCommunicator
+from harpy.program.communicator import LocalCommunicator, MeshCommunicator
 
 SIZES = range(1, 9)
 # A limit of 0 sends everything down the ring, a huge one everything down the tree.

@@ -19,10 +19,10 @@ from user_shell import YARN_SLOWLY, Shell, eventually
 from harpy import Session
 from harpy.config import Deadlines
 from harpy.errors import AuthenticationError, InterpreterMissing, WorkerKilled, WorkerLost
-from harpy.gang.control import ControlChannel
-from harpy.launch import local
 from harpy.launch.base import GangSpec
-from harpy.launch.local_child import LocalChild
+from harpy.launch.local import launcher as local
+from harpy.launch.local.child import LocalChild
+from harpy.session.control import ControlChannel
 
 pytestmark = pytest.mark.timeout(240)
 

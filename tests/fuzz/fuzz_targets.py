@@ -6,10 +6,11 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["harpy.gang", "json", "targets"]):
+with atheris.instrument_imports(include=["harpy.gang", "harpy.wire", "json", "targets"]):
     from targets import TARGETS
 
-    from harpy.gang import auth, cause, frames, messages, run_spec  # noqa: F401
+    from harpy.gang import messages  # noqa: F401
+    from harpy.wire import auth, cause, frames, run_spec  # noqa: F401
 
 
 def main() -> None:

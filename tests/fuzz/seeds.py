@@ -10,7 +10,7 @@ from typing import Any
 
 from targets import HUB, PEER, SECRET, WORKER, signed
 
-from harpy.gang.auth import Acceptor, Identity, Initiator, Role
+from harpy.wire.auth import Acceptor, Identity, Initiator, Role
 
 SPEC = {"run": 1, "function": "main", "module": "m", "file": None, "origin": "", "data": {"X": "d"}}
 CAUSE = {"kind": "ProgramFailed", "message": "no", "rank": 1, "host": "n", "echo": False}

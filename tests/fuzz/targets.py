@@ -9,10 +9,10 @@ import hmac
 from collections.abc import Callable
 
 from harpy.errors import AuthenticationError, ConfigError, PeerLost, ProtocolError
-from harpy.gang.auth import Acceptor, Identity, Initiator, Role
-from harpy.gang.control import ControlChannel
-from harpy.gang.frames import PREFIX, FrameReader, FrameWriter
 from harpy.gang.messages import event_of
+from harpy.session.control import ControlChannel
+from harpy.wire.auth import Acceptor, Identity, Initiator, Role
+from harpy.wire.frames import PREFIX, FrameReader, FrameWriter
 
 SECRET, KEY = b"s" * 32, b"k" * 32
 HUB, WORKER, PEER = Identity(Role.HUB), Identity(Role.WORKER, 1), Identity(Role.PEER, 1, 0, 1)

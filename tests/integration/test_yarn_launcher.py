@@ -28,14 +28,14 @@ from harpy.errors import (
     SubmissionRefused,
 )
 from harpy.launch.base import AttemptFailure, Demand, GangSpec, Grant, JobState, LaunchStatus
-from harpy.launch.yarn import (
+from harpy.launch.yarn.launcher import (
     YarnLauncher,
     application_logs,
     application_states,
     kill_application,
     list_applications,
 )
-from harpy.storage.filesystem import filesystem
+from harpy.storage.fs.factory import filesystem
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -70,7 +70,7 @@ def test_same_bits_for_every_instruction_set(dtype: type, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_labels_are_what_predict_says(dtype: type) -> None:
-    from harpy.kmeans import DAALKMeans
+    from harpy.estimators.kmeans.estimator import DAALKMeans
 
     for name, X in hostile_data(dtype).items():
         result = run_gang(main, X, params_for(X, "random"), splits=(10, 300))

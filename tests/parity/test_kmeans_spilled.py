@@ -12,11 +12,12 @@ from thread_gang import run_gang
 
 from harpy import DAALKMeans, Session
 from harpy.errors import DataError
-from harpy.gang.context import ArrayRows
 from harpy.jobs.kmeans_shard import kernels_for
 from harpy.kernels import kmeans as kernels
 from harpy.kernels.kmeans import blocked
-from harpy.storage import SpilledRows, spill
+from harpy.program.context import ArrayRows
+from harpy.storage import SpilledRows
+from harpy.storage.rows import spill
 
 N_CLUSTERS = 8
 

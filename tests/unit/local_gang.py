@@ -16,11 +16,11 @@ import numpy as np
 import psutil
 
 from harpy.config import Deadlines
-from harpy.gang.control import ControlChannel, RunDone, RunFailed, SessionEnded
-from harpy.gang.run_spec import RunSpec
 from harpy.launch.base import Demand, GangSpec
-from harpy.launch.local import LocalLauncher
+from harpy.launch.local.launcher import LocalLauncher
+from harpy.session.control import ControlChannel, RunDone, RunFailed, SessionEnded
 from harpy.storage import JobDirectory, content_hash, filesystem, stage_array
+from harpy.wire.run_spec import RunSpec
 
 SOON_S = 15.0  # far below the deadlines that would hide a hang, far above what a busy machine needs
 DEADLINES = Deadlines(allocate_s=60, abort_s=2, silence_s=6, collective_s=60, idle_s=60)

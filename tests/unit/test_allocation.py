@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harpy.allocation import GiveBack
+from harpy.session.allocation import GiveBack
 
 
 def highest(low: float, high: float) -> float:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from harpy.errors import AuthenticationError, PeerLost
-from harpy.gang.auth import ANSWER, HELLO, Acceptor, Identity, Initiator, Role, initiate
+from harpy.wire.auth import ANSWER, HELLO, Acceptor, Identity, Initiator, Role, initiate
 
 SECRET = bytes(range(32))
 HUB = Identity(Role.HUB, 0, 0)

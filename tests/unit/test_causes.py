@@ -25,9 +25,9 @@ from harpy.errors import (
     WorkerLost,
 )
 from harpy.launch.base import AttemptFailure
-from harpy.launch.causes import ended_job, hadoop_says
-from harpy.launch.diagnostics import attempt_failure
-from harpy.launch.launch_errors import launch_error
+from harpy.launch.yarn.causes import ended_job, hadoop_says
+from harpy.launch.yarn.diagnostics import attempt_failure
+from harpy.launch.yarn.launch_errors import launch_error
 
 CONTAINER = "container_1795253441560_0008_01_000003"
 

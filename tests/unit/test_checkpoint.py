@@ -11,7 +11,7 @@ import pytest
 from thread_gang import Meeting, ThreadComm
 
 from harpy.errors import DataError
-from harpy.gang.checkpoint import CheckpointKeeper, GangCheckpoint, decode, encode
+from harpy.program.checkpoint import CheckpointKeeper, GangCheckpoint, decode, encode
 from harpy.storage import JobDirectory, filesystem
 
 SOON_S = 10.0

@@ -21,11 +21,11 @@ import pytest
 
 import harpy
 from harpy.errors import ConfigError, DataError, PathNotFound
-from harpy.gang.context import Context
+from harpy.program.context import Context
 from harpy.storage import FileRows, FileSystems, filesystem, open_staged, stage_array
-from harpy.storage.arrays import parse_npy_header
-from harpy.storage.loading import open_files
 from harpy.storage.readers import parquet
+from harpy.storage.rows.arrays import parse_npy_header
+from harpy.storage.rows.loading import open_files
 
 X = np.arange(60, dtype=np.float32).reshape(20, 3)
 NAMES = ("a", "b", "c")
@@ -287,7 +287,7 @@ def test_reading_imports_no_pandas(tmp_path: Path, name: str) -> None:
     (tmp_path / "x.csv").write_text("1.5,2,3\n" * 20)
     (tmp_path / "x.svm").write_text("0 1:1.5 3:2\n" * 20)
     code = (
-        "import sys, harpy; from harpy.gang.context import Context;"
+        "import sys, harpy; from harpy.program.context import Context;"
         "rows = harpy.dataset(sys.argv[1]).describe();"
         "print(Context.in_process(data={'X': rows}).data['X'].load().shape)"
     )

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import harpy
-from harpy import driver, registry
 from harpy.errors import JobStateUnknown
-from harpy.gang_job import GangJob
 from harpy.launch.base import JobState, LaunchStatus
-from harpy.launch.local import LocalLauncher
+from harpy.launch.local.launcher import LocalLauncher
+from harpy.session import driver, registry
+from harpy.session.gang_job import GangJob
 from harpy.storage import FileSystem, JobDirectory, stage_array
 
 

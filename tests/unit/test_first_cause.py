@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from harpy import first_cause as module
 from harpy.errors import (
     HarpyError,
     JobKilled,
@@ -17,8 +16,9 @@ from harpy.errors import (
     WorkerKilled,
     WorkerLost,
 )
-from harpy.first_cause import first_cause
 from harpy.launch.base import AttemptFailure, JobState, LaunchStatus
+from harpy.session import first_cause as module
+from harpy.session.first_cause import first_cause
 
 KILLED = AttemptFailure(1, "1", "n1", "rank 1 on n1 was killed", kind="WorkerKilled")
 ECHO = AttemptFailure(0, "0", "n0", "lost rank 1", echo=True, kind="PeerLost")

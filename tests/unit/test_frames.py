@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from harpy.errors import ProtocolError
-from harpy.gang.frames import MAX_DEPTH, PREFIX, FrameReader, FrameWriter
+from harpy.wire.frames import MAX_DEPTH, PREFIX, FrameReader, FrameWriter
 
 KEY = b"k" * 32
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harpy.errors import HadoopNotFound, JavaNotFound
-from harpy.launch.hadoop_client import client_jars, feature_version, find_java
+from harpy.launch.yarn.hadoop_client import client_jars, feature_version, find_java
 
 CLIENT = "hadoop-mapreduce-client-jobclient-3.5.0.jar"
 

@@ -17,10 +17,10 @@ import pytest
 
 from harpy.config import Deadlines
 from harpy.errors import AuthenticationError, GangError, PeerLost, ProtocolError
-from harpy.gang.auth import HELLO, Acceptor, Identity, Role
-from harpy.gang.control import ControlChannel, Joined
-from harpy.gang.frames import PREFIX, FrameWriter
-from harpy.gang.run_spec import RunSpec
+from harpy.session.control import ControlChannel, Joined
+from harpy.wire.auth import HELLO, Acceptor, Identity, Role
+from harpy.wire.frames import PREFIX, FrameWriter
+from harpy.wire.run_spec import RunSpec
 
 SECRET = b"s" * 32
 HUB = Identity(Role.HUB, 0, 0)

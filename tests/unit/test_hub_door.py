@@ -17,12 +17,12 @@ import pytest
 
 from harpy.config import Deadlines
 from harpy.errors import PeerLost
-from harpy.gang.auth import HELLO, Identity, Initiator, Role
-from harpy.gang.channel import Channel
-from harpy.gang.frames import PREFIX, FrameWriter
 from harpy.gang.hub import MAX_STRANGERS, Hub
 from harpy.gang.rendezvous import Gang
 from harpy.kernels.liveness import Pulse
+from harpy.wire.auth import HELLO, Identity, Initiator, Role
+from harpy.wire.channel import Channel
+from harpy.wire.frames import PREFIX, FrameWriter
 
 SECRET = b"s" * 32
 ME = Identity(Role.HUB, 0, 0)

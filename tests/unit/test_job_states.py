@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from harpy import job_states, registry
 from harpy.config import HadoopConf
 from harpy.errors import ClusterUnreachable, JobNotFound
-from harpy.job_states import Clusters, find_application
-from harpy.launch.applications import Application
 from harpy.launch.base import JobState
-from harpy.registry import JobRecord
+from harpy.launch.yarn.applications import Application
+from harpy.session import job_states, registry
+from harpy.session.job_states import Clusters, find_application
+from harpy.session.registry import JobRecord
 
 HERE = "application_1_0001"
 

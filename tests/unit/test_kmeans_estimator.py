@@ -29,10 +29,11 @@ from sklearn.utils.estimator_checks import (
     check_transformer_get_feature_names_out_pandas,
 )
 
-import harpy.kmeans_session
+import harpy.estimators.kmeans.session
 from harpy import DAALKMeans, Session
 from harpy.errors import ConfigError, DataError
-from harpy.session import JobInfo, RunResult, SessionOptions
+from harpy.session import JobInfo, RunResult
+from harpy.session.options import SessionOptions
 
 X, _ = make_blobs(400, 4, centers=5, cluster_std=2.0, random_state=0)
 
@@ -79,7 +80,7 @@ class RecordingSession:
 @pytest.fixture
 def sessions(monkeypatch: pytest.MonkeyPatch) -> list[RecordingSession]:
     RecordingSession.made = []
-    monkeypatch.setattr(harpy.kmeans_session, "Session", RecordingSession)
+    monkeypatch.setattr(harpy.estimators.kmeans.session, "Session", RecordingSession)
     return RecordingSession.made
 
 

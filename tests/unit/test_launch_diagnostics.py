@@ -11,9 +11,9 @@ import pytest
 from harpy.config import Deadlines, HadoopConf
 from harpy.errors import ClusterUnreachable, JavaNotFound, LaunchError, SubmissionRefused
 from harpy.launch.base import FileRange, GangSpec, Grant
-from harpy.launch.diagnostics import attempt_failure, attempt_taken_back
-from harpy.launch.job_settings import job_settings
-from harpy.launch.launch_errors import jvm_died, launch_error
+from harpy.launch.yarn.diagnostics import attempt_failure, attempt_taken_back
+from harpy.launch.yarn.job_settings import job_settings
+from harpy.launch.yarn.launch_errors import jvm_died, launch_error
 
 ATTEMPT = "attempt_1_0001_m_000001_0"
 

@@ -12,10 +12,10 @@ from unanswered import unanswered_address
 from harpy.config import Deadlines
 from harpy.errors import PeerUnreachable
 from harpy.gang import link
-from harpy.gang.auth import Identity, Role
-from harpy.gang.channel import Unanswered, connect_socket
 from harpy.gang.link import Parting, join_hub
 from harpy.storage import JobDirectory, filesystem
+from harpy.wire.auth import Identity, Role
+from harpy.wire.channel import Unanswered, connect_socket
 
 LIMIT_S = 60.0
 ME = Identity(Role.WORKER, 1, 0)

@@ -16,7 +16,7 @@ from local_gang import SOON_S, local_gang
 
 from harpy.errors import InterpreterMissing, LaunchError
 from harpy.launch.base import Demand, GangSpec, JobState
-from harpy.launch.local import LocalLauncher
+from harpy.launch.local.launcher import LocalLauncher
 
 SLEEP = "def main(ctx):\n    subprocess.Popen(['sleep', '1000'])\n    time.sleep(1000)"
 
@@ -176,7 +176,7 @@ def test_more_than_the_machine_has_is_a_warning_not_a_refusal():
 
 
 def test_a_wish_for_threads_is_lowered_to_what_each_worker_finds_here(monkeypatch):
-    monkeypatch.setattr("harpy.launch.local.available_cpus", lambda: 6)
+    monkeypatch.setattr("harpy.launch.local.launcher.available_cpus", lambda: 6)
     demand = Demand(n_node=2, n_thread=8, n_mem=256, wishes=frozenset({"n_thread"}))
     grant = LocalLauncher().preflight(demand)
     assert (grant.n_thread, grant.vcores, grant.warnings) == (3, 3, ())

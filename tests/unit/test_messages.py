@@ -9,9 +9,9 @@ import pytest
 
 from harpy.errors import ConfigError, ProtocolError
 from harpy.gang import events
-from harpy.gang.auth import Identity, Role
-from harpy.gang.cause import Cause
 from harpy.gang.messages import event_of
+from harpy.wire.auth import Identity, Role
+from harpy.wire.cause import Cause
 
 WORKER, DRIVER = Identity(Role.WORKER, 0, 3), Identity(Role.DRIVER)
 JOIN = {"type": "join", "host": "n1", "address": "10.0.0.1", "port": 4000, "pid": 7}

@@ -26,7 +26,7 @@ from harpy.errors import (
     StorageError,
     StoragePermissionError,
 )
-from harpy.storage.local import LocalFileSystem
+from harpy.storage.fs.local import LocalFileSystem
 
 X = load_iris().data
 

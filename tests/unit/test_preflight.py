@@ -9,8 +9,8 @@ import pytest
 
 from harpy.errors import DemandRefused, QueueStopped
 from harpy.launch.base import Demand
-from harpy.launch.limits import Limits, Node, Queue, Resource
-from harpy.launch.preflight import settle
+from harpy.launch.yarn.limits import Limits, Node, Queue, Resource
+from harpy.launch.yarn.preflight import settle
 
 BOTH = frozenset({"n_thread", "n_mem"})
 NOTHING = Resource(0, 0)

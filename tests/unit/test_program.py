@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harpy.errors import ConfigError
-from harpy.program import resolve_program
+from harpy.program.source import resolve_program
 
 
 def top_level(ctx):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harpy.progress import NOTE_S, Progress
+from harpy.session.progress import NOTE_S, Progress
 
 
 def said(capsys: pytest.CaptureFixture[str], progress: Progress) -> str:

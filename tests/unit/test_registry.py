@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from harpy import registry
 from harpy.errors import ConfigError, JobNotFound
-from harpy.registry import JobRecord
+from harpy.session import registry
+from harpy.session.registry import JobRecord
 
 NAME = "application_1_0001"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from harpy.config import Deadlines
-from harpy.gang.cause import Cause
 from harpy.gang.events import (
     AbortRun,
     Admit,
@@ -31,7 +30,8 @@ from harpy.gang.events import (
     Tick,
 )
 from harpy.gang.rendezvous import DRIVER_GRACE_S, Gang
-from harpy.gang.run_spec import RunSpec
+from harpy.wire.cause import Cause
+from harpy.wire.run_spec import RunSpec
 
 DEADLINES = Deadlines(allocate_s=100, collective_s=50, abort_s=20, idle_s=600)
 BOOM = Cause("ProgramFailed", "ValueError: boom", 1, "host-1")

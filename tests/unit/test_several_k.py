@@ -12,10 +12,10 @@ from scipy.sparse import csr_array, csr_matrix
 from sklearn.datasets import load_iris
 
 import harpy
-import harpy.driver
+import harpy.session.driver
 from harpy import DAALKMeans, Session
 from harpy.errors import ConfigError, DataError
-from harpy.storage import staging
+from harpy.storage.rows import put_rows
 
 X = load_iris().data
 SPARSE = csr_matrix(np.where(X > 2, X, 0))
@@ -37,8 +37,8 @@ class Work:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.opened = self.hashed = self.uploaded = 0
         for module, name, counter in (
-            (harpy.driver, "stage_array", "uploaded"),
-            (staging, "content_hash", "hashed"),
+            (harpy.session.driver, "stage_array", "uploaded"),
+            (put_rows, "content_hash", "hashed"),
         ):
             monkeypatch.setattr(module, name, self.counted(getattr(module, name), counter))
         monkeypatch.setattr(Session, "open", self.counted(Session.open, "opened"))

@@ -12,8 +12,8 @@ import pytest
 from besieger import Besieger
 from local_gang import DEADLINES, SOON_S, LocalGang, local_gang
 
-from harpy.gang.control import RunDone
 from harpy.gang.hub import MAX_STRANGERS
+from harpy.session.control import RunDone
 
 N_CONNECTIONS = 1_000
 HANDSHAKE_S = 2.0

@@ -21,8 +21,8 @@ from harpy.storage import (
     open_staged,
     stage_array,
 )
-from harpy.storage.arrays import BLOCK_BYTES
-from harpy.storage.local import LocalFileSystem
+from harpy.storage.fs.local import LocalFileSystem
+from harpy.storage.rows.arrays import BLOCK_BYTES
 
 
 @pytest.fixture

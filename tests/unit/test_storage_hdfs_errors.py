@@ -19,8 +19,8 @@ from harpy.errors import (
     StoragePermissionError,
     TokenExpired,
 )
-from harpy.storage.deadline import Stalled, WatchedCall
-from harpy.storage.hdfs_errors import Operation, map_hdfs_error
+from harpy.storage.fs.deadline import Stalled, WatchedCall
+from harpy.storage.fs.hdfs_errors import Operation, map_hdfs_error
 
 OPERATION = Operation("write", "hdfs://nn:8020/w/f", "hdfs://nn:8020", "alice")
 HADOOP = "org.apache.hadoop"

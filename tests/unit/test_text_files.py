@@ -17,8 +17,8 @@ from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 import harpy
 from harpy.errors import ConfigError, DataError
 from harpy.storage import CsrRows, FileSystems
-from harpy.storage.loading import open_files
 from harpy.storage.readers import lines
+from harpy.storage.rows.loading import open_files
 
 X = np.random.default_rng(0).standard_normal((200, 3))
 SPARSE = csr_array(random_array((150, 11), density=0.3, rng=np.random.default_rng(1), format="csr"))

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from harpy.errors import ConfigError, DataError, ProgramFailed
-from harpy.gang.context import Context
-from harpy.gang.programs import load_program
-from harpy.program import ProgramSource
-from harpy.storage.row_source import shard_of
+from harpy.program.context import Context
+from harpy.program.loading import load_program
+from harpy.program.source import ProgramSource
+from harpy.storage.rows.shares import shard_of
 
 X = np.arange(10.0).reshape(5, 2)
 

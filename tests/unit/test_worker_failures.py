@@ -12,8 +12,8 @@ import pytest
 from local_gang import DEADLINES, SOON_S, local_gang
 
 from harpy.errors import DataError, PeerLost
-from harpy.gang.control import RunDone, RunFailed
-from harpy.gang.run_spec import RunSpec
+from harpy.session.control import RunDone, RunFailed
+from harpy.wire.run_spec import RunSpec
 
 # What ranks other than 1 do meanwhile: waiting for it, not yet connected to it, or asleep.
 MEANWHILE = {

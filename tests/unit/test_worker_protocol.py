@@ -20,9 +20,9 @@ from local_gang import DEADLINES, SOON_S, LocalGang, local_gang
 from unanswered import unanswered_address
 
 from harpy.errors import AuthenticationError
-from harpy.gang.auth import HELLO, Identity, Initiator, Role
-from harpy.gang.channel import Channel, connect_socket
-from harpy.gang.control import ControlChannel, RunDone
+from harpy.session.control import ControlChannel, RunDone
+from harpy.wire.auth import HELLO, Identity, Initiator, Role
+from harpy.wire.channel import Channel, connect_socket
 
 
 class Child:

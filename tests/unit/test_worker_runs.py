@@ -10,9 +10,9 @@ from local_gang import DEADLINES, SOON_S, local_gang
 
 from harpy.config import Deadlines
 from harpy.errors import PeerLost
-from harpy.gang.control import Joined, Paced, Progressed, RunDone, RunFailed, SessionEnded
-from harpy.gang.run_spec import RunSpec
 from harpy.launch.base import JobState
+from harpy.session.control import Joined, Paced, Progressed, RunDone, RunFailed, SessionEnded
+from harpy.wire.run_spec import RunSpec
 
 SUMS = """
 def main(ctx):

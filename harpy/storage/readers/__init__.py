@@ -1,7 +1,7 @@
 """Formats of files that hold rows, one module each, imported when used.
 
 A reader describes a file without reading its rows, and later reads the rows it is asked for. Which
-rows that are, threads and memory are left to harpy.storage.file_rows and harpy.storage.loading.
+rows that are, threads and memory are left to file_rows and loading in harpy.storage.rows.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from functools import cache
 from importlib import import_module
 
 from harpy.errors import ConfigError
-from harpy.storage.filesystem import Entry
+from harpy.storage.fs.base import Entry
 from harpy.storage.readers.base import Format, FoundColumns, Task
 
 # Name -> the class that reads it, and the endings of its files' names.

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from harpy.errors import DataError
-from harpy.storage.csr import CsrRows
-from harpy.storage.file_rows import DataFile, FileRows, Piece
-from harpy.storage.filesystem import Entry, FileSystem
+from harpy.storage.fs.base import Entry, FileSystem
+from harpy.storage.rows.csr import CsrRows
+from harpy.storage.rows.file_rows import DataFile, FileRows, Piece
 
 
 @dataclass(frozen=True)

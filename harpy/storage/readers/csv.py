@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from harpy.errors import DataError
-from harpy.storage.file_rows import DataFile, FileRows
-from harpy.storage.filesystem import Entry, FileSystem
+from harpy.storage.fs.base import Entry, FileSystem
 from harpy.storage.readers.arrow import chunked_numbers
 from harpy.storage.readers.base import FoundColumns, LineError, TextFormat, check_distinct
 from harpy.storage.readers.lines import first_bytes, text_file
+from harpy.storage.rows.file_rows import DataFile, FileRows
 
 _FIRST_LINE_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"

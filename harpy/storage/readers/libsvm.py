@@ -11,12 +11,12 @@ from typing import NoReturn
 
 import numpy as np
 
-from harpy.storage.csr import MOST_COLUMNS, CsrRows
-from harpy.storage.file_rows import DataFile, FileRows
-from harpy.storage.filesystem import Entry, FileSystem
+from harpy.storage.fs.base import Entry, FileSystem
 from harpy.storage.readers.arrow import chunked_numbers
 from harpy.storage.readers.base import FoundColumns, LineError, TextFormat
 from harpy.storage.readers.lines import first_bytes, text_file
+from harpy.storage.rows.csr import MOST_COLUMNS, CsrRows
+from harpy.storage.rows.file_rows import DataFile, FileRows
 
 _SEPARATORS = bytes.maketrans(b" \t\r:", b"\n\n\n\n")
 _COMMENT = re.compile(rb"#[^\n]*")

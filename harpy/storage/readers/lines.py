@@ -13,9 +13,9 @@ import zlib
 from collections.abc import Iterator
 
 from harpy.errors import DataError
-from harpy.storage.file_rows import DataFile, Piece
-from harpy.storage.filesystem import Entry, FileSystem
+from harpy.storage.fs.base import Entry, FileSystem
 from harpy.storage.readers.base import FileBytes
+from harpy.storage.rows.file_rows import DataFile, Piece
 
 BLOCK_BYTES = 2 << 20
 _AHEAD_BYTES = 64 << 10  # read past a block's end, where its last line ends as a rule

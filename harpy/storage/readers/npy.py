@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from harpy.errors import DataError
-from harpy.storage.arrays import NpyHeader, read_npy_header
-from harpy.storage.file_rows import DataFile, FileRows, Piece
-from harpy.storage.filesystem import Entry, FileSystem
+from harpy.storage.fs.base import Entry, FileSystem
 from harpy.storage.readers.base import DenseFormat, FoundColumns, Task
+from harpy.storage.rows.arrays import NpyHeader, read_npy_header
+from harpy.storage.rows.file_rows import DataFile, FileRows, Piece
 
 _STREAM_BYTES = 32 << 20  # read at once where bytes are the rows themselves
 _BLOCK_BYTES = 4 << 20  # where rows are converted on the way

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from harpy.errors import DataError, HarpyError
-from harpy.storage.arrays import parse_npy_header
-from harpy.storage.csr import MOST_COLUMNS
-from harpy.storage.file_rows import DataFile, Piece
-from harpy.storage.filesystem import Entry, FileSystem
+from harpy.storage.fs.base import Entry, FileSystem
 from harpy.storage.readers.base import FileBytes, FoundColumns, SparseFormat
+from harpy.storage.rows.arrays import parse_npy_header
+from harpy.storage.rows.csr import MOST_COLUMNS
+from harpy.storage.rows.file_rows import DataFile, Piece
 
 _WINDOW = 1 << 20
 _BLOCK_BYTES = 4 << 20

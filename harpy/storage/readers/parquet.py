@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harpy.errors import DataError, HarpyError
-from harpy.storage.file_rows import DataFile, FileRows, Piece
-from harpy.storage.filesystem import Entry, FileSystem
+from harpy.storage.fs.base import Entry, FileSystem
 from harpy.storage.readers.arrow import numbers
 from harpy.storage.readers.base import (
     DenseFormat,
@@ -23,6 +22,7 @@ from harpy.storage.readers.base import (
     Task,
     check_distinct,
 )
+from harpy.storage.rows.file_rows import DataFile, FileRows, Piece
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,0 +1,5 @@
+"""`python -m harpy.cli` is `harpy`."""
+
+from harpy.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""DAALKMeans: k-means with scikit-learn's interface."""

@@ -1,0 +1,168 @@
+"""One worker process as its local launcher sees it: the lines it says, the end of its stderr, how
+it ended. A grandchild that keeps its pipes open holds up nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections import deque
+
+from harpy.launch.base import AttemptFailure
+from harpy.launch.endings import ending, kind_of_ending
+from harpy.wire.exit_codes import DONE, ECHO, FIRST_CAUSE, SUPERSEDED
+
+TAIL_LINES = 60  # of stderr, kept for the failure's detail
+MAX_LINE = 64 << 10
+DRAIN_S = 0.5  # after the end of the process, for what it wrote last
+
+
+class LocalChild:
+    """A started worker. Two threads read its pipes until their end or the process's."""
+
+    def __init__(self, rank: int, attempt: int, process: subprocess.Popen[bytes]) -> None:
+        self.rank = rank
+        self.attempt = attempt
+        self.said_hello = False
+        self.progress = 0.0
+        self._said_bye = False
+        self._process = process
+        self._heard_at = time.monotonic()
+        self._error: dict[str, object] | None = None
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._killed_because: str | None = None
+        self._follower = False
+        self._readers = [
+            threading.Thread(target=target, name=f"harpy-child-{rank}", daemon=True)
+            for target in (self._read_lines, self._read_stderr)
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def silent_for(self) -> float:
+        """Seconds since its last line."""
+        return time.monotonic() - self._heard_at
+
+    @property
+    def replaceable(self) -> bool:
+        """Whether another attempt may do better, once it has failed: it did not say itself that all
+        is lost."""
+        final = self._error is not None and self._process.returncode == FIRST_CAUSE
+        return self.said_hello and not final and self._process.returncode != SUPERSEDED
+
+    def failure(self) -> AttemptFailure | None:
+        """Why it ended, after the end; None for a good end."""
+        self.signal_group(signal.SIGKILL)  # what it forked and left behind
+        self.hang_up()
+        deadline = time.monotonic() + DRAIN_S
+        for reader in self._readers:
+            reader.join(max(0.0, deadline - time.monotonic()))
+        code = self._process.returncode
+        if code == DONE and self._said_bye:
+            return None
+        host, attempt = socket.gethostname(), str(self.attempt)
+        tail = "\n".join(self._tail)
+        if self._killed_because is not None:
+            return AttemptFailure(
+                self.rank, attempt, host, self._killed_because, echo=self._follower, detail=tail
+            )
+        if self._error is not None:
+            said = self._error
+            return AttemptFailure(
+                self.rank,
+                attempt,
+                str(said.get("host") or host),
+                str(said.get("message", "")),
+                echo=bool(said.get("echo")),
+                detail=str(said.get("detail") or tail),
+                kind=str(said.get("kind") or "WorkerLost"),
+            )
+        if not self.said_hello and "No module named" in tail:
+            python = os.fsdecode(next(iter(self._process.args)))  # type: ignore[arg-type]
+            message = (
+                f"rank {self.rank}: {python} cannot import harpy; it is not the driver's Python"
+            )
+            return AttemptFailure(
+                self.rank, attempt, host, message, detail=tail, kind="InterpreterMissing"
+            )
+        stage = "" if self.said_hello else " before its first word"
+        return AttemptFailure(
+            self.rank,
+            attempt,
+            host,
+            f"rank {self.rank} on {host} (process {self._process.pid}) {ending(code, stage)}",
+            echo=code in (ECHO, SUPERSEDED),
+            detail=tail,
+            kind=kind_of_ending(code),
+        )
+
+    def kill_silent(self, deadline: str) -> None:
+        """It has stopped saying that it lives, or never began; `deadline` is the one it passed."""
+        stage = "" if self.said_hello else " before its first word"
+        self._kill(
+            f"rank {self.rank} on {socket.gethostname()} (process {self._process.pid}) was silent "
+            f"for {self.silent_for():.0f} s{stage} ({deadline}) and was killed"
+        )
+
+    def kill_as_follower(self) -> None:
+        """Another worker has failed and this one has not ended by itself."""
+        if self._killed_because is None:
+            self._follower = True
+        self._kill(f"rank {self.rank} was ended because another worker failed")
+
+    def _kill(self, reason: str) -> None:
+        self._killed_because = self._killed_because or reason
+        self.signal_group(signal.SIGKILL)
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """Signal the worker and what it forked."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    def hang_up(self) -> None:
+        """End its stdin: a worker that lives takes it as the launcher's death."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def _read_lines(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            while line := lines.readline(MAX_LINE):
+                self._take(line.decode("utf-8", "replace").rstrip("\n"))
+
+    def _take(self, line: str) -> None:
+        verb, _, rest = line.partition(" ")
+        if not self.said_hello:
+            # Whatever comes before is the interpreter's or a site hook's, not the worker's.
+            self.said_hello = verb == "hello"
+            return
+        self._heard_at = time.monotonic()
+        if verb == "progress":
+            with contextlib.suppress(ValueError):
+                self.progress = float(rest)
+        elif verb == "bye":
+            self._said_bye = True
+        elif verb == "error" and self._error is None:
+            try:
+                said = json.loads(rest)
+            except ValueError:
+                said = None
+            self._error = said if isinstance(said, dict) else {"message": rest}
+
+    def _read_stderr(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as lines:
+            while line := lines.readline(MAX_LINE):
+                self._tail.append(line.decode("utf-8", "replace").rstrip("\n"))

@@ -1,0 +1,334 @@
+"""Context: all that a program sees of the world. Knows no Hadoop, no sockets, no files; those are
+behind the few functions it is made with.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from harpy.errors import DataError
+from harpy.program.checkpoint import Checkpoint, NoCheckpoint
+from harpy.storage.rows.row_source import RowSource
+from harpy.storage.rows.shares import EvenShares
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from harpy.program.communicator import Communicator
+    from harpy.storage import FileRows, Rows, SpilledRows
+    from harpy.storage.rows.shares import Gather
+
+
+class ShardedArray:
+    """One input of a run, split over the ranks by rows.
+
+    How many rows text files hold is known when all ranks have read their shares: of such an input
+    the first use of any attribute or method is a collective call.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of the whole array.
+    dtype : dtype
+    rows : range
+        The global row numbers of this rank's shard: [r*n/w, (r+1)*n/w) of rank r of w; of rows in
+        files nearly so, where a row group, a block or a line begins.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        open_source: Callable[[], RowSource],
+        rank: int,
+        size: int,
+        gather: Gather,
+        scratch: str,
+    ) -> None:
+        self._name = name
+        self._open_source = open_source
+        self._rank, self._size = rank, size
+        self._gather, self._scratch = gather, scratch
+
+    @cached_property
+    def _source(self) -> RowSource:
+        source = self._open_source()
+        source.settle(self._rank, self._size, self._gather)
+        return source
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._source.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._source.dtype
+
+    @cached_property
+    def rows(self) -> range:
+        return self._source.share(self._rank, self._size)
+
+    def load(self, rows: range | None = None) -> Rows:
+        """This rank's rows, read-only; waits for the staging.
+
+        Parameters
+        ----------
+        rows : range, optional
+            Others of an array than mine: those of another input, whose rows belong to them.
+
+        Returns
+        -------
+        ndarray of shape (len(rows), …), or harpy.storage.CsrRows where the driver gave sparse rows
+        """
+        from harpy.storage import arrays_of
+
+        wanted = self.rows if rows is None else rows
+        loaded = self._source.read_rows(wanted.start, wanted.stop)
+        for array in arrays_of(loaded):
+            array.flags.writeable = False  # it may be the caller's own, or kept for the next run
+        return loaded
+
+    @property
+    def dense(self) -> bool:
+        """Whether `load` reads an array of all values, and `spill` is an alternative."""
+        return self._source.dense
+
+    def spill(self) -> SpilledRows:
+        """This rank's rows in a file on a local disk, to be read block by block: for what does not
+        fit `Context.memory`."""
+        from harpy.storage.rows.cached_rows import CachedRows
+
+        assert isinstance(self._source, CachedRows) and self.dense
+        return self._source.spill(self.rows.start, self.rows.stop, self._scratch)
+
+    def save(self, url: str, values: Any) -> None:
+        """Leave values of this rank's rows, which lie in files, in the directory `url`: `.npy`
+        parts that never span two files, a manifest, and `_SUCCESS` last. All ranks must call it.
+
+        Parameters
+        ----------
+        values : ndarray of shape (len(rows), …)
+        """
+        import json
+
+        import numpy as np
+
+        if len(values) != len(self.rows):
+            raise DataError(f"{url}: expected values of {len(self.rows)} rows, got {len(values)}")
+        mine = self._source.write_parts(url, self.rows.start, np.asarray(values))
+        told = self._gather(np.frombuffer(json.dumps(mine).encode(), np.uint8))
+        if self._rank == 0:
+            parts = [part for each in told for part in json.loads(each.tobytes())]
+            self._source.finish_parts(url, parts)
+
+    def place(self, row: int) -> str:
+        """Where the row of this global number stands, for messages: "row 7", "row 7 of <file>"."""
+        return self._source.place(row)
+
+    def __repr__(self) -> str:
+        return f"ShardedArray({self._name!r}, rank {self._rank} of {self._size})"
+
+
+class Inputs(Mapping[str, ShardedArray]):
+    """`ctx.data`: the inputs by name; a wrong name says which there are."""
+
+    def __init__(self, arrays: Mapping[str, ShardedArray]) -> None:
+        self._arrays = dict(arrays)
+
+    def __getitem__(self, name: str) -> ShardedArray:
+        if name not in self._arrays:
+            known = ", ".join(sorted(self._arrays)) or "none"
+            raise DataError(f"this run has no input {name!r}; it has: {known}")
+        return self._arrays[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._arrays
+
+    def __iter__(self) -> Any:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+
+class Context:
+    """What a program is called with.
+
+    Attributes
+    ----------
+    rank, size : int
+        This worker's number and the number of workers.
+    n_thread : int
+        Threads this worker may use.
+    memory : int or None
+        Bytes this worker's process may use in all; None where nobody counts.
+    params : dict
+        The run's parameters, the same on all workers.
+    data : mapping of str to ShardedArray
+    comm : Communicator
+        Formed at the first touch, which all ranks must make.
+    checkpoint : Checkpoint
+        Where to note how far the run is, and to learn it after a worker was replaced.
+    watched : bool
+        Whether somebody may see what `progress` is told, the same on all ranks: a program that
+        would work for it alone can leave that.
+    """
+
+    watched = True
+
+    def __init__(
+        self,
+        rank: int,
+        size: int,
+        *,
+        n_thread: int = 1,
+        memory: int | None = None,
+        scratch: str = "/tmp",
+        params: Mapping[str, Any] | None = None,
+        data: Mapping[str, Callable[[], RowSource]] | None = None,
+        form_communicator: Callable[[], Communicator],
+        on_progress: Callable[[float | None, dict[str, Any]], None],
+        on_save: Callable[[str, np.ndarray], None],
+        on_log: Callable[[str], None],
+    ) -> None:
+        self.rank = rank
+        self.size = size
+        self.n_thread = n_thread
+        self.memory = memory
+        self.params = dict(params or {})
+        self.data = Inputs(
+            {
+                name: ShardedArray(
+                    name, make, rank, size, lambda mine: self.comm.allgather(mine), scratch
+                )
+                for name, make in (data or {}).items()
+            }
+        )
+        self._form_communicator = form_communicator
+        self._on_progress, self._on_save, self._on_log = on_progress, on_save, on_log
+        self._saved_names: set[str] = set()
+        self.checkpoint: Checkpoint = NoCheckpoint()
+
+    @cached_property
+    def comm(self) -> Communicator:
+        return self._form_communicator()
+
+    def progress(self, fraction: float | None = None, **values: Any) -> None:
+        """Say how far the run is. Rank 0's word is shown; others' calls are free of charge.
+
+        Parameters
+        ----------
+        fraction : float, optional
+            Part of the work done, 0 to 1.
+        **values : numbers or short strings
+            What a person wants to see, e.g. `iteration=3, inertia=1.2e6`.
+        """
+        self._on_progress(None if fraction is None else min(1.0, max(0.0, fraction)), values)
+
+    def save(self, name: str, array: Any) -> None:
+        """Give this rank's rows of the output `name`; the driver gets those of all ranks, one below
+        the other in rank order. Ranks without rows save an array of length 0."""
+        import numpy as np
+
+        if name in self._saved_names:
+            raise DataError(f"output {name!r} was saved before in this run")
+        given = np.asarray(array)
+        if given.ndim == 0:
+            raise DataError(f"output {name!r} is a single number; return it from the program")
+        if given.dtype.kind not in "biufcSU":
+            raise DataError(
+                f"output {name!r} is an array of dtype {given.dtype}; expected numbers, booleans "
+                "or strings"
+            )
+        self._saved_names.add(name)
+        self._on_save(name, given)
+
+    def log(self, text: str) -> None:
+        """One line in this worker's log, with its rank."""
+        self._on_log(str(text))
+
+    @classmethod
+    def in_process(
+        cls,
+        params: Mapping[str, Any] | None = None,
+        data: Mapping[str, Rows | FileRows] | None = None,
+        n_thread: int = 1,
+        on_progress: Callable[[float | None, dict[str, Any]], None] | None = None,
+        memory: int | None = None,
+        hadoop_conf: Mapping[str, str] | None = None,
+    ) -> InProcessContext:
+        """The only worker, inside the calling process: no file, no socket, no thread. Rows in files
+        are read with these Hadoop settings on top of the configuration files."""
+        return InProcessContext(params, data or {}, n_thread, on_progress, memory, hadoop_conf)
+
+
+class InProcessContext(Context):
+    """A Context whose outputs are in `saved`, name -> ndarray."""
+
+    def __init__(
+        self,
+        params: Mapping[str, Any] | None,
+        data: Mapping[str, Rows | FileRows],
+        n_thread: int,
+        on_progress: Callable[[float | None, dict[str, Any]], None] | None,
+        memory: int | None,
+        hadoop_conf: Mapping[str, str] | None,
+    ) -> None:
+        self.saved: dict[str, np.ndarray] = {}
+        self.watched = on_progress is not None
+        super().__init__(
+            0,
+            1,
+            n_thread=n_thread,
+            memory=memory,
+            scratch=tempfile.gettempdir(),
+            params=params,
+            data={name: _opener(rows, n_thread, hadoop_conf) for name, rows in data.items()},
+            form_communicator=_alone,
+            on_progress=on_progress or (lambda fraction, values: None),
+            on_save=lambda name, array: self.saved.__setitem__(name, array.copy()),
+            on_log=_log_to_stderr,
+        )
+
+
+class ArrayRows(EvenShares):
+    """RowSource over an array in memory; hands out views."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+        self.shape = array.shape
+        self.dtype = array.dtype
+
+    def read_rows(self, start: int, stop: int) -> np.ndarray:
+        return self._array[start:stop]
+
+
+def _opener(
+    rows: Rows | FileRows, n_thread: int, hadoop_conf: Mapping[str, str] | None
+) -> Callable[[], RowSource]:
+    def open_source() -> RowSource:
+        from harpy.storage import CsrRows, FileRows, FileSystems
+
+        if isinstance(rows, FileRows):
+            from harpy.storage.rows.cached_rows import CachedRows
+            from harpy.storage.rows.loading import open_files
+
+            return CachedRows(open_files(rows, FileSystems(hadoop_conf), n_thread))
+        # Sparse rows are a RowSource themselves.
+        return rows if isinstance(rows, CsrRows) else ArrayRows(rows)
+
+    return open_source
+
+
+def _alone() -> Communicator:
+    from harpy.program.communicator import LocalCommunicator
+
+    return LocalCommunicator()
+
+
+def _log_to_stderr(text: str) -> None:
+    import sys
+
+    print(f"rank=0 {text}", file=sys.stderr, flush=True)

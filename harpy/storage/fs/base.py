@@ -1,0 +1,246 @@
+"""The interface of a file system.
+
+Owns what is the same for HDFS and local disks: entries, whole-file reads and writes, atomic
+publication. The file systems themselves are hdfs.py and local.py; factory.py chooses one by URL.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import platform
+import posixpath
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+from harpy.errors import ConfigError, DataError, PathExists, PathNotFound, StorageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    # What may be written; numpy's arrays are buffers to mypy only from Python 3.12 on.
+    Buffer: TypeAlias = bytes | bytearray | memoryview | np.ndarray
+
+HDFS_SCHEMES = ("hdfs", "viewfs")
+TEMPORARY_SUFFIX = ".tmp"
+_writer_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a file system knows about one path."""
+
+    name: str  # last component
+    path: str  # full URL, can be handed back to the same file system
+    length: int  # bytes
+    is_dir: bool
+    owner: str
+    mtime: float  # seconds since the epoch
+    mode: int  # permission bits, e.g. 0o755
+    block_size: int | None = None  # bytes, where files lie in blocks on several machines
+
+
+def split_url(url: str) -> tuple[str, str, str]:
+    """Split into (scheme, authority, absolute path); a plain absolute path is of scheme "file".
+
+    Nothing is percent-decoded: Hadoop's paths are not URLs in that respect.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        if url.startswith("file:/"):
+            scheme, rest = "file", url.removeprefix("file:")
+        elif url.startswith("/"):
+            scheme, rest = "file", url
+        else:
+            raise ConfigError(f"expected a full URL or an absolute path, got {url!r}")
+    authority, slash, path = rest.partition("/")
+    path = posixpath.normpath(slash + path) if slash else "/"
+    # normpath keeps exactly two leading slashes, as POSIX allows.
+    return scheme.lower(), authority, "/" + path.lstrip("/")
+
+
+def join(url: str, *names: str) -> str:
+    """Append path components to a URL or path."""
+    return "/".join((url.rstrip("/"), *names))
+
+
+def temporary_path(path: str) -> str:
+    """A name beside `path` that carries the writer: host, process and a count."""
+    parent, _, name = path.rpartition("/")
+    writer = f"{platform.node()}-{os.getpid()}-{next(_writer_numbers)}"
+    return f"{parent}/.{name}.{writer}{TEMPORARY_SUFFIX}"
+
+
+def byte_view(data: Buffer) -> memoryview:
+    """`data` (C-contiguous) as flat bytes, without a copy."""
+    view = memoryview(data)  # type: ignore[arg-type]
+    # A view with a zero in its shape cannot be cast.
+    return view.cast("B") if view.nbytes else memoryview(b"")
+
+
+class Writer(ABC):
+    """A file being written under a temporary name; published when the `with` block ends well.
+
+    When the block raises, the half-written file is removed and the error passes through.
+    """
+
+    @abstractmethod
+    def write(self, data: Buffer) -> int:
+        """Append `data` (C-contiguous); return its number of bytes."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Close and publish under the final name."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Close and remove what was written; never raises."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.abort()
+            return
+        try:
+            self.commit()
+        except BaseException:
+            self.abort()
+            raise
+
+
+class FileSystem(ABC):
+    """A file system. Paths are full URLs of this file system or absolute paths on it.
+
+    All methods raise subclasses of StorageError, whose `path` says what it was about. They may be
+    called from several threads.
+    """
+
+    url: str  # e.g. "hdfs://namenode:8020", "file://"
+
+    def path_of(self, path: str) -> str:
+        """The absolute path within this file system; ConfigError for another one's URL."""
+        scheme, authority, inner = split_url(path)
+        if path.startswith("/") or f"{scheme}://{authority}" == self.url:
+            return inner
+        raise ConfigError(f"{path} does not lie on {self.url}")
+
+    def qualify(self, path: str) -> str:
+        """The full URL of a path on this file system."""
+        return self.url + self.path_of(path)
+
+    @abstractmethod
+    def home(self) -> str:
+        """Where this user may write without asking; the directory need not exist yet."""
+
+    @abstractmethod
+    def stat(self, path: str) -> Entry:
+        """PathNotFound when there is nothing."""
+
+    @abstractmethod
+    def list(self, path: str) -> list[Entry]:
+        """The entries of a directory, sorted by name; PathNotFound when it does not exist."""
+
+    @abstractmethod
+    def mkdirs(self, path: str, mode: int = 0o755) -> None:
+        """Make a directory with exactly this mode, and its parents; one that exists is left."""
+
+    @abstractmethod
+    def delete(self, path: str, recursive: bool = False) -> bool:
+        """Remove a file or directory; False when there was nothing."""
+
+    @abstractmethod
+    def rename(self, source: str, destination: str, overwrite: bool = False) -> None:
+        """Move a file or directory; PathExists when the destination exists and not `overwrite`."""
+
+    @abstractmethod
+    def set_permission(self, path: str, mode: int) -> None: ...
+
+    @abstractmethod
+    def read_into(self, path: str, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer` (C-contiguous, writable) with the bytes from `offset` on.
+
+        DataError, with both sizes, when the file ends before the buffer is full.
+        """
+
+    @abstractmethod
+    def create(self, path: str, overwrite: bool = False) -> Writer:
+        """Begin a file; use as `with fs.create(path) as file: file.write(data)`.
+
+        It appears under its name only when complete, and not at all when the block raises.
+        Missing parents are made. PathExists when it is there and not `overwrite`.
+        """
+
+    def close(self) -> None:  # noqa: B027 - not every file system holds connections
+        """Release connections; the object must not be used afterwards."""
+
+    def exists(self, path: str) -> bool:
+        try:
+            self.stat(path)
+        except PathNotFound:
+            return False
+        return True
+
+    def read_bytes(self, path: str) -> bytes:
+        """The whole content of a file."""
+        entry = self.stat(path)
+        if entry.is_dir:
+            raise PathNotFound(f"{entry.path} is a directory, not a file", path=entry.path)
+        content = bytearray(entry.length)
+        if content:
+            self.read_into(path, 0, memoryview(content))
+        return bytes(content)
+
+    def write_bytes(self, path: str, data: Buffer, overwrite: bool = False) -> None:
+        """Write a whole file atomically: readers see all of it or nothing."""
+        self.write_chunks(path, lambda: (data,), overwrite)
+
+    def write_chunks(
+        self, path: str, chunks: Callable[[], Iterable[Buffer]], overwrite: bool = False
+    ) -> None:
+        """Write a file atomically from `chunks()`, which is called again for every new try."""
+        if not overwrite and self.exists(path):
+            raise exists_error(self.qualify(path))
+        with self.create(path, overwrite) as file:
+            for chunk in chunks():
+                file.write(chunk)
+
+
+@contextmanager
+def removed_on_error(
+    fs: FileSystem, directory: str, unless: tuple[type[BaseException], ...] = ()
+) -> Iterator[None]:
+    """A directory that is filled inside the block is gone if that raises; it stays, and the error
+    says so, if it raises one of `unless`."""
+    try:
+        yield
+    except unless as exc:
+        exc.add_note(f"{directory} stays as well")
+        raise
+    except BaseException as exc:
+        try:
+            fs.delete(directory, recursive=True)
+        except StorageError as problem:
+            exc.add_note(f"and {directory} could not be removed: {problem}")
+        raise
+
+
+def exists_error(url: str) -> PathExists:
+    return PathExists(f"{url} already exists", path=url)
+
+
+def short_read_error(url: str, offset: int, expected: int, got: int) -> DataError:
+    return DataError(
+        f"{url} is too short: expected {expected} bytes from offset {offset}, got {got}.\n"
+        "  It was cut off or replaced after it was written; write it again."
+    )

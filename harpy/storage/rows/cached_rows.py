@@ -1,0 +1,77 @@
+"""The rows of a source that were read last, kept from run to run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harpy.storage.rows.csr import Rows
+from harpy.storage.rows.row_source import RowSource
+from harpy.storage.rows.spill import SpilledRows
+
+if TYPE_CHECKING:
+    from harpy.storage.rows.shares import Gather
+
+
+class CachedRows:
+    """RowSource over another that remembers the rows read last, in memory or spilled."""
+
+    def __init__(self, source: RowSource) -> None:
+        self.source = source
+        self._which: tuple[int, int] | None = None
+        self._rows: Rows | SpilledRows | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.source.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.source.dtype
+
+    def settle(self, rank: int, size: int, gather: Gather) -> None:
+        self.source.settle(rank, size, gather)
+
+    def share(self, rank: int, size: int) -> range:
+        return self.source.share(rank, size)
+
+    def place(self, row: int) -> str:
+        return self.source.place(row)
+
+    def write_parts(self, url: str, start: int, values: np.ndarray) -> list[dict[str, Any]]:
+        return self.source.write_parts(url, start, values)
+
+    def finish_parts(self, url: str, parts: list[dict[str, Any]]) -> None:
+        self.source.finish_parts(url, parts)
+
+    def chunks(self, start: int, stop: int, n_rows: int) -> Iterator[tuple[int, int]]:
+        return self.source.chunks(start, stop, n_rows)
+
+    @property
+    def dense(self) -> bool:
+        return self.source.dense
+
+    def read_rows(self, start: int, stop: int) -> Rows:
+        rows = self._rows
+        if rows is None or isinstance(rows, SpilledRows) or self._which != (start, stop):
+            self._let_go()
+            self._rows = rows = self.source.read_rows(start, stop)
+            self._which = (start, stop)
+        return rows
+
+    def spill(self, start: int, stop: int, folder: str) -> SpilledRows:
+        """The same rows in a file below `folder`."""
+        rows = self._rows
+        if not isinstance(rows, SpilledRows) or self._which != (start, stop):
+            self._let_go()
+            self._rows = rows = SpilledRows(self.source, start, stop, folder)
+            self._which = (start, stop)
+        return rows
+
+    def _let_go(self) -> None:
+        """Never two shards at once."""
+        if isinstance(self._rows, SpilledRows):
+            self._rows.close()
+        self._rows, self._which = None, None

@@ -1,0 +1,51 @@
+"""Which rows are whose, where their number is known and any rank can read any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+from harpy.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    # The arrays of all ranks, in rank order, from mine: a collective call.
+    Gather = Callable[[np.ndarray], list[np.ndarray]]
+
+
+class HasShape(Protocol):
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+class EvenShares:
+    """The RowSource's manners of rows whose number is known and that any rank can read."""
+
+    def settle(self, rank: int, size: int, gather: Gather) -> None:
+        return None
+
+    def share(self: HasShape, rank: int, size: int) -> range:
+        return shard_of(self.shape[0], rank, size)
+
+    def place(self, row: int) -> str:
+        return f"row {row}"
+
+    def chunks(self, start: int, stop: int, n_rows: int) -> Iterator[tuple[int, int]]:
+        for first in range(start, stop, n_rows):
+            yield first, min(first + n_rows, stop)
+
+    @property
+    def dense(self) -> bool:
+        return False
+
+    def write_parts(self, url: str, start: int, values: np.ndarray) -> list[dict[str, Any]]:
+        raise DataError(f"{url}: only values of rows in files are left in parts; use ctx.save")
+
+    def finish_parts(self, url: str, parts: list[dict[str, Any]]) -> None:
+        raise DataError(f"{url}: only values of rows in files are left in parts; use ctx.save")
+
+
+def shard_of(n_rows: int, rank: int, size: int) -> range:
+    """The rows of one rank: shares that differ by at most one row."""
+    return range(rank * n_rows // size, (rank + 1) * n_rows // size)
