@@ -62,7 +62,11 @@ def daemon(cluster: RunningCluster, name: str) -> int:
 def started_again(cluster: RunningCluster) -> RunningCluster:
     """The cluster once what is dead of it has been started again and all node managers are back."""
     names = [known.name for known in cluster.state.daemons if not alive(known)]
-    state = EmbeddedCluster(cluster.home).up(default_ports=False) if names else cluster.state
+    if names:
+        done = cluster.manage("up")
+        assert done.returncode == 0, done.stderr
+    state = EmbeddedCluster(cluster.home).status().state
+    assert state is not None
     eventually(lambda: _nodes_back(cluster), SEEN_S, "node managers did not come back")
     return replace(cluster, state=state)
 

@@ -30,6 +30,7 @@ from harpy.cluster.spec import Shape, State
 ROOT = Path(__file__).resolve().parents[1]
 # Users of every Linux. Where the tests do not run as root, the cluster is that user's own.
 OWNER, USER, STRANGER = "daemon", "nobody", "mail"
+MANAGE_S = 90  # for a cluster to start, on a busy machine
 
 # Ends a cluster when its standard input closes, hence also when the tests are killed; starts it
 # first if it is told a shape.
@@ -109,6 +110,19 @@ class RunningCluster:
     def resource_manager(self) -> str:
         """http://host:port"""
         return self.state.url("resourcemanager.http")
+
+    def manage(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Run `harpy cluster COMMAND` as another shell of its owner would."""
+        return subprocess.run(
+            [sys.executable, "-m", "harpy.cluster.cli", *command.split(), f"--home={self.home}"],
+            **becoming(self.state.owner),
+            cwd="/",
+            env={**os.environ, "HOME": str(self.home)},
+            capture_output=True,
+            text=True,
+            timeout=MANAGE_S,
+            check=False,
+        )
 
 
 @contextmanager

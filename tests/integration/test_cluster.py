@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from running_cluster import ROOT, RunningCluster
+from running_cluster import ROOT, RunningCluster, becoming
 
 from harpy.cluster import daemons
 from harpy.cluster.embedded import EmbeddedCluster
@@ -28,21 +28,9 @@ def run(
     """Run a client's command with the cluster's environment."""
     return subprocess.run(
         command,
-        env={**cluster.env, "HOME": "/"} if user else dict(cluster.env),
-        user=user,
+        env={**cluster.env, "HOME": "/", "HADOOP_USER_NAME": user or cluster.user},
+        **becoming(user),
         cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_S,
-        check=False,
-    )
-
-
-def harpy_cluster(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `harpy cluster ...` as another shell would."""
-    return subprocess.run(
-        [sys.executable, "-m", "harpy.cluster.cli", *arguments],
-        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=COMMAND_S,
@@ -83,7 +71,7 @@ def test_an_unknown_subcommand_lists_the_known(cluster: RunningCluster) -> None:
 
 
 def test_another_shell_finds_it_and_can_use_it(cluster: RunningCluster) -> None:
-    printed = harpy_cluster("env", "--home", str(cluster.home))
+    printed = cluster.manage("env")
     assert printed.returncode == 0, printed.stderr
     shell = subprocess.run(
         ["bash", "-euc", f"{printed.stdout}\nhdfs dfs -test -d /user && echo $HADOOP_CONF_DIR"],
@@ -97,7 +85,7 @@ def test_another_shell_finds_it_and_can_use_it(cluster: RunningCluster) -> None:
 
 
 def test_status_for_programs_is_json(cluster: RunningCluster) -> None:
-    done = harpy_cluster("status", "--json", "--home", str(cluster.home))
+    done = cluster.manage("status --json")
     content = json.loads(done.stdout)
     assert done.returncode == 0
     assert content["healthy"] is True
@@ -108,7 +96,7 @@ def test_status_for_programs_is_json(cluster: RunningCluster) -> None:
 
 def test_up_twice_changes_nothing(cluster: RunningCluster) -> None:
     before = EmbeddedCluster(cluster.home).status().state
-    done = harpy_cluster("up", "--home", str(cluster.home))
+    done = cluster.manage("up")
     assert done.returncode == 0, done.stderr
     assert "already up" in done.stderr
     assert EmbeddedCluster(cluster.home).status().state == before
@@ -145,7 +133,8 @@ def test_another_user_owns_what_it_writes_and_is_kept_out_of_the_rest(
 
 
 def test_the_one_who_started_it_is_not_hdfs_superuser(cluster: RunningCluster) -> None:
-    done = run(cluster, "hdfs", "dfs", "-rm", "-r", "/user/history")
+    owner = cluster.state.owner
+    done = run(cluster, "hdfs", "dfs", "-rm", "-r", "/user/history", user=owner)
     assert "Permission denied" in done.stderr
 
 
@@ -154,7 +143,7 @@ def test_another_user_cannot_stop_it(cluster: RunningCluster) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "harpy.cluster.cli", "down", "--home", str(cluster.home)],
         env={**cluster.env, "HOME": "/", "PYTHONPATH": str(ROOT)},
-        user="nobody",
+        **becoming("nobody"),
         cwd="/",
         capture_output=True,
         text=True,
@@ -169,7 +158,7 @@ def test_another_user_cannot_stop_it(cluster: RunningCluster) -> None:
 def finished_job(cluster: RunningCluster) -> tuple[RunningCluster, str]:
     """A MapReduce job of Hadoop's own classes by another user, and its application's id."""
     user = "nobody" if os.geteuid() == 0 else None
-    name = user or cluster.state.owner
+    name = user or cluster.user
     class_path = run(cluster, "hadoop", "classpath").stdout.strip()
     java = f"{cluster.env['JAVA_HOME']}/bin/java"
     # Not below pytest's own temporary directories: those are closed to other users.

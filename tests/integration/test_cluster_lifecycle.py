@@ -115,16 +115,12 @@ def test_a_dead_daemon_is_reported_with_its_log_and_started_again(
     before = embedded.status().state
     assert before is not None
     kill(before, "historyserver")
-    shown = subprocess.run(
-        [sys.executable, "-m", "harpy.cluster.cli", "status", "--home", str(cluster.home)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_S,
-        check=False,
-    )
+    shown = cluster.manage("status")
     log = embedded.layout.log("historyserver").read_text().splitlines()
-    after = embedded.up()
+    again = cluster.manage("up")
+    assert again.returncode == 0, again.stderr
+    after = embedded.status().state
+    assert after is not None
     assert shown.returncode == 1
     assert "historyserver of the cluster" in shown.stdout
     assert log[-1] in shown.stdout

@@ -335,3 +335,41 @@ def test_losses_may_be_made_good_and_faults_may_not() -> None:
     assert AttemptFailure(1, "a", "h", "m", echo=True, kind="PeerLost").replaceable
     assert not AttemptFailure(1, "a", "h", "m", kind="ProgramFailed").replaceable
     assert not AttemptFailure(1, "a", "h", "m", kind="no such class").replaceable
+
+
+NO_CLASS = f"""Application application_1_0001 failed 2 times due to AM Container for \
+appattempt_1_0001_000002 exited with  exitCode: 1
+Failing this attempt.Diagnostics: [2026-11-30 22:25:39.123]Exception from container-launch.
+Container id: {CONTAINER}
+Exit code: 1
+
+[2026-11-30 22:25:39.125]Container exited with a non-zero exit code 1. Error file: prelaunch.err.
+Last 4096 bytes of prelaunch.err :
+Last 4096 bytes of stderr :
+SLF4J: Failed to load class "org.slf4j.impl.StaticLoggerBinder".
+Error: Could not find or load main class org.apache.hadoop.mapreduce.v2.app.MRAppMaster
+Caused by: java.lang.ClassNotFoundException: org.apache.hadoop.mapreduce.v2.app.MRAppMaster
+
+Please check whether your <HADOOP_HOME>/etc/hadoop/mapred-site.xml contains the below configuration:
+<property>
+  <name>yarn.app.mapreduce.am.env</name>
+</property>
+
+[2026-11-30 22:25:39.126]Container exited with a non-zero exit code 1. Error file: prelaunch.err.
+For more detailed output, check the application tracking page: http://rm:8088/ Then click on links.
+. Failing the application."""
+
+
+def test_why_a_master_did_not_start_is_told_in_its_own_words() -> None:
+    error = ended_job("job-1", False, NO_CLASS)
+    assert type(error) is MasterLost
+    for words in (
+        "its class path lacks MapReduce",
+        "HADOOP_MAPRED_HOME in yarn.app.mapreduce.am.env",
+        "Hadoop says: Error: Could not find or load main class",
+        "harpy logs job-1",
+    ):
+        assert words in str(error)
+    assert "Container id" not in str(error)
+    other = NO_CLASS.replace("Could not find or load main class", "Unrecognized option:")
+    assert "Hadoop says: Error: Unrecognized option:" in str(ended_job("job-1", False, other))

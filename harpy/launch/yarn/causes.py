@@ -32,6 +32,14 @@ _MASTER = re.compile(
     r"failed (?P<times>\d+) times?.* due to (?P<how>AM Container|ApplicationMaster for attempt)",
     re.DOTALL,
 )
+# ContainerLaunch.handleContainerExitWithFailure: the end of what the process itself wrote.
+_STDERR = re.compile(
+    r"^Last \d+ bytes of (?:stderr|prelaunch\.err) :\n(.*?)(?=^\[\d{4}-|^Last \d+ bytes|"
+    r"^For more detailed output|\Z)",
+    re.DOTALL | re.MULTILINE,
+)
+_CHATTER = re.compile(r"SLF4J|log4j:|WARNING:|OpenJDK .*warning|Picked up |Defaulting to ")
+_NO_MASTER_CLASS = "Could not find or load main class org.apache.hadoop.mapreduce"
 _EXIT_CODE = re.compile(r"exited with\s+exitCode: (-?\d+)")
 _KILLED_BY = re.compile(
     r"was killed by user (?P<user>\S+)(?: at (?P<from>[\d.a-fA-F:]*[\da-fA-F]))?"
@@ -119,8 +127,12 @@ def find_cause(words: str) -> Cause | None:
 
 
 def hadoop_says(words: str) -> str:
-    """The first line of Hadoop's words that says something, without its time and without Java's
-    class names; what lies at the bottom of an exception that says nothing itself."""
+    """What the process that ended said itself on its way out, if Hadoop quotes it; else the first
+    line of Hadoop's words that says something, without its time and without Java's class names, or
+    what lies at the bottom of an exception that says nothing itself."""
+    own = _process_says(words)
+    if own:
+        return own
     lines = [_TIME.sub("", line.strip()).strip() for line in words.splitlines()]
     causes = [line for line in reversed(lines) if line.startswith("Caused by: ")]
     for line in (*lines[:1], *causes, *lines[1:]):
@@ -128,6 +140,17 @@ def hadoop_says(words: str) -> str:
         if said and not _SAYS_NOTHING.fullmatch(said):
             return said
     return "Hadoop gives no reason"
+
+
+def _process_says(words: str) -> str:
+    """The first line that says something of the stderr which Hadoop quotes; empty if there is
+    none."""
+    for part in _STDERR.findall(words):
+        for line in part.splitlines():
+            said = _JAVA_CLASS.sub("", line.strip().removeprefix("Exception in thread "))
+            if said and not _CHATTER.match(said) and not _SAYS_NOTHING.fullmatch(said):
+                return said
+    return ""
 
 
 def without_java(words: str) -> str:
@@ -198,6 +221,14 @@ def _master_lost(job_id: str, master: re.Match[str], diagnostics: str) -> HarpyE
         assert cause is not None and kind is not None
         return kind(
             f"{start}: it {cause.what}.\n  {cause.advice}\n  Hadoop says: {hadoop_says(words)}"
+        )
+    if _NO_MASTER_CLASS in diagnostics:
+        return MasterLost(
+            f"{start}: its class path lacks MapReduce.\n"
+            "  Does mapred-site.xml of this client say where MapReduce is on the nodes, by "
+            "HADOOP_MAPRED_HOME in yarn.app.mapreduce.am.env and mapreduce.map.env, by "
+            "mapreduce.application.classpath, or by mapreduce.application.framework.path?\n"
+            f"  Hadoop says: {hadoop_says(words)}; all of it: harpy logs {job_id}"
         )
     how = _how_master_ended(master, diagnostics, cause)
     return MasterLost(
