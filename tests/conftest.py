@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from running_cluster import OWNER, ROOT, RunningCluster, running_cluster
 
+from harpy.cluster.jars import distribution
 from harpy.cluster.spec import Shape
 
 
@@ -23,9 +24,23 @@ def cluster() -> Iterator[RunningCluster]:
 
 @pytest.fixture(scope="session")
 def stock_cluster() -> Iterator[RunningCluster]:
-    """A cluster with Hadoop's own limits; the tests that use it run last."""
-    with running_cluster(Shape.of(stock=True), OWNER) as started:
+    """A cluster with Hadoop's own limits, set up by Hadoop's own advice; the tests that use it run
+    last."""
+    with running_cluster(Shape.of(stock=True, settings=_advised()), OWNER) as started:
         yield started
+
+
+def _advised() -> dict[str, str]:
+    """What Hadoop's documentation on a single node tells to set. Without these variables the class
+    path is empty: the rest of it is what the embedded cluster would have said instead."""
+    home = f"HADOOP_MAPRED_HOME={distribution(print).directory}"
+    return {
+        "yarn.app.mapreduce.am.env": home,
+        "mapreduce.map.env": home,
+        "mapreduce.reduce.env": home,
+        "mapreduce.application.classpath": "$HADOOP_MAPRED_HOME/lib/*",
+        "yarn.application.classpath": "$HADOOP_CONF_DIR",
+    }
 
 
 @pytest.fixture

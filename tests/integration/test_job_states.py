@@ -7,11 +7,10 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from disturbed_cluster import daemon, started_again
+from disturbed_cluster import daemon, running
 from failing_runs import program
 from running_cluster import STRANGER, RunningCluster, can_become, running_cluster
 from traces import RUNNING, applications_of, hdfs_files
@@ -207,9 +206,11 @@ def test_a_resourcemanager_that_forgot_a_running_job_costs_nothing(
         driver = shell.run_steps(reached=shell.reached, **ENDLESS)
         shell.under_way(driver)
         job = shell.job(driver)
-        os.kill(daemon(forgetful, "resourcemanager"), signal.SIGKILL)
-        eventually(lambda: not _alive(forgetful), END_S, "it lives")
-        started_again(forgetful)
+        manager = daemon(forgetful, "resourcemanager")
+        os.kill(manager, signal.SIGKILL)
+        eventually(lambda: not running(manager), END_S, "it lives")
+        again = forgetful.manage("up")
+        assert again.returncode == 0, again.stderr
         code, _, err = driver.end(120)
         assert code == 4, err
         assert "no longer knows the application" in err
@@ -219,7 +220,3 @@ def test_a_resourcemanager_that_forgot_a_running_job_costs_nothing(
         assert shell.harpy("clean").returncode == 4
         assert shell.files_of(job)
         assert shell.harpy("clean", "--force").stdout == f"removed {job}\n"
-
-
-def _alive(cluster: RunningCluster) -> bool:
-    return Path(f"/proc/{daemon(cluster, 'resourcemanager')}/cmdline").exists()
