@@ -192,8 +192,25 @@ class EmbeddedCluster:
         return Runtime(java, hadoop, class_archive(hadoop, java, self._report))
 
     def _stop(self) -> None:
+        if not daemons.leftovers(self.layout):
+            self._refuse_unseen()
         daemons.stop(self.layout)
         self.layout.state.unlink(missing_ok=True)
+
+    def _refuse_unseen(self) -> None:
+        """Refuse to touch what processes use that cannot be seen from here, as from another
+        container with the same home."""
+        try:
+            with self.layout.name_lock.open("r+") as lock:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return
+        except BlockingIOError as exc:
+            raise ClusterError(
+                f"the cluster in {self.layout.home} runs where this command cannot see it (another "
+                "container of this machine?): nothing of it was removed.\n"
+                "  next: harpy cluster down where it was started"
+            ) from exc
 
     def _delete(self) -> None:
         for path in self.layout.everything():

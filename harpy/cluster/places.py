@@ -106,6 +106,11 @@ class Layout:
         return self.hdfs / "formatted"
 
     @property
+    def name_lock(self) -> Path:
+        """Locked by the NameNode as long as it runs, wherever that is."""
+        return self.hdfs / "name" / "in_use.lock"
+
+    @property
     def work(self) -> Path:
         """The resource manager's store, container directories: worthless once it is down."""
         return self.home / "work"

@@ -262,3 +262,29 @@ def test_the_environment_of_a_dead_cluster_names_the_way_out(tmp_path: Path) -> 
     state.save(Layout(tmp_path).state)
     with pytest.raises(ClusterError, match=r"is dead(?s:.*)harpy cluster up"):
         EmbeddedCluster(tmp_path).environment()
+
+
+def test_a_cluster_whose_processes_cannot_be_seen_is_left_alone(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.name_lock.parent.mkdir(parents=True)
+    (layout.hdfs / "precious").touch()
+    layout.lock.touch()
+    hold = (
+        "import fcntl, sys; lock = open(sys.argv[1], 'w'); fcntl.lockf(lock, fcntl.LOCK_EX); "
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    namenode = subprocess.Popen(
+        [sys.executable, "-c", hold, str(layout.name_lock)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert namenode.stdout and namenode.stdout.readline() == "held\n"
+    try:
+        with pytest.raises(ClusterError, match="cannot see it"):
+            EmbeddedCluster(tmp_path).down(delete=True)
+        assert (layout.hdfs / "precious").exists()
+    finally:
+        namenode.communicate(timeout=10)
+    EmbeddedCluster(tmp_path).down(delete=True)
+    assert not tmp_path.exists()
