@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -33,17 +34,30 @@ def shell(cluster: RunningCluster) -> Iterator[Shell]:
         yield opened
 
 
-@pytest.fixture(scope="module")
-def orphan(cluster: RunningCluster) -> Iterator[tuple[Shell, str]]:
-    """A job that runs while its driver is dead, under tags of the user's; its id."""
+@dataclass(frozen=True)
+class Running:
+    """A job that runs under tags of the user's."""
+
+    shell: Shell
+    job: str
+    driver_alive: bool
+
+
+@pytest.fixture(
+    scope="module",
+    params=[False, pytest.param(True, marks=pytest.mark.slow)],
+    ids=["driver killed", "driver alive"],
+)
+def running_job(cluster: RunningCluster, request: pytest.FixtureRequest) -> Iterator[Running]:
     with user_shell("yarn", cluster) as shell:
         driver = shell.run_steps(
             "-D", "mapreduce.job.tags=Mine,urgent", reached=shell.reached, **ENDLESS
         )
         shell.under_way(driver)
         job = shell.job(driver)
-        driver.sigkill()
-        yield shell, job
+        if not request.param:
+            driver.sigkill()
+        yield Running(shell, job, request.param)
         killed = shell.harpy("kill", job)
         assert killed.returncode == 0, killed.stderr
         assert shell.records() == []
@@ -63,26 +77,27 @@ def rewrite(shell: Shell, **changes: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def test_a_job_runs_whatever_its_users_name_and_tags(orphan: tuple[Shell, str]) -> None:
-    shell, job = orphan
+def test_a_job_runs_whatever_its_users_name_and_tags(running_job: Running) -> None:
+    shell, job = running_job.shell, running_job.job
     (application,) = (a for a in applications_of(shell.cluster, RUNNING) if a["name"] == job)
     tags = set(application["applicationTags"].split(","))
     assert tags == {"harpy", job, "mine", "urgent"}
     assert (application["user"], application["queue"]) == (shell.user, "root.default")
     (listed,) = shell.jobs()
-    assert (listed["state"], listed["driver_alive"]) == ("running", False)
+    assert (listed["state"], listed["driver_alive"]) == ("running", running_job.driver_alive)
     assert shell.harpy("clean").stdout == ""
     resumed = shell.harpy("resume", job)
     assert resumed.returncode == 6
     assert f"job {job} is running" in resumed.stderr
+    assert shell.harpy("clean", "--force", job).stdout == ""
     assert shell.harpy("fetch", job, "--timeout=1").returncode == 6
     runs_untouched(shell, job)
 
 
 def test_a_shell_with_another_state_folder_takes_nothing_away(
-    orphan: tuple[Shell, str], shell: Shell
+    running_job: Running, shell: Shell
 ) -> None:
-    owner, job = orphan
+    owner, job = running_job.shell, running_job.job
     assert shell.jobs() == []
     for command in COMMANDS:
         done = shell.harpy(*command, job)
@@ -97,8 +112,8 @@ def test_a_shell_with_another_state_folder_takes_nothing_away(
 
 
 @pytest.mark.skipif(bool(can_become(STRANGER)), reason=can_become(STRANGER))
-def test_a_stranger_takes_nothing_away(orphan: tuple[Shell, str], cluster: RunningCluster) -> None:
-    owner, job = orphan
+def test_a_stranger_takes_nothing_away(running_job: Running, cluster: RunningCluster) -> None:
+    owner, job = running_job.shell, running_job.job
     with user_shell("yarn", cluster, become=STRANGER) as stranger:
         assert stranger.jobs() == []
         for command in (*COMMANDS, ("logs",)):
@@ -130,14 +145,14 @@ def test_a_stranger_takes_nothing_away(orphan: tuple[Shell, str], cluster: Runni
     ids=["not known", "never told", "no answer"],
 )
 def test_of_an_unknown_job_nothing_is_removed(
-    orphan: tuple[Shell, str], shell: Shell, changes: dict[str, Any], says: str
+    running_job: Running, shell: Shell, changes: dict[str, Any], says: str
 ) -> None:
-    owner, job = orphan
+    owner, job = running_job.shell, running_job.job
     folder = shell.home / ".local/state/harpy/jobs"
     folder.mkdir(parents=True)
     (record,) = (owner.home / ".local/state/harpy/jobs").glob("*.json")
     (folder / record.name).write_text(record.read_text())
-    rewrite(shell, **changes)
+    rewrite(shell, driver_pid=2**22 + 1, **changes)
     shell.set(HARPY_FIRST_CONTACT_S="1")
     name = changes.get("job_id", job)
     listed = shell.harpy("jobs", "--json")
