@@ -7,20 +7,24 @@ from, the same rows are drawn, up to its own rounding of cumulative probabilitie
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harpy.errors import ConfigError, DataError
-from harpy.jobs.kmeans_shard import Shard
+from harpy.jobs.kmeans.shard import Shard
 from harpy.kernels import kmeans as kernels
+from harpy.kernels.kmeans import PotentialsState, RunningTotals
+
+if TYPE_CHECKING:
+    from harpy.program.context import Context
 
 SEEDINGS = ("random", "k-means++", "k-means||")
 # A legacy RandomState draws doubles that are multiples of this.
 _DRAW_BITS = 53
 
 
-def shared_random_state(ctx: Any, state: Any) -> np.random.RandomState:
+def shared_random_state(ctx: Context, state: Any) -> np.random.RandomState:
     """The generator all workers draw from; without a state rank 0 picks a seed for all."""
     if state is None:
         state = int(ctx.comm.broadcast(np.random.RandomState().randint(2**31, size=1))[0])
@@ -117,18 +121,18 @@ def plus_plus(shard: Shard, n_clusters: int, random: np.random.RandomState) -> n
     centers = np.empty((n_clusters, shard.X.shape[1]), dtype=shard.X.dtype)
     centers[:1] = fetch_rows(shard, draw_rows(shard, random, 1))
     weights = None if shard.weights is None else shard.weights.astype(np.float64)
-    potentials = shard.kernels.Potentials(shard.X, centers, weights, shard.n_thread)
+    potentials = shard.backend.Potentials(shard.X, centers, weights, shard.n_thread)
     for c in range(1, n_clusters):
-        shard.ctx.progress(None, seeding=c)
+        shard.progress(None, seeding=c)
         drawn = draw_by_potential(shard, potentials, random.uniform(size=n_trials))
         candidates = fetch_rows(shard, drawn)
-        sums = shard.ctx.comm.allreduce(potentials.gains(candidates))
+        sums = shard.comm.allreduce(potentials.gains(candidates))
         gains = [kernels.limbs_to_int(limbs) for limbs in sums]
         potentials.keep(candidates, gains.index(max(gains)))
     return centers
 
 
-def draw_by_potential(shard: Shard, potentials: kernels.Potentials, draws: np.ndarray) -> list[int]:
+def draw_by_potential(shard: Shard, potentials: PotentialsState, draws: np.ndarray) -> list[int]:
     """For each u of `draws` the first global row whose running sum of potentials reaches u·total.
 
     Running sums are exact integers, so that the row does not depend on how rows are sharded.
@@ -142,12 +146,12 @@ def draw_by_potential(shard: Shard, potentials: kernels.Potentials, draws: np.nd
 
 def find_rows(
     shard: Shard,
-    running: kernels.Potentials | kernels.RunningSums,
+    running: RunningTotals,
     by_rank: Sequence[int],
     targets: Sequence[int],
 ) -> list[int]:
     """For each target the first global row whose running sum is not below it; -1 for 0."""
-    rank = shard.ctx.rank
+    rank = shard.comm.rank
     before = sum(by_rank[:rank])
     found = np.full(len(targets), -1, dtype=np.int64)
     inside = [
@@ -158,17 +162,17 @@ def find_rows(
     if inside:
         limbs = kernels.int_to_limbs([targets[i] - before for i in inside])
         found[inside] = shard.start + running.find(limbs)
-    return shard.ctx.comm.allreduce(found, op="max").tolist()
+    return shard.comm.allreduce(found, op="max").tolist()
 
 
-def total_by_rank(shard: Shard, potentials: kernels.Potentials | kernels.RunningSums) -> list[int]:
-    """Each worker's sum of potentials, in units that go with the largest potential of all."""
-    by_rank = shard.ctx.comm.allgather(potentials.summary)
+def total_by_rank(shard: Shard, values: RunningTotals) -> list[int]:
+    """Each worker's sum of values, in units that go with the largest value of all."""
+    by_rank = shard.comm.allgather(values.summary)
     if not any(summary[-1] for summary in by_rank):
-        # No potential has the exponent of the units any more.
-        largest = shard.ctx.comm.allreduce(np.array([potentials.largest()]), op="max")
-        potentials.quantise(int(kernels.column_exponents(largest)[0]))
-        by_rank = shard.ctx.comm.allgather(potentials.summary)
+        # No value has the exponent of the units any more.
+        largest = shard.comm.allreduce(np.array([values.largest()]), op="max")
+        values.quantise(int(kernels.column_exponents(largest)[0]))
+        by_rank = shard.comm.allgather(values.summary)
     return [kernels.limbs_to_int(summary[:-1]) for summary in by_rank]
 
 
@@ -184,5 +188,5 @@ def fetch_rows(shard: Shard, rows: Sequence[int]) -> np.ndarray:
     bits = np.zeros((len(rows), shard.X.shape[1]), dtype=np.int64)
     for i, row in enumerate(rows):
         if shard.start <= row < shard.start + len(shard.X):
-            bits[i] = shard.dense_rows([row - shard.start])[0].view(integers)
-    return shard.ctx.comm.allreduce(bits).astype(integers).view(shard.X.dtype)
+            bits[i] = kernels.dense_rows(shard.X, [row - shard.start])[0].view(integers)
+    return shard.comm.allreduce(bits).astype(integers).view(shard.X.dtype)
