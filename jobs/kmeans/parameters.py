@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harpy.errors import ConfigError
-from harpy.jobs.kmeans.seeding import SEEDINGS
+from harpy.jobs.kmeans.seeding import SEEDINGS, GeneratorState
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Parameters:
     tol: float = 1e-4
     init: str | np.ndarray = "random"
     n_init: int = 1
-    random_state: int | Mapping[str, Any] | None = None
+    random_state: GeneratorState = None
     absmax: np.ndarray | None = None
     verbose: bool = False
     output: str | None = None

@@ -49,7 +49,7 @@ def relocate_empty(shard: Shard, totals: Totals, centers: np.ndarray, labels: np
     own_cluster = np.arange(len(chosen), dtype=np.int32)
     rows, _ = kernels.accumulate(values, own_cluster, len(chosen), totals.exponents, 1, weights)
     for row, old, new in zip(rows, far_labels[chosen], empty, strict=False):
-        totals.move(row, old, new)
+        totals.move(row, int(old), int(new))
     return totals
 
 

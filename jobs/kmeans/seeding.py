@@ -7,7 +7,7 @@ from, the same rows are drawn, up to its own rounding of cumulative probabilitie
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -19,20 +19,22 @@ from harpy.kernels.kmeans import PotentialsState, RunningTotals
 if TYPE_CHECKING:
     from harpy.program.context import Context
 
+# A seed, or the dict of `RandomState.get_state(legacy=False)`.
+GeneratorState: TypeAlias = int | Mapping[str, Any] | None
 SEEDINGS = ("random", "k-means++", "k-means||")
 # A legacy RandomState draws doubles that are multiples of this.
 _DRAW_BITS = 53
 
 
-def shared_random_state(ctx: Context, state: Any) -> np.random.RandomState:
+def shared_random_state(ctx: Context, state: GeneratorState) -> np.random.RandomState:
     """The generator all workers draw from; without a state rank 0 picks a seed for all."""
     if state is None:
         state = int(ctx.comm.broadcast(np.random.RandomState().randint(2**31, size=1))[0])
     return restore_random_state(state)
 
 
-def restore_random_state(state: Any) -> np.random.RandomState:
-    """A RandomState from a seed or the dict of `RandomState.get_state(legacy=False)`."""
+def restore_random_state(state: GeneratorState) -> np.random.RandomState:
+    """The generator of a state; ConfigError where the dict names no kind of generator."""
     if not isinstance(state, Mapping):
         return np.random.RandomState(state)
     kind = getattr(np.random, str(state.get("bit_generator")), None)

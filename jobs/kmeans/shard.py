@@ -28,10 +28,10 @@ class Collectives(Protocol):
     def rank(self) -> int: ...
     @property
     def size(self) -> int: ...
-    def allreduce(self, array: np.ndarray, op: str = "sum", /) -> np.ndarray:
+    def allreduce(self, array: np.ndarray, op: str = "sum") -> np.ndarray:
         """The arrays of all ranks combined element by element by "sum", "max" or "min"."""
 
-    def allgather(self, array: np.ndarray, /) -> list[np.ndarray]:
+    def allgather(self, array: np.ndarray) -> list[np.ndarray]:
         """The arrays of all ranks, in rank order."""
 
 
@@ -190,7 +190,10 @@ def load_weights(ctx: Context, dtype: np.dtype[Any]) -> np.ndarray | None:
             f"{WEIGHTS} must be of shape {expected} and dtype {dtype}, like X, got {data.shape} "
             f"and {data.dtype}"
         )
-    weights: np.ndarray = np.ascontiguousarray(data.load(X.rows)[:, 0])
+    loaded = data.load(X.rows)
+    if not isinstance(loaded, np.ndarray):
+        raise DataError(f"{WEIGHTS} must be an array of all values, got sparse rows")
+    weights = np.ascontiguousarray(loaded[:, 0])
     (bad,) = np.nonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(bad):
         raise DataError(

@@ -7,6 +7,7 @@ defines the distances.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ class CsrMatrix:
         stored = np.repeat(self.indptr[rows] - indptr[:-1], n_stored) + np.arange(indptr[-1])
         return CsrMatrix(self.data[stored], self.indices[stored], indptr, self.shape[1])
 
-    def dense_rows(self, rows: NDArray[np.integer]) -> NDArray[Any]:
+    def dense_rows(self, rows: Sequence[int] | NDArray[np.integer]) -> NDArray[Any]:
         """The given rows with their zeros: ndarray (len(rows), n_columns)."""
         dense = np.zeros((len(rows), self.shape[1]), self.dtype)
         for i, row in enumerate(rows):
