@@ -104,13 +104,13 @@ class Journal:
         return start
 
     def note(self, centers: np.ndarray, previous: np.ndarray, n_iter: int, course: Course) -> None:
-        """One iteration more: `Position` has the words."""
+        """One iteration more: as the attributes of `Position`."""
         if self._checkpoint.kept:
             position = Position(centers, previous, n_iter, course)
             self._save(vars(position) | {"course": vars(course)})
 
     def end_run(self, found: Clustering, best: Clustering) -> None:
-        """One run more."""
+        """One run more has ended, and the best so far is this."""
         self.n_ended += 1
         self.courses.append(vars(found.course))
         self._state["best"] = {

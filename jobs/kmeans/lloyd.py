@@ -85,7 +85,15 @@ def main(ctx: Context) -> dict[str, Any]:
 def initial_centers(
     shard: Shard, params: Parameters, run: int, random: np.random.RandomState | None
 ) -> np.ndarray:
-    """Centers of shape (n_clusters, n_columns) to start the given run from."""
+    """Centers of shape (n_clusters, n_columns) to start the given run from.
+
+    Raises
+    ------
+    ConfigError
+        Those that were given are of another shape.
+    DataError
+        There are too few rows to draw from that have a weight.
+    """
     given = params.given_centers(shard.X.shape[1], shard.X.dtype)
     if given is not None:
         return given[run]
@@ -98,7 +106,20 @@ def initial_centers(
 def lloyd(
     shard: Shard, start: Position, max_iter: int, trace: Trace, journal: Journal
 ) -> Clustering:
-    """Assign and average until no label changes, the centers rest, or max_iter."""
+    """Assign and average until no label changes, the centers rest, or `max_iter`.
+
+    Parameters
+    ----------
+    shard : Shard
+    start : Position
+        Where the run begins or goes on.
+    max_iter : int
+        Iterations of the whole run.
+    trace : Trace
+        Of this run.
+    journal : Journal
+        It keeps the position after each iteration but the last.
+    """
     state = shard.lloyd(len(start.centers))
     centers = previous = start.centers
     n_iter = start.n_iter
@@ -127,7 +148,13 @@ def lloyd(
 
 
 def same_clustering(shard: Shard, a: np.ndarray, b: np.ndarray, n_clusters: int) -> bool:
-    """Whether each cluster of `a` lies within one cluster of `b`, over the rows of all workers."""
+    """Whether each cluster of `a` lies within one cluster of `b`, over the rows of all workers.
+
+    Parameters
+    ----------
+    a, b : IN, ndarray of shape (my rows,), int32
+        Labels.
+    """
     lowest = np.full(n_clusters, n_clusters, dtype=np.int64)
     highest = np.full(n_clusters, -1, dtype=np.int64)
     np.minimum.at(lowest, a, b)

@@ -28,9 +28,20 @@ _MIXERS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 
 
 def scalable_plus_plus(shard: Shard, n_clusters: int, random: np.random.RandomState) -> np.ndarray:
-    """Rows of X as centers of shape (n_clusters, n_columns), the same on every worker.
+    """Initial centers by k-means||.
 
-    Where the rows have fewer distinct values than there are clusters, some centers are equal.
+    Parameters
+    ----------
+    shard : Shard
+    n_clusters : int
+    random : RandomState
+        In the same state on all workers, before and after.
+
+    Returns
+    -------
+    ndarray of shape (n_clusters, n_columns), X's dtype
+        Rows of X, the same on every worker. Where the rows have fewer distinct values than there
+        are clusters, some are equal.
 
     References
     ----------
@@ -167,7 +178,23 @@ def draw_candidates(shard: Shard, n_clusters: int, random: np.random.RandomState
 def draw_independently(
     shard: Shard, potentials: np.ndarray, n_expected: int, total: float, key: np.ndarray
 ) -> np.ndarray:
-    """Draw each row of mine by itself, with probability n_expected * potential / total."""
+    """Draw each row of mine by itself, with probability n_expected * potential / total.
+
+    Parameters
+    ----------
+    potentials : IN, ndarray of shape (my rows,), float64
+    n_expected : int
+        Rows that all workers draw, on average.
+    total : float
+        Of all workers' potentials.
+    key : ndarray of shape (1,), uint64
+        Of the stream of random numbers, the same on all workers.
+
+    Returns
+    -------
+    ndarray of int64
+        Rows of mine, counted from 0, ascending.
+    """
     drawn = []
     for begin in range(0, len(potentials), _BLOCK_ROWS):
         probabilities = potentials[begin : begin + _BLOCK_ROWS] * n_expected / total

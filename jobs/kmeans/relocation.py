@@ -55,7 +55,14 @@ def relocate_empty(shard: Shard, totals: Totals, centers: np.ndarray, labels: np
 
 def farthest(distances: np.ndarray, rows: np.ndarray, n_wanted: int) -> np.ndarray:
     """Positions of the n_wanted largest distances in descending order, of equal ones the higher
-    row first."""
+    row first.
+
+    Parameters
+    ----------
+    distances : IN, ndarray of shape (n,), float64
+    rows : IN, ndarray of shape (n,), int64
+        Global numbers of the rows.
+    """
     candidates = np.arange(len(distances))
     if len(distances) > n_wanted:
         least = np.partition(distances, -n_wanted)[-n_wanted]

@@ -27,14 +27,26 @@ _DRAW_BITS = 53
 
 
 def shared_random_state(ctx: Context, state: GeneratorState) -> np.random.RandomState:
-    """The generator all workers draw from; without a state rank 0 picks a seed for all."""
+    """The generator all workers draw from in step; without a state rank 0 picks a seed for all.
+
+    Parameters
+    ----------
+    ctx : Context
+    state : int, mapping or None
+        The same on all workers.
+
+    Raises
+    ------
+    ConfigError
+        The mapping names no kind of generator.
+    """
     if state is None:
         state = int(ctx.comm.broadcast(np.random.RandomState().randint(2**31, size=1))[0])
     return restore_random_state(state)
 
 
 def restore_random_state(state: GeneratorState) -> np.random.RandomState:
-    """The generator of a state; ConfigError where the dict names no kind of generator."""
+    """The generator of a state, as `shared_random_state` has it; None: any."""
     if not isinstance(state, Mapping):
         return np.random.RandomState(state)
     kind = getattr(np.random, str(state.get("bit_generator")), None)
@@ -48,14 +60,34 @@ def restore_random_state(state: GeneratorState) -> np.random.RandomState:
 def seed_centers(
     shard: Shard, init: str, n_clusters: int, random: np.random.RandomState
 ) -> np.ndarray:
-    """Rows of X as centers of shape (n_clusters, n_columns), the same on every worker."""
+    """Rows of X as initial centers.
+
+    Parameters
+    ----------
+    shard : Shard
+    init : {"random", "k-means++"}
+    n_clusters : int
+    random : RandomState
+        In the same state on all workers, before and after.
+
+    Returns
+    -------
+    ndarray of shape (n_clusters, n_columns), X's dtype
+        The same on every worker.
+    """
     if init == "random":
         return fetch_rows(shard, draw_rows(shard, random, n_clusters))
     return plus_plus(shard, n_clusters, random)
 
 
 def draw_rows(shard: Shard, random: np.random.RandomState, size: int) -> list[int]:
-    """Distinct global rows, each draw with probabilities proportional to the weights."""
+    """Draw `size` distinct global rows with probabilities proportional to the weights.
+
+    Raises
+    ------
+    DataError
+        Fewer rows have a weight.
+    """
     if shard.weights is None:
         return draw_distinct(random, shard.n_rows, size)
     return draw_by_weight(shard, random, size)
@@ -113,7 +145,19 @@ def draw_distinct(random: np.random.RandomState, n_rows: int, size: int) -> list
 def plus_plus(shard: Shard, n_clusters: int, random: np.random.RandomState) -> np.ndarray:
     """Greedy k-means++: of a few rows drawn by their potential the one that lowers the total most.
 
-    A row's potential is its squared distance to the closest center so far.
+    A row's potential is its squared distance to the closest center so far, times its weight.
+
+    Parameters
+    ----------
+    shard : Shard
+    n_clusters : int
+    random : RandomState
+        In the same state on all workers, before and after.
+
+    Returns
+    -------
+    ndarray of shape (n_clusters, n_columns), X's dtype
+        Rows of X, the same on every worker. Once every row is some center they repeat.
 
     References
     ----------
@@ -138,6 +182,11 @@ def draw_by_potential(shard: Shard, potentials: PotentialsState, draws: np.ndarr
     """For each u of `draws` the first global row whose running sum of potentials reaches u·total.
 
     Running sums are exact integers, so that the row does not depend on how rows are sharded.
+
+    Parameters
+    ----------
+    draws : ndarray of shape (n_draws,), float64
+        In [0, 1).
     """
     by_rank = total_by_rank(shard, potentials)
     total = sum(by_rank)
@@ -152,7 +201,17 @@ def find_rows(
     by_rank: Sequence[int],
     targets: Sequence[int],
 ) -> list[int]:
-    """For each target the first global row whose running sum is not below it; -1 for 0."""
+    """For each target the first global row whose running sum is not below it; -1 for 0.
+
+    Parameters
+    ----------
+    running : RunningTotals
+        Of my rows.
+    by_rank : sequence of int
+        Each worker's sum, from `total_by_rank`.
+    targets : sequence of int
+        At most the sum of all, in any order.
+    """
     rank = shard.comm.rank
     before = sum(by_rank[:rank])
     found = np.full(len(targets), -1, dtype=np.int64)
@@ -184,7 +243,18 @@ def scaled_floor(u: float, n: int) -> int:
 
 
 def fetch_rows(shard: Shard, rows: Sequence[int]) -> np.ndarray:
-    """Rows of any worker by global number, of shape (len(rows), n_columns), on every worker."""
+    """Rows of any worker on every worker.
+
+    Parameters
+    ----------
+    rows : sequence of int
+        Their global numbers.
+
+    Returns
+    -------
+    ndarray of shape (len(rows), n_columns), X's dtype
+        The same bits as theirs.
+    """
     # As integers, of which only the owner's are not zero: a sum that keeps the bits, -0.0 too.
     integers = np.dtype(f"i{shard.X.dtype.itemsize}")
     bits = np.zeros((len(rows), shard.X.shape[1]), dtype=np.int64)

@@ -84,7 +84,7 @@ class Shard:
     def allreduce(self, message: np.ndarray) -> Totals:
         """The totals of all workers' rows, from what each worker's `LloydState.step` gave: one
         allreduce. A worker that is alone shares the array with the state."""
-        return Totals(self.add_up(message), self.sum_exponents, self.weights is not None)
+        return Totals(add_up(self.comm, message), self.sum_exponents, self.weights is not None)
 
     def inertia(self, centers: np.ndarray, labels: np.ndarray) -> float:
         """Weighted sum of the squared distances of all rows to the centers of their labels, rounded

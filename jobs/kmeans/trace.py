@@ -51,6 +51,8 @@ class Trace:
     ----------
     course : Course
         Of the run that goes on.
+    converged : bool
+        Whether its last iteration changed no label, or the centers rest.
     """
 
     def __init__(self, shard: Shard, params: Parameters, watched: bool) -> None:
@@ -60,10 +62,11 @@ class Trace:
         self._most_tolerance = params.tol * largest_variance(shard) if params.tol else 0.0
         self._run = 0
         self.course = Course()
+        self.converged = False
 
     def begin(self, run: int, course: Course) -> None:
         """Follow the run of this number, which goes on from such a course."""
-        self._run, self.course = run, course
+        self._run, self.course, self.converged = run, course, False
 
     def note_assignment(self, centers: np.ndarray, labels: np.ndarray) -> None:
         """Where `verbose` asks for it, measure the inertia of a step's assignment.
@@ -97,10 +100,10 @@ class Trace:
         # No pass over the rows while the centers move farther than any tolerance allows.
         if self._spread is None and (self._watched or 0 < shift <= self._most_tolerance):
             self._spread = Spread.measure(self._shard, totals)
-        course.shift = shift
-        course.tolerance = self._params.tol * self._spread.mean_variance if self._spread else 0.0
+        tolerance = self._params.tol * self._spread.mean_variance if self._spread else 0.0
         n_changed = totals.n_changed
-        course.settled = n_changed == 0
+        course.shift, course.tolerance, course.settled = shift, tolerance, n_changed == 0
+        self.converged = n_changed == 0 or shift <= tolerance
         if self._watched and self._spread:
             params = self._params
             self._shard.progress(
@@ -109,11 +112,6 @@ class Trace:
                 inertia=self._spread.estimate_inertia(centers, totals),
                 changed=n_changed,
             )
-
-    @property
-    def converged(self) -> bool:
-        """Whether the last iteration changed no label, or the centers rest."""
-        return self.course.settled or self.course.shift <= self.course.tolerance
 
 
 @dataclass(frozen=True)
