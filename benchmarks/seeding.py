@@ -24,9 +24,9 @@ from peers.machine import describe
 from rich.table import Table
 
 from harpy import DAALKMeans
-from harpy.jobs.kmeans_parallel import scalable_plus_plus
-from harpy.jobs.kmeans_seeding import plus_plus
-from harpy.jobs.kmeans_shard import load_shard
+from harpy.jobs.kmeans.parallel_seeding import scalable_plus_plus
+from harpy.jobs.kmeans.seeding import plus_plus
+from harpy.jobs.kmeans.shard import load_shard
 from harpy.program.context import Context
 
 SHAPES = tuple(map(Shape.parse, ("500000x32k256", "200000x16k1000", "100000x64k500")))

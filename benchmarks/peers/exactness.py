@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from harpy.jobs.kmeans_shard import WEIGHTS, Shard, load_shard
+from harpy.jobs.kmeans.shard import Shard, load_shard
 from harpy.kernels import kmeans as kernels
+from harpy.kernels.kmeans import WEIGHTS
 from harpy.program.context import Context
 from peers.clock import Call, interleave
 from peers.data import Problem, Shape, draw
@@ -113,13 +114,12 @@ def _cost(
 
 def follow(shard: Shard, centers: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     """How often a row is added or taken out in a fit, its last centers, the labels."""
-    X = shard.X
-    lloyd = kernels.Lloyd(X, len(centers), shard.sum_exponents, 1, shard.weights)
-    n_added = -len(X)  # the first iteration only adds
+    state, n_rows = shard.lloyd(len(centers)), len(shard.X)
+    n_added = -n_rows  # the first iteration only adds
     for _ in range(MAX_ITER):
-        message = lloyd.step(centers)
-        n_added += 2 * int(message[0])
-        centers, _, _ = shard.next_centers(message, centers)
-        if message[0] == 0:
+        totals = shard.allreduce(state.step(centers))
+        n_added += 2 * totals.n_changed
+        centers, _, _ = totals.next_centers(centers)
+        if totals.n_changed == 0:
             break
-    return n_added / len(X), centers, lloyd.labels.copy()
+    return n_added / n_rows, centers, state.labels.copy()

@@ -83,8 +83,8 @@ class Harpy(Library):
     def __init__(self, n_thread: int) -> None:
         super().__init__(n_thread)
         from harpy import DAALKMeans
-        from harpy.jobs.kmeans_seeding import plus_plus
-        from harpy.jobs.kmeans_shard import load_shard
+        from harpy.jobs.kmeans.seeding import plus_plus
+        from harpy.jobs.kmeans.shard import load_shard
         from harpy.program.context import Context
 
         self._estimator, self._context = DAALKMeans, Context

@@ -1,6 +1,6 @@
 """K-means numerics of one worker: the same bits for every number of threads and instruction set.
 
-docs/numerics.md defines them; what happens between workers is jobs/kmeans.py.
+docs/numerics.md defines them; what happens between workers is jobs/kmeans/.
 """
 
 from harpy.kernels.kmeans._kmeans import (
@@ -26,42 +26,81 @@ from harpy.kernels.kmeans._kmeans import (
     transform,
     weighted_ranges,
 )
+from harpy.kernels.kmeans.backend import (
+    Backend,
+    LloydState,
+    PotentialsState,
+    RunningTotals,
+    backend_for,
+)
 from harpy.kernels.kmeans.exact import (
-    LARGEST_INERTIA,
     exact_value,
     int_to_limbs,
     limbs_to_int,
-    overflowing_column,
     worthwhile_threads,
 )
+from harpy.kernels.kmeans.limits import (
+    LARGEST_INERTIA,
+    WEIGHTS,
+    overflowing_column,
+    refuse_not_finite,
+    refuse_overflow,
+    refuse_weights,
+)
+from harpy.kernels.kmeans.row_forms import (
+    LoadedRows,
+    NativeRows,
+    dense_rows,
+    native_rows,
+    stack_rows,
+    take_rows,
+)
 from harpy.kernels.kmeans.running_sums import RunningSums
+from harpy.kernels.kmeans.totals import Totals, rounded
 
 __all__ = [
     "LARGEST_INERTIA",
     "SCALAR_LIMBS",
     "SUM_LIMBS",
+    "WEIGHTS",
+    "Backend",
     "Lloyd",
+    "LloydState",
+    "LoadedRows",
+    "NativeRows",
     "Potentials",
+    "PotentialsState",
     "RunningSums",
+    "RunningTotals",
+    "Totals",
     "accumulate",
     "assign",
     "assign_unseen",
+    "backend_for",
     "center_offset",
     "centers_from_sums",
     "column_exponents",
     "column_means",
     "column_ranges",
+    "dense_rows",
     "exact_sum",
     "exact_value",
     "instruction_set",
     "instruction_sets",
     "int_to_limbs",
     "limbs_to_int",
+    "native_rows",
     "next_centers",
     "overflowing_column",
+    "refuse_not_finite",
+    "refuse_overflow",
+    "refuse_weights",
+    "rounded",
     "screen",
     "squared_distance_sum",
     "squared_distances",
+    "stack_rows",
+    "take_rows",
     "transform",
     "weighted_ranges",
     "worthwhile_threads",

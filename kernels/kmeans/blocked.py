@@ -1,13 +1,12 @@
-"""The kernels for dense rows that come block by block, under the names of the others.
+"""The backend (backend.py) of dense rows that come block by block: harpy.storage's SpilledRows.
 
-X is anything with `shape`, `dtype`, `size` and `blocks()`: harpy.storage's SpilledRows. All numbers
-are those of the kernels for rows in memory, bit for bit: a label is its row's own affair, and sums
-are exact.
+All numbers are those of the kernels for rows in memory, bit for bit: a label depends on its own row
+alone, and sums are exact.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +17,7 @@ from harpy.kernels.kmeans._kmeans import SCALAR_LIMBS, SUM_LIMBS, center_offset
 from harpy.kernels.kmeans.exact import SUM_LIMB_BITS, int_to_limbs
 from harpy.kernels.kmeans.row_potentials import RowPotentials
 from harpy.kernels.kmeans.running_sums import exact_total
+from harpy.kernels.kmeans.totals import Totals
 
 __all__ = [
     "Lloyd",
@@ -33,17 +33,33 @@ __all__ = [
 ]
 
 
-class Blocked(Protocol):
-    shape: tuple[int, int]
-    dtype: np.dtype[Any]
-    size: int
+class BlockedRows(Protocol):
+    """Dense rows (n_rows, n_columns) of which only some are in memory."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_rows, n_columns)."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+
+    @property
+    def size(self) -> int:
+        """Values."""
 
     def __len__(self) -> int: ...
-    def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]: ...
+
+    def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """All rows in order: number of the block's first row and the block, (some rows, n_columns),
+        which is good until the next one is asked for."""
+
+    def dense_rows(self, numbers: Sequence[int] | NDArray[np.integer], /) -> NDArray[Any]:
+        """Some rows, counted from 0: (len(numbers), n_columns)."""
 
 
 def column_ranges(
-    X: Blocked, n_thread: int = 1
+    X: BlockedRows, n_thread: int = 1
 ) -> tuple[NDArray[np.float64], tuple[int, int] | None]:
     absmax, first_bad = np.zeros(X.shape[1]), None
     for start, block in X.blocks():
@@ -54,7 +70,9 @@ def column_ranges(
     return absmax, first_bad
 
 
-def weighted_ranges(X: Blocked, weights: NDArray[Any], n_thread: int = 1) -> NDArray[np.float64]:
+def weighted_ranges(
+    X: BlockedRows, weights: NDArray[Any], n_thread: int = 1
+) -> NDArray[np.float64]:
     absmax = np.zeros(X.shape[1] + 1)
     for start, block in X.blocks():
         mine = weights[start : start + len(block)]
@@ -63,7 +81,7 @@ def weighted_ranges(X: Blocked, weights: NDArray[Any], n_thread: int = 1) -> NDA
 
 
 def assign(
-    X: Blocked,
+    X: BlockedRows,
     centers: NDArray[Any],
     offset: NDArray[Any],
     labels: NDArray[np.int32],
@@ -76,7 +94,7 @@ def assign(
 
 
 def assign_unseen(
-    X: Blocked,
+    X: BlockedRows,
     centers: NDArray[Any],
     offset: NDArray[Any],
     labels: NDArray[np.int32],
@@ -93,23 +111,23 @@ def assign_unseen(
 
 
 def accumulate(
-    X: Blocked,
+    X: BlockedRows,
     labels: NDArray[np.int32] | None,
     n_clusters: int,
     exponents: NDArray[np.int32],
     n_thread: int = 1,
     weights: NDArray[Any] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    sums = _Sums(n_clusters, exponents, n_thread)
+    totals = Totals.zeros(n_clusters, exponents, weights is not None)
     for start, block in X.blocks():
         mine = slice(start, start + len(block))
         to = np.zeros(len(block), np.int32) if labels is None else labels[mine]
-        sums.add(block, to, None if weights is None else weights[mine])
-    return sums.limbs, sums.counts
+        _add(totals, block, to, None if weights is None else weights[mine], n_thread)
+    return totals.limbs, totals.counts
 
 
 def squared_distances(
-    X: Blocked, centers: NDArray[Any], labels: NDArray[np.int32] | None, n_thread: int = 1
+    X: BlockedRows, centers: NDArray[Any], labels: NDArray[np.int32] | None, n_thread: int = 1
 ) -> NDArray[np.float64]:
     distances = np.empty(len(X))
     for start, block in X.blocks():
@@ -120,7 +138,7 @@ def squared_distances(
 
 
 def squared_distance_sum(
-    X: Blocked,
+    X: BlockedRows,
     centers: NDArray[Any],
     labels: NDArray[np.int32] | None,
     weights: NDArray[Any] | None = None,
@@ -139,32 +157,26 @@ def squared_distance_sum(
     return total
 
 
-class _Sums:
-    """Exact sums that blocks of rows are added to and taken out of."""
-
-    def __init__(self, n_clusters: int, exponents: NDArray[np.int32], n_thread: int) -> None:
-        self._exponents, self._n_thread = exponents, n_thread
-        self.limbs = np.zeros((n_clusters, len(exponents), SUM_LIMBS), np.int64)
-        self.counts = np.zeros(n_clusters, np.int64)
-
-    def add(
-        self,
-        rows: NDArray[Any],
-        labels: NDArray[np.int32],
-        weights: NDArray[Any] | None,
-        sign: int = 1,
-    ) -> None:
-        """Add the rows to the sums of their labels; with sign = -1 take them out."""
-        limbs, counts = _kmeans.accumulate(
-            rows, labels, len(self.counts), self._exponents, self._n_thread, weights
-        )
-        self.limbs += sign * limbs
-        self.counts += sign * counts
-        # Digits of 48 bits again, the sign in the last: any number of blocks may follow.
-        for digit in range(SUM_LIMBS - 1):
-            carry = self.limbs[..., digit] >> SUM_LIMB_BITS
-            self.limbs[..., digit] -= carry << SUM_LIMB_BITS
-            self.limbs[..., digit + 1] += carry
+def _add(
+    totals: Totals,
+    rows: NDArray[Any],
+    labels: NDArray[np.int32],
+    weights: NDArray[Any] | None,
+    n_thread: int,
+    sign: int = 1,
+) -> None:
+    """Add the rows to the sums of their labels; with sign = -1 take them out."""
+    limbs, counts = _kmeans.accumulate(
+        rows, labels, totals.n_clusters, totals.exponents, n_thread, weights
+    )
+    sums = totals.limbs
+    sums += sign * limbs
+    totals.counts[:] += sign * counts
+    # Digits of 48 bits again, the sign in the last: any number of blocks may follow.
+    for digit in range(SUM_LIMBS - 1):
+        carry = sums[..., digit] >> SUM_LIMB_BITS
+        sums[..., digit] -= carry << SUM_LIMB_BITS
+        sums[..., digit + 1] += carry
 
 
 class Lloyd:
@@ -178,18 +190,18 @@ class Lloyd:
 
     def __init__(
         self,
-        X: Blocked,
+        X: BlockedRows,
         n_clusters: int,
         exponents: NDArray[np.int32],
         n_thread: int = 1,
         weights: NDArray[Any] | None = None,
     ) -> None:
         self._X, self._weights, self._n_thread = X, weights, n_thread
-        self._sums = _Sums(n_clusters, exponents, n_thread)
+        self._totals = Totals.zeros(n_clusters, exponents, weights is not None)
         self.labels = np.full(len(X), -1, np.int32)
 
     def step(self, centers: NDArray[Any]) -> NDArray[np.int64]:
-        """As kernels.Lloyd.step."""
+        """As LloydState.step."""
         offset = center_offset(centers, self._n_thread)
         n_changed = 0
         for start, block in self._X.blocks():
@@ -197,8 +209,8 @@ class Lloyd:
             before = self.labels[mine].copy()
             n_changed += _kmeans.assign(block, centers, offset, self.labels[mine], self._n_thread)
             self._move(block, before, mine)
-        sums = self._sums
-        return np.concatenate([[n_changed], sums.counts, sums.limbs.ravel()])
+        self._totals.n_changed = n_changed
+        return self._totals.message
 
     def _move(self, block: NDArray[Any], before: NDArray[np.int32], mine: slice) -> None:
         """Let the sums follow the rows of a block whose label changed."""
@@ -207,12 +219,12 @@ class Lloyd:
             return
         rows = block if len(changed) == len(block) else block[changed]
         weights = None if self._weights is None else self._weights[mine][changed]
-        self._sums.add(rows, self.labels[mine][changed], weights)
+        _add(self._totals, rows, self.labels[mine][changed], weights, self._n_thread)
         if before[0] >= 0:  # not the first step
-            self._sums.add(rows, before[changed], weights, sign=-1)
+            _add(self._totals, rows, before[changed], weights, self._n_thread, sign=-1)
 
     def label(self, centers: NDArray[Any]) -> int:
-        """Only assign: after the last step. Returns how many labels changed."""
+        """As LloydState.label."""
         offset = center_offset(centers, self._n_thread)
         return assign(self._X, centers, offset, self.labels, self._n_thread)
 
@@ -225,7 +237,7 @@ class Potentials(RowPotentials):
 
     def __init__(
         self,
-        X: Blocked,
+        X: BlockedRows,
         centers: NDArray[Any],
         weights: NDArray[np.float64] | None = None,
         n_thread: int = 1,

@@ -1,4 +1,4 @@
-"""Python's side of the kernels: refused ranges, limbs and integers, threads worth starting."""
+"""Limbs of exact sums and the integers they stand for; how many threads are worth starting."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from harpy.kernels.kmeans._kmeans import calls_are_close
 
@@ -18,29 +18,6 @@ SUM_LIMB_BITS = 48
 SCALAR_LIMB_BITS = 32
 # Exact scalars are integers in units of the smallest subnormal.
 _SCALAR_UNIT = 1 << 1074
-# Sum over the columns of the squared largest magnitudes. Differences of two values double a
-# magnitude and a score adds three such terms: a sixteenth of float32's range keeps all of them
-# finite. float64 leaves room for inertia, too, a sum over up to 2^60 rows.
-LARGEST_INERTIA = math.ldexp(1.0, 1024 - 64)  # of one row, weighted
-_LARGEST_SQUARES = {
-    np.dtype(np.float32): float(np.finfo(np.float32).max) / 16,
-    np.dtype(np.float64): LARGEST_INERTIA,
-}
-
-
-def overflowing_column(absmax: NDArray[np.float64], dtype: DTypeLike) -> int | None:
-    """The column to blame when squared distances could overflow `dtype`, or None.
-
-    Refused is a sum of absmax² over the columns above 1/16 of float32's maximum (2.1e37) or above
-    2^960 (9.7e288) in float64; to blame is the column of the largest magnitude.
-    """
-    limit = _LARGEST_SQUARES[np.dtype(dtype)]
-    largest = float(absmax[absmax.argmax()]) if len(absmax) else 0.0
-    if len(absmax) * largest * largest <= limit:  # as nearly always, and seen sooner
-        return None
-    with np.errstate(over="ignore"):
-        squares = float(np.sum(np.square(absmax)))
-    return None if squares <= limit else int(np.argmax(absmax))
 
 
 def limbs_to_int(limbs: NDArray[np.int64]) -> int:

@@ -1,4 +1,4 @@
-"""The kernels for rows in compressed sparse row form, under the names of the dense ones.
+"""The backend (backend.py) of rows in compressed sparse row form.
 
 Columns that a row does not store are zeros. Scores have no offset (it would fill the zeros), so
 that labels are those of the dense kernels with an offset of 0, bit for bit. docs/numerics.md
@@ -7,6 +7,7 @@ defines the distances.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from harpy.kernels.kmeans._kmeans import SUM_LIMBS, CsrPattern
 from harpy.kernels.kmeans.exact import int_to_limbs
 from harpy.kernels.kmeans.row_potentials import RowPotentials
 from harpy.kernels.kmeans.running_sums import exact_total
+from harpy.kernels.kmeans.totals import Totals
 
 
 class CsrMatrix:
@@ -70,7 +72,7 @@ class CsrMatrix:
         stored = np.repeat(self.indptr[rows] - indptr[:-1], n_stored) + np.arange(indptr[-1])
         return CsrMatrix(self.data[stored], self.indices[stored], indptr, self.shape[1])
 
-    def dense_rows(self, rows: NDArray[np.integer]) -> NDArray[Any]:
+    def dense_rows(self, rows: Sequence[int] | NDArray[np.integer]) -> NDArray[Any]:
         """The given rows with their zeros: ndarray (len(rows), n_columns)."""
         dense = np.zeros((len(rows), self.shape[1]), self.dtype)
         for i, row in enumerate(rows):
@@ -213,49 +215,34 @@ class Lloyd:
         n_thread: int = 1,
         weights: NDArray[Any] | None = None,
     ) -> None:
-        self._X, self._exponents, self._n_thread = X, exponents, n_thread
+        self._X, self._n_thread = X, n_thread
         self._summed = X if weights is None else X.weighted(weights)
         self.labels = np.full(len(X), -1, np.int32)
         self._before = self.labels.copy()
         self._scores = np.zeros(len(X), X.dtype)  # of each row's own center at the last step
         self._centers: NDArray[Any] | None = None  # of the last step
-        n_sums = self._summed.shape[1]
-        self._message = np.zeros(1 + n_clusters + n_clusters * n_sums * SUM_LIMBS, np.int64)
-        self._counts = self._message[1 : 1 + n_clusters]
-        self._sums = self._message[1 + n_clusters :].reshape(n_clusters, n_sums, SUM_LIMBS)
+        self._totals = Totals.zeros(n_clusters, exponents, weights is not None)
+        self._counts, self._sums = self._totals.counts, self._totals.limbs
 
     def step(self, centers: NDArray[Any]) -> NDArray[np.int64]:
-        """Assign the rows to their nearest centers and bring the exact sums up to date.
-
-        Parameters
-        ----------
-        centers : ndarray (n_clusters, n_columns)
-            Left as they are by the caller, too: the next step compares its own with them.
-
-        Returns
-        -------
-        ndarray of int64
-            Rows whose label changed, counts (n_clusters,) and limbs (n_clusters, n_columns, 3), or
-            with weights (n_clusters, n_columns + 1, 3), in one array, which adds elementwise over
-            workers. It is the state's own: to be read, until the next step.
-        """
+        """As LloydState.step; the centers are kept, for the next step to compare its own with."""
         self._before[:] = self.labels
-        self._message[0] = self.label(centers)
-        if self._message[0]:
+        n_changed = self._totals.n_changed = self.label(centers)
+        if n_changed:
             _kmeans.sparse_move(
                 self._summed.data,
                 self._summed.pattern,
                 self._before,
                 self.labels,
-                self._exponents,
+                self._totals.exponents,
                 self._sums,
                 self._counts,
                 self._n_thread,
             )
-        return self._message
+        return self._totals.message
 
     def label(self, centers: NDArray[Any]) -> int:
-        """Only assign: after the last step. Returns how many labels changed."""
+        """As LloydState.label."""
         moved = None if self._centers is None else _kmeans.moved_rows(self._centers, centers)
         self._centers = centers
         return _kmeans.sparse_assign(

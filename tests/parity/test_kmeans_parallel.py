@@ -11,10 +11,16 @@ from sparse_data import hostile_sparse, rows_of
 from thread_gang import run_gang
 
 from harpy.jobs.kmeans import main
-from harpy.jobs.kmeans_parallel import N_PASSES, OVERSAMPLING, scalable_plus_plus, uniform
-from harpy.jobs.kmeans_seeding import plus_plus
-from harpy.jobs.kmeans_shard import dense_rows, kernels_for, load_shard
+from harpy.jobs.kmeans.parallel_seeding import (
+    N_PASSES,
+    OVERSAMPLING,
+    scalable_plus_plus,
+    uniform,
+)
+from harpy.jobs.kmeans.seeding import plus_plus
+from harpy.jobs.kmeans.shard import load_shard
 from harpy.kernels import kmeans as kernels
+from harpy.kernels.kmeans import backend_for, dense_rows
 from harpy.storage import CsrRows
 
 # (splits, threads): 1 to 4 ranks, uneven ones, and ranks without rows at either end.
@@ -39,7 +45,7 @@ def split_mix(key: int, position: int) -> float:
 
 def plain_candidates(X: Any, n_clusters: int, random: Any) -> tuple[list[int], list[int]]:
     """Rows drawn, and how many rows each is closest to: one row after the other."""
-    native, n_rows = kernels_for(X), X.shape[0]
+    native, n_rows = backend_for(X), X.shape[0]
     dense = dense_rows(X, np.arange(n_rows))
     rows: list[int] = []
     closest, potentials = [0] * n_rows, [np.inf] * n_rows
@@ -74,7 +80,7 @@ def plain_rows(X: Any, n_clusters: int, seed: int) -> np.ndarray:
     """Centers by writing out each candidate as often as it counts, drawing among the copies."""
     random = np.random.RandomState(seed)
     rows, weights = plain_candidates(X, n_clusters, random)
-    native, dense = kernels_for(X), dense_rows(X, np.array(rows))
+    native, dense = backend_for(X), dense_rows(X, np.array(rows))
     candidates = X[rows] if isinstance(X, np.ndarray) else X.take(np.array(rows))
     copies = np.repeat(np.arange(len(rows)), weights)
     chosen = [copies[int(random.random_sample() * 2**53) * len(copies) >> 53]]
@@ -152,7 +158,9 @@ def test_rows_that_weigh_nothing_are_not_drawn() -> None:
 def test_wide_rows_are_written_out_a_few_at_a_time(
     form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harpy.jobs.kmeans_parallel._BLOCK_VALUES", 40)  # 5 rows of 7 columns
+    monkeypatch.setattr(
+        "harpy.jobs.kmeans.parallel_seeding._BLOCK_VALUES", 40
+    )  # 5 rows of 7 columns
     cases = hostile_data(np.float32) if form == "dense" else hostile_sparse(np.float32)
     for name in ("blobs", "integers with ties"):
         X = cases[name] if form == "dense" else CsrRows.of(cases[name])

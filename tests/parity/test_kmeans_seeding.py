@@ -10,8 +10,8 @@ import pytest
 from hostile_data import DTYPES, hostile_data
 from thread_gang import run_gang
 
-from harpy.jobs.kmeans_seeding import seed_centers
-from harpy.jobs.kmeans_shard import load_shard
+from harpy.jobs.kmeans.seeding import seed_centers
+from harpy.jobs.kmeans.shard import load_shard
 from harpy.kernels import kmeans as kernels
 
 # (splits, threads): 1 to 4 ranks, uneven ones, and ranks without rows at either end.

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits, make_blobs
 from thread_gang import run_gang
 
 from harpy.jobs.kmeans import main
-from harpy.jobs.kmeans_seeding import draw_distinct, restore_random_state
+from harpy.jobs.kmeans.seeding import draw_distinct, restore_random_state
 from harpy.kernels import kmeans as kernels
 
 

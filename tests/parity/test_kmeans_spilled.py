@@ -12,9 +12,8 @@ from thread_gang import run_gang
 
 from harpy import DAALKMeans, Session
 from harpy.errors import DataError
-from harpy.jobs.kmeans_shard import kernels_for
 from harpy.kernels import kmeans as kernels
-from harpy.kernels.kmeans import blocked
+from harpy.kernels.kmeans import backend_for, blocked
 from harpy.program.context import ArrayRows
 from harpy.storage import SpilledRows
 from harpy.storage.rows import spill
@@ -74,7 +73,7 @@ def test_kernels_give_the_same_numbers(dtype: type, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     for name, X in hostile_data(dtype).items():
         rows, weights = spilled(X, tmp_path), weights_for(X)
-        assert kernels_for(rows) is blocked
+        assert backend_for(rows) is blocked
         absmax, bad = blocked.column_ranges(rows, 2)
         assert bad is None and np.array_equal(absmax, kernels.column_ranges(X)[0]), name
         ranges = blocked.weighted_ranges(rows, weights)

@@ -1,6 +1,7 @@
 """DAALKMeans, scikit-learn's KMeans on a gang of workers: parameters, validation, attributes.
 
-Numerics are left to harpy.jobs.kmeans and harpy.kernels, workers to harpy.session.
+What workers compute is named by the program they run (harpy.jobs.kmeans); arithmetic is left to
+harpy.kernels, workers to harpy.session.
 """
 
 from __future__ import annotations
@@ -46,15 +47,15 @@ from harpy.estimators.kmeans.files import (
 from harpy.estimators.kmeans.model_files import ModelFiles
 from harpy.estimators.kmeans.session import new_session, refuse_contradictions, untouched
 from harpy.estimators.kmeans.verbose import course_lines
-from harpy.jobs.kmeans_shard import (
+from harpy.kernels import kmeans as kernels
+from harpy.kernels.kmeans import (
     WEIGHTS,
-    kernels_for,
+    backend_for,
     native_rows,
     refuse_not_finite,
     refuse_overflow,
     refuse_weights,
 )
-from harpy.kernels import kmeans as kernels
 from harpy.session.options import IN_PROCESS
 from harpy.session.session import RunResult, Session
 from harpy.storage.rows.csr import as_rows
@@ -62,8 +63,8 @@ from harpy.storage.rows.dataset import names_files
 from harpy.storage.rows.put_rows import PutRows
 
 PROGRAM = "harpy.jobs.kmeans:main"
-PREDICT_PROGRAM = "harpy.jobs.kmeans_predict:main"
-SCORE_PROGRAM = "harpy.jobs.kmeans_predict:inertia"
+PREDICT_PROGRAM = "harpy.jobs.kmeans:predict"
+SCORE_PROGRAM = "harpy.jobs.kmeans:inertia"
 _DTYPES: list[np.dtype] = [np.dtype(np.float64), np.dtype(np.float32)]
 _PLAIN_VALUES = (int, float, str, bool)  # types of values that never change
 _AT_LEAST_ONE = Interval(Integral, 1, None, closed="left")
@@ -364,8 +365,8 @@ class DAALKMeans(
                 "would come here.\n  Load the rows, or ask for their labels: predict(path)"
             )
         X, centers = self._rows_and_centers(X)
-        self._refuse_unusable(X, *kernels_for(X).column_ranges(X, self._threads_for(X)))
-        return kernels_for(X).transform(X, centers, self._threads_for(X))
+        self._refuse_unusable(X, *backend_for(X).column_ranges(X, self._threads_for(X)))
+        return backend_for(X).transform(X, centers, self._threads_for(X))
 
     def score(
         self,
@@ -385,7 +386,7 @@ class DAALKMeans(
         X, centers = self._rows_and_centers(X)
         labels, absmax = self._labels_and_ranges(X, centers)
         weights = self._validate_weights(sample_weight, X, absmax)
-        inertia = kernels_for(X).squared_distance_sum(
+        inertia = backend_for(X).squared_distance_sum(
             X, centers, labels, weights, self._threads_for(X)
         )
         return -kernels.exact_value(inertia)
@@ -574,7 +575,7 @@ class DAALKMeans(
         of each column."""
         labels = np.full(len(X), -1, dtype=np.int32)
         n_thread = self._threads_for(X)
-        native = kernels_for(X)
+        native = backend_for(X)
         offset = native.center_offset(centers, n_thread)
         absmax, bad = native.assign_unseen(X, centers, offset, labels, n_thread)
         self._refuse_unusable(X, absmax, bad)
@@ -610,7 +611,7 @@ class DAALKMeans(
 
     def _column_ranges(self, rows: Any, what: str) -> np.ndarray:
         """Largest magnitude of each column; scikit-learn's error where a value is not finite."""
-        absmax, bad = kernels_for(rows).column_ranges(rows, self._threads_for(rows))
+        absmax, bad = backend_for(rows).column_ranges(rows, self._threads_for(rows))
         self._refuse_not_finite(rows, bad, what)
         return absmax
 

@@ -8,7 +8,7 @@ from typing import Any
 
 def course_lines(courses: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """One line an event of each run, in scikit-learn's words, from what
-    `harpy.jobs.kmeans.Course` holds; iterations count from 0, as there."""
+    `harpy.jobs.kmeans.trace.Course` holds; iterations count from 0, as there."""
     for course in courses:
         yield "Initialization complete"
         last = len(course["inertias"]) - 1

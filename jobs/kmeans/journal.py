@@ -5,36 +5,31 @@ follow from centers, are assigned again by whoever goes on from there.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harpy.jobs.kmeans_shard import Shard
+from harpy.jobs.kmeans.shard import Shard
+from harpy.jobs.kmeans.trace import Course
 
-
-@dataclass
-class Course:
-    """What scikit-learn's `verbose` says of a run.
-
-    Attributes
-    ----------
-    inertias : list of float
-        Of each iteration's assignment, about the centers it started from; empty unless asked for.
-    shift, tolerance : float
-        The centers' squared shift in the last iteration, and up to which they count as at rest.
-    settled : bool
-        Whether the last iteration changed no label.
-    """
-
-    inertias: list[float] = field(default_factory=list)
-    shift: float = 0.0
-    tolerance: float = 0.0
-    settled: bool = False
+if TYPE_CHECKING:
+    from harpy.program.context import Context
 
 
 @dataclass(frozen=True)
 class Clustering:
-    """One run's result: what all workers agree on, and the labels of this worker's rows."""
+    """One run's result.
+
+    Attributes
+    ----------
+    centers : ndarray of shape (n_clusters, n_columns)
+    labels : ndarray of shape (my rows,), int32
+        Of this worker's rows; all else is the same on every worker.
+    inertia : float
+    n_iter : int
+        Iterations it took.
+    course : Course
+    """
 
     centers: np.ndarray
     labels: np.ndarray
@@ -64,8 +59,10 @@ class Journal:
 
     Parameters
     ----------
+    ctx : Context
+        It keeps the checkpoints.
     shard : Shard
-        Of the rows that are clustered; its context keeps the checkpoints.
+        Of the rows that are clustered.
     random : RandomState or None
         What seeds were drawn with; set to where it was.
 
@@ -79,8 +76,8 @@ class Journal:
         Theirs, as `Course` has them.
     """
 
-    def __init__(self, shard: Shard, random: np.random.RandomState | None) -> None:
-        self._checkpoint, self._random = shard.ctx.checkpoint, random
+    def __init__(self, ctx: Context, shard: Shard, random: np.random.RandomState | None) -> None:
+        self._checkpoint, self._random = ctx.checkpoint, random
         self._state: dict[str, Any] = {"best": None}
         self._start: Position | None = None
         self.n_ended = 0
@@ -107,13 +104,13 @@ class Journal:
         return start
 
     def note(self, centers: np.ndarray, previous: np.ndarray, n_iter: int, course: Course) -> None:
-        """One iteration more: `Position` has the words."""
+        """One iteration more: as the attributes of `Position`."""
         if self._checkpoint.kept:
             position = Position(centers, previous, n_iter, course)
             self._save(vars(position) | {"course": vars(course)})
 
     def end_run(self, found: Clustering, best: Clustering) -> None:
-        """One run more."""
+        """One run more has ended, and the best so far is this."""
         self.n_ended += 1
         self.courses.append(vars(found.course))
         self._state["best"] = {
@@ -139,8 +136,6 @@ def _with_course(values: dict[str, Any]) -> dict[str, Any]:
 
 def _labels(shard: Shard, centers: np.ndarray) -> np.ndarray:
     """The label of each of my rows: ndarray (my rows,) of int32."""
-    state = shard.kernels.Lloyd(
-        shard.X, len(centers), shard.sum_exponents, shard.n_thread, shard.weights
-    )
+    state = shard.lloyd(len(centers))
     state.label(np.ascontiguousarray(centers))
-    return np.asarray(state.labels)
+    return state.labels

@@ -6,15 +6,12 @@ on how rows are sharded. docs/numerics.md defines the numbers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 
-from harpy.jobs.kmeans_seeding import draw_rows, plus_plus
-from harpy.jobs.kmeans_shard import Shard, dense_rows, exact_total
-from harpy.jobs.kmeans_sums import rounded
+from harpy.jobs.kmeans.seeding import draw_rows, plus_plus
+from harpy.jobs.kmeans.shard import Shard
 from harpy.kernels import kmeans as kernels
+from harpy.kernels.kmeans import LoadedRows, dense_rows, rounded, stack_rows, take_rows
 from harpy.kernels.kmeans.sparse import CsrMatrix
 
 # Rows to expect of a pass, as a multiple of n_clusters, and passes: where more of either stopped
@@ -31,9 +28,20 @@ _MIXERS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 
 
 def scalable_plus_plus(shard: Shard, n_clusters: int, random: np.random.RandomState) -> np.ndarray:
-    """Rows of X as centers of shape (n_clusters, n_columns), the same on every worker.
+    """Initial centers by k-means||.
 
-    Where the rows have fewer distinct values than there are clusters, some centers are equal.
+    Parameters
+    ----------
+    shard : Shard
+    n_clusters : int
+    random : RandomState
+        In the same state on all workers, before and after.
+
+    Returns
+    -------
+    ndarray of shape (n_clusters, n_columns), X's dtype
+        Rows of X, the same on every worker. Where the rows have fewer distinct values than there
+        are clusters, some are equal.
 
     References
     ----------
@@ -78,7 +86,7 @@ class Candidates:
             block = np.arange(begin, min(begin + block_rows, len(new)))
             self._compare(dense_rows(new, block), first + begin)
         # Each stands for itself, whichever equal row or rounding the search has preferred.
-        of_lower_ranks = sum(map(len, by_rank[: self._shard.ctx.rank]))
+        of_lower_ranks = sum(map(len, by_rank[: self._shard.comm.rank]))
         self.distances[mine] = 0.0
         self.closest[mine] = first + of_lower_ranks + np.arange(len(mine))
         self.rows = stack_rows([self.rows, new])
@@ -87,9 +95,9 @@ class Candidates:
         """Let rows that are closer to candidates `first`, `first + 1`, … go over to them."""
         shard = self._shard
         labels = np.zeros(len(self.closest), np.int32)
-        offset = shard.kernels.center_offset(new, shard.n_thread)
-        shard.kernels.assign(shard.X, new, offset, labels, shard.n_thread)
-        distances = shard.kernels.squared_distances(shard.X, new, labels, shard.n_thread)
+        offset = shard.backend.center_offset(new, shard.n_thread)
+        shard.backend.assign(shard.X, new, offset, labels, shard.n_thread)
+        distances = shard.backend.squared_distances(shard.X, new, labels, shard.n_thread)
         closer = distances < self.distances
         np.copyto(self.distances, distances, where=closer)
         labels += first
@@ -101,16 +109,17 @@ class Candidates:
         shard, n_candidates = self._shard, len(self.rows)
         if shard.weights is None:
             counts = np.bincount(self.closest, minlength=n_candidates)
-            return shard.total(counts).astype(np.float64)
+            return shard.add_up(counts).astype(np.float64)
         column, exponents = shard.weights[:, np.newaxis], shard.sum_exponents[-1:]
         limbs, _ = kernels.accumulate(column, self.closest, n_candidates, exponents, shard.n_thread)
-        return rounded(shard.total(limbs), exponents)
+        return rounded(shard.add_up(limbs), exponents)
 
     def alone(self) -> Shard:
         """The candidates with their weights as all rows of a worker that is alone."""
         shard, weights = self._shard, self.weights()
         return Shard(
-            _Alone(shard.ctx),
+            Alone(),
+            shard.progress,
             self.rows,
             0,
             len(self.rows),
@@ -121,50 +130,28 @@ class Candidates:
         )
 
 
-class _Alone:
-    """What the context is to a worker that computes by itself what every other computes, too."""
+class Alone:
+    """The collectives of a worker that computes by itself what every other computes, too."""
 
     rank, size = 0, 1
 
-    def __init__(self, ctx: Any) -> None:
-        self.progress = ctx.progress
-
-    @property
-    def comm(self) -> _Alone:
-        return self
-
     def allreduce(self, array: np.ndarray, op: str = "sum") -> np.ndarray:
+        """The array itself, whatever `op` says."""
         return array
 
     def allgather(self, array: np.ndarray) -> list[np.ndarray]:
+        """The array alone."""
         return [array]
 
 
-def take_rows(X: Any, rows: np.ndarray) -> Any:
-    """The given rows of X: sparse ones stay so."""
-    return X.take(rows) if isinstance(X, CsrMatrix) else dense_rows(X, rows)
-
-
-def gather_rows(shard: Shard, mine: np.ndarray) -> list[Any]:
+def gather_rows(shard: Shard, mine: np.ndarray) -> list[LoadedRows]:
     """By rank the rows that each worker names of its shard, in X's form, on every worker."""
-    gather, n_columns = shard.ctx.comm.allgather, shard.X.shape[1]
+    gather, n_columns = shard.comm.allgather, shard.X.shape[1]
     rows = take_rows(shard.X, mine)
     if isinstance(rows, CsrMatrix):
         arrays = zip(gather(rows.data), gather(rows.indices), gather(rows.indptr), strict=True)
         return [CsrMatrix(*parts, n_columns) for parts in arrays]
     return [part.reshape(-1, n_columns) for part in gather(rows)]
-
-
-def stack_rows(parts: Sequence[Any]) -> Any:
-    """Rows of one form below each other."""
-    if not isinstance(parts[0], CsrMatrix):
-        return np.concatenate(parts)
-    data, indices, n_stored = (
-        np.concatenate(arrays)
-        for arrays in zip(*((p.data, p.indices, np.diff(p.indptr)) for p in parts), strict=True)
-    )
-    indptr = np.concatenate([[0], np.cumsum(n_stored)])
-    return CsrMatrix(data, indices, indptr, parts[0].shape[1])
 
 
 def draw_candidates(shard: Shard, n_clusters: int, random: np.random.RandomState) -> Candidates:
@@ -176,9 +163,10 @@ def draw_candidates(shard: Shard, n_clusters: int, random: np.random.RandomState
     n_passes = 0
     while n_passes < N_PASSES or len(candidates.rows) < n_clusters:
         n_passes += 1
-        shard.ctx.progress(None, candidates=len(candidates.rows))
+        shard.progress(None, candidates=len(candidates.rows))
         potentials = candidates.potentials
-        total = exact_total(shard.ctx, kernels.exact_sum(potentials, shard.n_thread))
+        limbs = kernels.exact_sum(potentials, shard.n_thread)
+        total = kernels.exact_value(shard.add_up(limbs))
         if total == 0.0:
             break  # every row is where some candidate is
         key = random.randint(1 << 64, size=1, dtype=np.uint64)
@@ -190,7 +178,23 @@ def draw_candidates(shard: Shard, n_clusters: int, random: np.random.RandomState
 def draw_independently(
     shard: Shard, potentials: np.ndarray, n_expected: int, total: float, key: np.ndarray
 ) -> np.ndarray:
-    """Draw each row of mine by itself, with probability n_expected * potential / total."""
+    """Draw each row of mine by itself, with probability n_expected * potential / total.
+
+    Parameters
+    ----------
+    potentials : IN, ndarray of shape (my rows,), float64
+    n_expected : int
+        Rows that all workers draw, on average.
+    total : float
+        Of all workers' potentials.
+    key : ndarray of shape (1,), uint64
+        Of the stream of random numbers, the same on all workers.
+
+    Returns
+    -------
+    ndarray of int64
+        Rows of mine, counted from 0, ascending.
+    """
     drawn = []
     for begin in range(0, len(potentials), _BLOCK_ROWS):
         probabilities = potentials[begin : begin + _BLOCK_ROWS] * n_expected / total
