@@ -6,15 +6,14 @@ from __future__ import annotations
 
 import logging
 import secrets
-import time
 from pathlib import Path
 
 from harpy.config import Deadlines, HadoopConf, load_hadoop_conf, max_losses
 from harpy.errors import JobStateUnknown
 from harpy.launch.base import Demand, FileRange, GangSpec, Grant, Launcher
-from harpy.session.allocation import GiveBack
 from harpy.session.options import SessionOptions
-from harpy.session.progress import Progress
+from harpy.session.progress import Progress, Timings
+from harpy.session.traces import Traces
 
 logger = logging.getLogger("harpy")
 
@@ -22,14 +21,14 @@ Shares = tuple[tuple[FileRange, ...], ...]  # of files, by rank
 
 
 class GangJob:
-    """See driver.GangDriver, which calls `open`, `launch`, and at last `launcher.close`.
+    """See driver.GangDriver, which opens and at last closes the launcher.
 
     Attributes
     ----------
     launcher : Launcher
         Of the application that carries the gang now.
     conf : HadoopConf
-        Empty for the local launcher.
+        For the local launcher only what the session was given, without files.
     secret : bytes
         Of this job and its successors.
     max_losses : int
@@ -42,31 +41,20 @@ class GangJob:
         options: SessionOptions,
         deadlines: Deadlines,
         progress: Progress,
-        conf_dir: Path | None,
+        timings: Timings,
+        conf_dir: Path | None = None,
     ) -> None:
-        self._options, self._deadlines, self._progress = options, deadlines, progress
+        self._options, self._deadlines = options, deadlines
+        self._progress, self._timings = progress, timings
         self._conf_dir = conf_dir
-        self._give_back = GiveBack(options.n_node, deadlines.give_back_s)
         self.max_losses = max_losses()
         self.secret = secrets.token_bytes(32)
         self.conf = HadoopConf()
         self.launcher = self._make_launcher()
         self.grant: Grant | None = None
 
-    def preflight(self) -> None:
-        """Settle what is asked for; DemandRefused with numbers."""
-        options = self._options
-        self.grant = self.launcher.preflight(
-            Demand(options.n_node, options.n_thread, options.n_mem, options.queue, options.wishes)
-        )
-        for note in (*self.grant.notes, *self.grant.warnings):
-            self._progress.note(note)
-            logger.info(note)
-
-    def submit(
-        self, job_id: str, job_url: str, shares: Shares = (), first_attempt: int = 0
-    ) -> str | None:
-        """Start the workers; the application's id, where there is one.
+    def launch(self, traces: Traces, shares: Shares = (), first_attempt: int = 0) -> None:
+        """Check the demand and start the workers on the job directory.
 
         Parameters
         ----------
@@ -74,14 +62,47 @@ class GangJob:
             The files each rank reads, where they are known: it is placed near them.
         first_attempt : int
             Number of the workers' first attempts.
+
+        Raises
+        ------
+        DemandRefused
+            With numbers.
+        LaunchError
+            The workers could not be started.
         """
-        assert self.grant is not None
+        self.grant = self._preflight()
+        self._timings.mark("preflight")
+        traces.finish_writing()  # from here on the job needs nothing of us but its data
+        traces.submission_begins()
+        application_id = self._submit(self.grant, traces, shares, first_attempt)
+        traces.submitted(application_id)
+        self._timings.mark("submitted")
+
+    def launch_again(self, traces: Traces) -> None:
+        """Start workers anew on the job directory as it stands. What is left of the older ones is
+        fenced by their lower attempts."""
+        self.launch(traces, (), traces.directory.begin_generation())
+
+    def _preflight(self) -> Grant:
         options = self._options
+        grant = self.launcher.preflight(
+            Demand(options.n_node, options.n_thread, options.n_mem, options.queue, options.wishes)
+        )
+        for note in (*grant.notes, *grant.warnings):
+            self._progress.note(note)
+            logger.info(note)
+        return grant
+
+    def _submit(
+        self, grant: Grant, traces: Traces, shares: Shares, first_attempt: int
+    ) -> str | None:
+        """The application's id, where there is one."""
+        options, job_id = self._options, traces.job_id
         application_id = self.launcher.submit(
             GangSpec(
                 job_id=job_id,
-                job_url=job_url,
-                grant=self.grant,
+                job_url=traces.directory.url,
+                grant=grant,
                 secret=self.secret,
                 python=options.python,
                 name=job_id,
@@ -97,39 +118,26 @@ class GangJob:
         self._progress.note(f"submitted {job_id}{where}{url}")
         return application_id
 
-    def why_stuck(self, waits_for_replacement: bool) -> str | None:
-        """Why the application cannot get on by itself, and another should take its place; None if
-        it can."""
-        status = self.launcher.status()
-        if status.state.over:
-            return None
-        silent_s = status.master_silent_s
-        if waits_for_replacement and silent_s > self._deadlines.master_s:
-            # Its host is gone, and with it whoever could replace workers. YARN would notice after
-            # ten minutes by default.
-            return f"the application master has not answered for {silent_s:.0f} s (HARPY_MASTER_S)"
-        if self._give_back.due(status.workers_running, time.monotonic()):
-            return (
-                f"{status.workers_running} of {self._options.n_node} workers run while the others "
-                "wait for room that another job may hold (HARPY_GIVE_BACK_S)"
-            )
-        return None
+    def end_application(self, why: str) -> None:
+        """Kill an application that cannot get on.
 
-    def end_stuck(self, why: str) -> None:
-        """Kill the application and get ready for another."""
+        Raises
+        ------
+        JobStateUnknown
+            It did not end: another beside it would be a second gang on the same directory.
+        """
         self._progress.note(f"{why}: killing this application and starting another")
-        partly = self.launcher.status().workers_running < self._options.n_node
         self.launcher.kill(why)
         status = self.launcher.status()
         if not status.state.ended:
-            # Another beside it would be a second gang on the same directory.
             raise JobStateUnknown(
                 f"{why}, and {status.application_id} did not end within "
                 f"{self._deadlines.kill_s:g} s (HARPY_KILL_S): no other is started in its place"
             )
         self.launcher.close()
-        if partly:
-            time.sleep(self._give_back.pause_s())
+
+    def renew(self) -> None:
+        """Get ready for another application in the place of one that has ended."""
         self.launcher = self._make_launcher()
         self.launcher.open()
 
@@ -137,6 +145,7 @@ class GangJob:
         if self._options.launcher == "local":
             from harpy.launch.local.launcher import LocalLauncher
 
+            self.conf = HadoopConf(self._options.hadoop_conf)
             return LocalLauncher(self._deadlines)
         from harpy.launch.yarn.launcher import YarnLauncher
 

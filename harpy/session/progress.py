@@ -16,6 +16,24 @@ NOTE_S = 5.0  # between iterations shown where stderr is no terminal
 SLOW, QUICK = 0.8, 0.5
 
 
+class Timings:
+    """When a session reached which stage.
+
+    Attributes
+    ----------
+    reached : dict of str to float
+        Stage -> seconds since the session was opened.
+    """
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self.reached: dict[str, float] = {}
+
+    def mark(self, stage: str) -> None:
+        """A stage is done now."""
+        self.reached[stage] = time.monotonic() - self._started
+
+
 class Progress:
     """Shows stages and iterations. `enabled=None`: if stderr is a terminal or HARPY_PROGRESS=1."""
 

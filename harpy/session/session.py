@@ -161,7 +161,7 @@ class Session:
                 with driver.cleaned_up_on_error():
                     driver.prepare()
                     if not self.options.single_run:
-                        driver.submit(None)
+                        driver.submit()
             except BaseException:
                 self._progress.close()
                 raise

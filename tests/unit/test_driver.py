@@ -15,7 +15,7 @@ import harpy
 from harpy.errors import JobStateUnknown
 from harpy.launch.base import JobState, LaunchStatus
 from harpy.launch.local.launcher import LocalLauncher
-from harpy.session import driver, registry
+from harpy.session import registry, staging
 from harpy.session.gang_job import GangJob
 from harpy.storage import FileSystem, JobDirectory, stage_array
 
@@ -42,7 +42,7 @@ def test_a_run_that_is_over_while_its_rows_are_staged_is_a_success(
             time.sleep(0.05)
         stage_array(fs, directory, X, n_parts, watch)
 
-    monkeypatch.setattr(driver, "stage_array", staged_late)
+    monkeypatch.setattr(staging, "stage_array", staged_late)
     options = {"launcher": "local", "workdir": str(tmp_path / "work"), "single_run": True}
     with harpy.Session(n_node=2, **options) as session:
         result = session.run(returns_at_once, data={"X": np.zeros((4, 2))})

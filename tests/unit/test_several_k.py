@@ -12,7 +12,7 @@ from scipy.sparse import csr_array, csr_matrix
 from sklearn.datasets import load_iris
 
 import harpy
-import harpy.session.driver
+import harpy.session.staging
 from harpy import DAALKMeans, Session
 from harpy.errors import ConfigError, DataError
 from harpy.storage.rows import put_rows
@@ -37,7 +37,7 @@ class Work:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.opened = self.hashed = self.uploaded = 0
         for module, name, counter in (
-            (harpy.session.driver, "stage_array", "uploaded"),
+            (harpy.session.staging, "stage_array", "uploaded"),
             (put_rows, "content_hash", "hashed"),
         ):
             monkeypatch.setattr(module, name, self.counted(getattr(module, name), counter))

@@ -1,0 +1,154 @@
+"""The words between a run's follower and the driver: events, and what is to be done about them.
+
+Who decides is follower.py, who carries it out runs.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harpy.errors import HarpyError
+from harpy.launch.base import LaunchStatus
+from harpy.session.control import ControlEvent, RunDone
+
+# -- events: what became of the last decision ------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Connected:
+    """The driver is connected to the hub in rank 0's process."""
+
+
+@dataclass(frozen=True)
+class NotConnected:
+    """No hub is known yet, or (`problem`) none of those known could be reached."""
+
+    problem: Exception | None = None
+
+
+@dataclass(frozen=True)
+class Offered:
+    """The hub was told of the run, as far as it still listens."""
+
+
+@dataclass(frozen=True)
+class HubLost:
+    """The connection to the hub is gone."""
+
+    problem: Exception
+
+
+@dataclass(frozen=True)
+class ApplicationEnded:
+    """The application that carried the gang has ended, as it was told to."""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """Another application carries the gang, on the same job directory."""
+
+
+# None: the time that a decision gave has passed, and nothing came.
+Event = (
+    ControlEvent
+    | Connected
+    | NotConnected
+    | Offered
+    | HubLost
+    | ApplicationEnded
+    | Submitted
+    | None
+)
+
+
+@dataclass(frozen=True)
+class View:
+    """What can be seen beside the events."""
+
+    status: LaunchStatus
+    finished: bool = False  # the job ended well, and this run's results lie in its directory
+
+
+# -- decisions -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Hear the hub's next event: a ControlEvent, HubLost, or None."""
+
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Wait, saying what for: None follows."""
+
+    timeout_s: float
+    stage: str | None = None
+
+
+@dataclass(frozen=True)
+class Connect:
+    """Look for the hub, saying what is waited for: Connected or NotConnected follows."""
+
+    stage: str
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Tell the hub of the run: Offered follows."""
+
+
+@dataclass(frozen=True)
+class HangUp:
+    """Let go of a hub that is gone, and say so: None follows."""
+
+    note: str
+
+
+@dataclass(frozen=True)
+class EndApplication:
+    """Kill an application that cannot get on: ApplicationEnded follows."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class StartAnew:
+    """Submit another application that goes on from the last checkpoint: Submitted follows."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """The run ended well."""
+
+    done: RunDone
+
+
+@dataclass(frozen=True)
+class Raise:
+    """The run failed with this error, of which `problem` was the reason.
+
+    `gang_stands`: its workers wait for the next run. `reports_due`: they end by themselves once
+    their reports, which are to be kept, are written.
+    """
+
+    error: HarpyError
+    problem: Exception | None = None
+    gang_stands: bool = False
+    reports_due: bool = False
+
+
+@dataclass(frozen=True)
+class FindCause:
+    """The run failed, and the launcher may know better than what was `seen` here why."""
+
+    seen: Exception | None = None
+    problem: Exception | None = None
+    reports_due: bool = False
+
+
+Failure = Raise | FindCause
+Decision = (
+    Listen | Wait | Connect | Offer | HangUp | EndApplication | StartAnew | Done | Raise | FindCause
+)
