@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from harpy.wire.exit_codes import ECHO
@@ -47,6 +47,7 @@ class Hello:
     port_range: tuple[int, int]
     hadoop_conf_dir: str | None
     memory_mb: int | None = None  # for this process; None: nobody counts
+    hadoop_conf: Mapping[str, str] = field(default_factory=dict)  # on top of what the files say
 
     def __repr__(self) -> str:
         return f"Hello(rank={self.rank}, attempt={self.attempt}, job_url={self.job_url!r})"
@@ -69,6 +70,9 @@ class Hello:
                 port_range=(int(first), int(last)),
                 hadoop_conf_dir=said.get("hadoop_conf_dir") or None,
                 memory_mb=int(said.get("memory_mb") or 0) or None,
+                hadoop_conf={
+                    str(k): str(v) for k, v in dict(said.get("hadoop_conf") or {}).items()
+                },
             )
         except (ValueError, KeyError, TypeError) as exc:
             # Never the line itself: it holds the secret.

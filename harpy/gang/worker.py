@@ -130,7 +130,7 @@ class Worker:
         from harpy.wire.run_spec import JobSpec
 
         hello = self._hello
-        fs = filesystem(hello.job_url, hadoop_conf_dir=hello.hadoop_conf_dir)
+        fs = filesystem(hello.job_url, hello.hadoop_conf, hello.hadoop_conf_dir)
         directory = JobDirectory(fs, hello.job_url)
         job = JobSpec.from_json(directory.read_job())
         if hello.attempt > 0:
@@ -188,7 +188,7 @@ class Worker:
             shards=ShardCache(
                 directory,
                 deadlines.stage_s,
-                FileSystems(hadoop_conf_dir=hello.hadoop_conf_dir),
+                FileSystems(hello.hadoop_conf, hello.hadoop_conf_dir),
                 hello.n_thread,
             ),
             checkpoints=CheckpointKeeper(directory, hello.rank == 0, deadlines.checkpoint_s),

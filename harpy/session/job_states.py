@@ -154,7 +154,8 @@ def finished_runs(record: JobRecord) -> int:
 
 
 def _file_system(record: JobRecord) -> FileSystem:
-    conf = HadoopConf() if record.conf_dir is None else hadoop_conf(record)
+    told = HadoopConf(record.hadoop_conf)  # of a local job, which has no files of its own
+    conf = told if record.conf_dir is None else hadoop_conf(record)
     return filesystem(record.job_url, hadoop_conf=conf, deadlines=Deadlines.from_environment())
 
 

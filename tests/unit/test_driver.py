@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,12 +13,13 @@ import numpy as np
 import pytest
 
 import harpy
-from harpy.errors import JobStateUnknown
+from harpy.errors import JobStateUnknown, StorageError
 from harpy.launch.base import JobState, LaunchStatus
 from harpy.launch.local.launcher import LocalLauncher
 from harpy.session import registry, staging
 from harpy.session.gang_job import GangJob
-from harpy.storage import FileSystem, JobDirectory, stage_array
+from harpy.storage import FileRows, FileSystem, JobDirectory, stage_array
+from harpy.storage.rows.dataset import Dataset
 
 
 def returns_at_once(ctx: harpy.Context) -> int:
@@ -74,3 +76,40 @@ def test_of_a_job_that_its_cluster_forgot_nothing_is_removed(
     assert (tmp_path / "w" / record.job_id / "job.json").exists()
     assert (tmp_path / "labels").is_dir()
     assert "labels stays as well" in caught.value.__notes__[0]
+
+
+def loads_its_rows(ctx: harpy.Context) -> int:
+    return len(ctx.data["X"].load())
+
+
+def test_local_workers_know_the_name_service_that_only_their_session_was_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARPY_STATE", str(tmp_path / "state"))
+    monkeypatch.delenv("HADOOP_CONF_DIR", raising=False)
+    monkeypatch.delenv("HADOOP_HOME", raising=False)
+    monkeypatch.setenv("HARPY_FIRST_CONTACT_S", "5")
+    np.save(tmp_path / "rows.npy", np.zeros((4, 2)))
+    local = harpy.dataset(str(tmp_path / "rows.npy")).describe()
+
+    def on_the_name_service(self: Dataset, hadoop_conf: Any = None) -> FileRows:
+        (file,) = local.files
+        return replace(local, files=(replace(file, path="hdfs://theirs/rows.npy"),))
+
+    monkeypatch.setattr(Dataset, "describe", on_the_name_service)
+    with socket.create_server(("127.0.0.1", 0)) as name_node:
+        name_node.settimeout(5)
+        address = f"127.0.0.1:{name_node.getsockname()[1]}"
+        told = {
+            "dfs.nameservices": "theirs",
+            "dfs.ha.namenodes.theirs": "first",
+            "dfs.namenode.rpc-address.theirs.first": address,
+        }
+        options: dict[str, Any] = {"launcher": "local", "workdir": str(tmp_path / "work")}
+        with (
+            harpy.Session(n_node=2, single_run=True, hadoop_conf=told, **options) as session,
+            pytest.raises(StorageError, match="hdfs://theirs"),
+        ):
+            session.run(loads_its_rows, data={"X": harpy.dataset("hdfs://theirs/rows.npy")})
+        name_node.accept()[0].close()  # a worker has asked it
+    assert list((tmp_path / "work").iterdir()) == []

@@ -279,6 +279,7 @@ def _start(rank: int, spec: GangSpec, attempt: int) -> LocalChild:
         "bind": BIND,
         "port_range": [0, 0],
         "hadoop_conf_dir": os.environ.get("HADOOP_CONF_DIR"),
+        "hadoop_conf": dict(spec.hadoop_conf),
     }
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it died at once: its exit code says so
