@@ -1,13 +1,14 @@
 """Session and RunResult: what the driver holds. A session is workers and their lifetime, a run is
 one program executed on them.
 
-Where workers come from is left to harpy.launch, how a gang is driven to harpy.session.driver.
+Where workers come from is left to harpy.launch, how a gang is driven to driver.py, how a program
+runs without one to in_process.py.
 """
 
 from __future__ import annotations
 
 import os
-import socket
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harpy.config import resolve_launcher
-from harpy.cpus import available_cpus
-from harpy.errors import ConfigError, HarpyError, SessionClosed
-from harpy.program.source import Program, ProgramSource, resolve_program
+from harpy.errors import ConfigError, SessionClosed
+from harpy.program.source import Program, resolve_program
+from harpy.session.in_process import run_in_process
+from harpy.session.keywords import says_which_was_meant
 from harpy.session.options import IN_PROCESS, JobInfo, SessionOptions
 from harpy.session.progress import Progress
 from harpy.storage.rows.csr import as_rows
@@ -67,27 +69,50 @@ class Session:
 
     Parameters
     ----------
-    n_node : int
+    n_node : int, default 1
         Number of workers.
-    n_thread : int
+    n_thread : int, default 1
         Threads of each worker.
     n_mem : int, optional
-        Memory of one worker's whole container in MB; None lets the cluster decide below 2048.
-    launcher : {"auto", "local", "yarn"}
-        "auto" is "yarn" where HADOOP_CONF_DIR (or HARPY_LAUNCHER) says so, else "local". "local"
-        with one worker runs inside this process: no subprocess, no file.
-    workdir : str, optional
-        Where the job directory is made; None: below the user's home directory on the cluster.
-    queue, hadoop_conf
-        YARN queue, and Hadoop settings on top of the configuration files (`-D key=value`).
-    name : str
-        Shown by the cluster.
-    keep : bool
-        Leave the job directory when the session ends.
-    idle_timeout_s : float, optional
-        A session without a run for so long ends itself (default HARPY_IDLE_S, 600).
+        Memory in MB of one worker's whole container. None: 2048, or less where a container of the
+        cluster cannot have so much.
+    launcher : {"auto", "local", "yarn"}, default "auto"
+        Where workers come from. "auto" is "yarn" where HADOOP_CONF_DIR (or HARPY_LAUNCHER) says so,
+        else "local". "local" with one worker runs inside this process: no subprocess, no file.
     progress : bool, optional
-        Show progress on stderr; None: when stderr is a terminal.
+        Show progress on stderr. None: where stderr is a terminal, or HARPY_PROGRESS=1.
+    workdir : str, optional
+        Where the job directory is made: a path on the cluster's file system, or a URL. None:
+        `default_workdir` below the user's home there.
+    default_workdir : str, default "harpy-work"
+        A folder below the user's home, for a `workdir` of None.
+    queue : str, optional
+        YARN's queue. None: the one that Hadoop's configuration names, else "default".
+    hadoop_conf : mapping of str to str, optional
+        Hadoop's settings on top of the configuration files, as `-D key=value` gives them, for this
+        process, the job and its workers. None: none.
+    name : str, default "harpy"
+        What the job's id begins with, which the cluster shows: letters, digits, "-", "_" and ".".
+    keep : bool, default False
+        Leave the job directory, with results and reports, when the session ends.
+    single_run : bool, default False
+        The session is for one run, which is submitted with the job: its workers start near the
+        files they read, and finish without this process. False: for any number of runs.
+    idle_timeout_s : float, optional
+        Seconds without a run after which the session ends itself. None: HARPY_IDLE_S, else 600.
+    python : str, optional
+        Path of the workers' Python on their nodes. None: that of this process.
+    wishes : frozenset of str, default empty
+        Which of "n_thread" and "n_mem" may be lowered to what the cluster, or this machine, has.
+        Whatever is not named is a demand, refused when it can never be met; an `n_mem` of None is
+        always a wish.
+
+    Raises
+    ------
+    ConfigError
+        A value makes no sense, or this process is a worker.
+    TypeError
+        For an unknown keyword, saying which one was meant.
 
     Examples
     --------
@@ -96,6 +121,7 @@ class Session:
     ...     result = session.run("my_program.py", {"alpha": 0.5}, data={"X": X})
     """
 
+    @says_which_was_meant
     def __init__(
         self,
         n_node: int = 1,
@@ -104,9 +130,16 @@ class Session:
         *,
         launcher: str = "auto",
         progress: bool | None = None,
-        wishes: frozenset[str] = frozenset(),
+        workdir: str | None = None,
+        default_workdir: str = "harpy-work",
+        queue: str | None = None,
         hadoop_conf: Mapping[str, str] | None = None,
-        **options: Any,
+        name: str = "harpy",
+        keep: bool = False,
+        single_run: bool = False,
+        idle_timeout_s: float | None = None,
+        python: str | None = None,
+        wishes: frozenset[str] = frozenset(),
     ) -> None:
         if os.environ.get(INSIDE_WORKER):
             raise ConfigError(
@@ -121,9 +154,16 @@ class Session:
             n_thread=n_thread,
             n_mem=n_mem,
             launcher=kind,
-            wishes=wishes,
+            workdir=workdir,
+            default_workdir=default_workdir,
+            queue=queue,
             hadoop_conf=dict(hadoop_conf or {}),
-            **options,
+            name=name,
+            keep=keep,
+            single_run=single_run,
+            idle_timeout_s=idle_timeout_s,
+            python=python or sys.executable,
+            wishes=wishes,
         )
         self._launcher_reason = reason
         self._progress = Progress(progress)
@@ -301,42 +341,3 @@ def put(X: Any, session: Session | None = None) -> PutRows | Dataset:
     if session is not None:
         return session.put(X)
     return X if isinstance(X, PutRows | Dataset) else PutRows(X)
-
-
-def run_in_process(
-    source: ProgramSource,
-    params: Mapping[str, Any],
-    data: Mapping[str, Rows | PutRows | FileRows],
-    options: SessionOptions,
-    progress: Progress,
-) -> tuple[Any, dict[str, np.ndarray]]:
-    """Execute a program as the only worker, here and now; its errors are a worker's errors."""
-    from harpy.program.context import Context
-    from harpy.program.loading import load_program
-    from harpy.storage.rows.values import check_value
-
-    n_thread = options.n_thread
-    if "n_thread" in options.wishes:
-        n_thread = min(n_thread, available_cpus())
-    context = Context.in_process(
-        params=params,
-        data={name: r.rows if isinstance(r, PutRows) else r for name, r in data.items()},
-        n_thread=n_thread,
-        memory=None if "n_mem" in options.wishes else options.n_mem << 20,
-        hadoop_conf=options.hadoop_conf,
-        on_progress=progress.iteration if progress.enabled else None,
-    )
-    try:
-        value = load_program(source)(context)
-    except HarpyError:
-        raise
-    except (Exception, SystemExit) as exc:
-        from harpy.session.first_cause import make_error
-        from harpy.wire.cause import Cause
-
-        own = exc.__traceback__
-        exc.__traceback__ = own.tb_next if own else None  # from the program's first frame on
-        cause = Cause.of_exception(exc, 0, socket.gethostname())
-        raise make_error(cause.kind, cause.message, 0, cause.host, cause.detail) from exc
-    check_value(value, "the program's result")  # as where it would have to travel
-    return value, context.saved
