@@ -101,7 +101,7 @@ def run(
 
     Prints what it returned on rank 0 as JSON.
     """
-    from harpy.session.job_control import check_output, save_results
+    from harpy.session.saved_results import check_output, save_results
     from harpy.session.session import Session
 
     if output is not None:
@@ -195,9 +195,9 @@ def clean(jobs: tuple[str, ...], older_than: float, kept: bool, force: bool) -> 
 
     Running jobs are left alone, and those that their cluster does not know or not answer for.
     """
-    from harpy.session import job_control
+    from harpy.session.cleaning import clean as clean_jobs
 
-    found = job_control.clean(jobs, older_than_s=3600 * older_than, kept=kept, force=force)
+    found = clean_jobs(jobs, older_than_s=3600 * older_than, kept=kept, force=force)
     for removed in found:
         click.echo(f"removed {removed.job_id}")
         if removed.lost:

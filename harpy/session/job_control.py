@@ -1,7 +1,7 @@
-"""What other shells do with jobs: list, logs, kill, fetch results, clean after dead drivers.
+"""What other shells do with a job: list, logs, kill, fetch its results, go on with it.
 
-Nothing of a job is removed unless its cluster says that it has ended (job_states.py), or the user
-says so with `force`.
+Nothing of a job is removed unless its cluster says that it has ended (job_states.py). What dead
+drivers left is removed by cleaning.py, results are written by saved_results.py.
 """
 
 from __future__ import annotations
@@ -10,17 +10,13 @@ import contextlib
 import json
 import logging
 import os
-import re
-import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from harpy.config import Deadlines
 from harpy.errors import (
@@ -29,15 +25,12 @@ from harpy.errors import (
     JobKilled,
     JobNotFound,
     JobStateUnknown,
-    PathExists,
-    PathNotFound,
     RunError,
     RunTimeout,
-    StorageError,
-    StoragePermissionError,
 )
 from harpy.launch.base import JobState
 from harpy.session import registry
+from harpy.session.cleaning import remove_job
 from harpy.session.job_states import (
     Clusters,
     Standing,
@@ -48,6 +41,7 @@ from harpy.session.job_states import (
     look_up,
 )
 from harpy.session.registry import JobRecord
+from harpy.session.saved_results import check_output, save_results
 
 if TYPE_CHECKING:
     from harpy.storage import JobDirectory
@@ -142,7 +136,7 @@ def kill(job_id: str) -> str:
         # waited for: there is nothing left that it could disturb.
         _driver_let_go(record, DRIVER_S)
         if not record.keep:
-            _remove(record)
+            remove_job(record)
         return record.job_id
     if record.driver_alive():
         _interrupt(record)
@@ -151,7 +145,7 @@ def kill(job_id: str) -> str:
         if left.state.over and not left.state.ended:
             raise _unknown(left, "has lost its driver")
         if not record.keep:
-            _remove(record)
+            remove_job(record)
     return record.job_id
 
 
@@ -255,7 +249,7 @@ def _remove_ended(record: JobRecord, deadline: float) -> None:
             raise RunTimeout(f"job {record.job_id} has finished its run but does not end")
         time.sleep(ASK_S)
     if standing.state.ended:
-        _remove(record)
+        remove_job(record)
     else:
         logger.warning("%s", _unknown(standing, "is fetched but stays"))
 
@@ -339,145 +333,3 @@ def _check_resumable(
                 f"the rows of job {name} were never staged as a whole: run its program again\n"
                 "  what is left of it: harpy clean"
             )
-
-
-def check_output(output: Path) -> None:
-    """Refuse a place for results that is taken, before any work is done for them."""
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise PathExists(f"{output} exists and is not an empty directory", path=str(output))
-    parent = next(p for p in output.absolute().parents if p.exists())
-    if not os.access(parent, os.W_OK):
-        raise StoragePermissionError(f"{parent} is not writable: no place for {output}")
-
-
-def save_results(output: Path, value: Any, arrays: dict[str, np.ndarray]) -> list[Path]:
-    """Write result.json and <name>.npy files into a new or empty directory, all or nothing."""
-    check_output(output)
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    try:
-        partial.mkdir(parents=True)
-        loose: dict[str, np.ndarray] = dict(arrays)
-        plain = _without_arrays(value, "", loose)
-        for name, array in loose.items():
-            np.save(partial / f"{name}.npy", array, allow_pickle=False)
-        (partial / "result.json").write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
-        written = [output / path.name for path in sorted(partial.iterdir())]
-        if output.exists():
-            output.rmdir()
-        partial.rename(output)
-    except OSError as exc:
-        raise StorageError(f"cannot write results to {output}: {exc}", path=str(output)) from exc
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return written
-
-
-def _without_arrays(value: Any, name: str, found: dict[str, np.ndarray]) -> Any:
-    """The value with every ndarray replaced by the name of the file that will hold it."""
-    if isinstance(value, np.ndarray):
-        # Keys are anybody's; file names are not.
-        safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip(".") or "value"
-        while safe in found:
-            safe = f"value.{safe}"
-        found[safe] = value
-        return {"npy": f"{safe}.npy", "shape": value.shape, "dtype": str(value.dtype)}
-    if isinstance(value, dict):
-        dot = f"{name}." if name else ""
-        return {k: _without_arrays(v, f"{dot}{k}", found) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_arrays(v, f"{name}.{i}", found) for i, v in enumerate(value)]
-    return value.item() if isinstance(value, np.generic) else value
-
-
-@dataclass(frozen=True)
-class Removed:
-    """A job of which nothing is left; what was lost with it where nobody knew whether it ran."""
-
-    job_id: str
-    lost: str = ""
-
-
-def clean(
-    job_ids: Sequence[str] = (),
-    *,
-    older_than_s: float = 0.0,
-    kept: bool = False,
-    force: bool = False,
-) -> Iterator[Removed]:
-    """Remove what dead drivers left: job directories of jobs that have ended, and their records.
-
-    A job that still runs is left alone, so is one whose driver lives, and one with keep=True
-    unless `kept`. Jobs that cannot be removed do not hold up the others: their error comes last.
-
-    Parameters
-    ----------
-    job_ids : sequence of str
-        Only these; none means all that were started from this machine.
-    older_than_s : float
-        Only what was created so many seconds ago.
-    kept : bool
-        Also what was to be kept; a job that is named need not be asked for twice.
-    force : bool
-        Also jobs of which nobody can say whether they run: the caller knows that they do not.
-
-    Raises
-    ------
-    JobStateUnknown
-        Some were left because nobody can say whether they run.
-    """
-    records = [registry.find(i) for i in job_ids] if job_ids else list(registry.all_jobs())
-    clusters = Clusters(records)
-    problems: list[tuple[JobRecord, HarpyError]] = []
-    for record in records:
-        if time.time() - record.created < older_than_s or record.driver_alive():
-            continue
-        if record.keep and not (kept or job_ids):
-            continue
-        try:
-            removed = _clean_one(clusters.look_up(record), force)
-        except HarpyError as exc:
-            problems.append((record, exc))
-        else:
-            if removed is not None:
-                yield removed
-    if problems:
-        raise _left(problems)
-
-
-def _clean_one(standing: Standing, force: bool) -> Removed | None:
-    """Remove one job; None if it runs."""
-    record, state = standing.record, standing.state
-    if state in (JobState.SUBMITTED, JobState.RUNNING):
-        return None
-    if state is not JobState.UNKNOWN:
-        _remove(record)
-        return Removed(record.job_id)
-    if not force:
-        raise JobStateUnknown(f"nobody can say whether it runs: {standing.why}")
-    try:
-        n_finished = finished_runs(record)
-        _remove(record)
-    except HarpyError as exc:
-        registry.forget(record.job_id)
-        return Removed(record.job_id, f"its record; {record.job_url} may remain: {exc}")
-    runs = f"{n_finished} finished run" + ("" if n_finished == 1 else "s")
-    return Removed(record.job_id, f"{record.job_url} with {runs} and all checkpoints")
-
-
-def _left(problems: list[tuple[JobRecord, HarpyError]]) -> HarpyError:
-    """One error for the jobs that were left; of a kind for machines if they are of one."""
-    ids = " ".join(record.job_id for record, _ in problems)
-    words = "".join(f"\n  {record.job_id}: {problem}" for record, problem in problems)
-    kinds = {type(problem) for _, problem in problems}
-    kind = kinds.pop() if len(kinds) == 1 else JobStateUnknown
-    return kind(
-        f"not removed:{words}\n  If they certainly do not run, and what they have is not needed: "
-        f"harpy clean --force {ids}"
-    )
-
-
-def _remove(record: JobRecord) -> None:
-    directory = directory_of(record)
-    with contextlib.suppress(PathNotFound):  # killed before it made one, or removed by hand
-        directory.remove()
-    registry.forget(record.job_id)

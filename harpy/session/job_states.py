@@ -1,7 +1,8 @@
 """Where recorded jobs stand, as their clusters say it by the application's id.
 
 Absence is no answer: an application that the ResourceManager does not know, or not answers for, is
-"unknown", and nothing of it may be removed. What is done about a state is job_control.py's.
+"unknown", and nothing of it may be removed. What is done about it is left to job_control.py and
+cleaning.py.
 """
 
 from __future__ import annotations

@@ -7,16 +7,17 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 import harpy
-from harpy.errors import JobStateUnknown, StorageError
+from harpy.errors import JobStateUnknown, RunTimeout, StorageError
 from harpy.launch.base import JobState, LaunchStatus
 from harpy.launch.local.launcher import LocalLauncher
 from harpy.session import registry, staging
+from harpy.session.allocation import GiveBack
 from harpy.session.gang_job import GangJob
 from harpy.storage import FileRows, FileSystem, JobDirectory, stage_array
 from harpy.storage.rows.dataset import Dataset
@@ -113,3 +114,74 @@ def test_local_workers_know_the_name_service_that_only_their_session_was_told_of
             session.run(loads_its_rows, data={"X": harpy.dataset("hdfs://theirs/rows.npy")})
         name_node.accept()[0].close()  # a worker has asked it
     assert list((tmp_path / "work").iterdir()) == []
+
+
+def waits_for_a_file(ctx: harpy.Context) -> int:
+    deadline = time.monotonic() + 60
+    while not Path(ctx.params["file"]).exists():
+        assert time.monotonic() < deadline, "nobody made the file"
+        time.sleep(0.02)
+    return ctx.size
+
+
+class PartialLauncher(LocalLauncher):
+    """The first of its kind seems to have room for one worker of two."""
+
+    made: ClassVar[list[PartialLauncher]] = []
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.made.append(self)
+
+    def status(self) -> LaunchStatus:
+        n_running = 1 if self is self.made[0] else 2
+        return replace(super().status(), workers_running=n_running)
+
+
+@pytest.fixture
+def gives_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Options of a session whose first application is given back after half a second."""
+    monkeypatch.setenv("HARPY_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("HARPY_GIVE_BACK_S", "0.5")
+    monkeypatch.setattr(PartialLauncher, "made", [])
+    monkeypatch.setattr(GangJob, "_make_launcher", lambda self: PartialLauncher(self._deadlines))
+    found = JobDirectory.rank0_addresses
+
+    def later(self: JobDirectory) -> Any:
+        return found(self) if len(PartialLauncher.made) > 1 else []
+
+    monkeypatch.setattr(JobDirectory, "rank0_addresses", later)
+    return {"n_node": 2, "launcher": "local", "workdir": str(tmp_path / "work")}
+
+
+@pytest.mark.parametrize("single_run", [True, False])
+def test_room_that_was_given_back_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gives_back: dict[str, Any], single_run: bool
+) -> None:
+    def begins_now(self: GiveBack) -> float:
+        (tmp_path / "go").touch()
+        return 0.1
+
+    monkeypatch.setattr(GiveBack, "pause_s", begins_now)
+    with harpy.Session(single_run=single_run, **gives_back) as session:
+        result = session.run(waits_for_a_file, {"file": str(tmp_path / "go")}, timeout_s=60)
+    assert result.value == 2
+    assert len(PartialLauncher.made) == 2
+    assert PartialLauncher.made[0].status().state is JobState.KILLED
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_a_timeout_ends_the_pause_before_room_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gives_back: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(GiveBack, "pause_s", lambda self: 60.0)
+    started = time.monotonic()
+    with (
+        harpy.Session(single_run=True, **gives_back) as session,
+        pytest.raises(RunTimeout, match="passed its timeout_s"),
+    ):
+        session.run(waits_for_a_file, {"file": str(tmp_path / "go")}, timeout_s=3)
+    assert time.monotonic() - started < 30
+    assert len(PartialLauncher.made) == 1
+    assert list((tmp_path / "work").iterdir()) == []
+    assert list(registry.all_jobs()) == []
