@@ -146,9 +146,12 @@ def hogs(ctx: Any) -> None:
 
 
 def hogs_in_a_cgroup(ctx: Any) -> None:
-    """Rank 1 takes more memory than the control group of `params["members"]` may have."""
+    """Rank 1 takes more memory than the control group `params["group"]` may have, once root has
+    read its number in the file `params["pid"]` and made it a member."""
     comm = ctx.comm
     if ctx.rank == 1:
-        Path(ctx.params["members"]).write_text(str(os.getpid()))
+        Path(ctx.params["pid"]).write_text(f"{os.getpid()}\n")
+        while ctx.params["group"] not in Path("/proc/self/cgroup").read_text():
+            time.sleep(0.02)
         hogs(ctx)
     comm.barrier()

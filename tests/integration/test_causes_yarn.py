@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -190,13 +191,25 @@ def oom_cgroup() -> Iterator[MemoryCgroup]:
 
 
 def test_a_worker_that_the_kernel_killed_for_want_of_memory_is_named(
-    shell: Shell, oom_cgroup: MemoryCgroup, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, oom_cgroup: MemoryCgroup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HARPY_MAX_LOSSES", "0")
+    told_by = tmp_path / "pid"
+
+    def admit() -> None:
+        eventually(lambda: told_by.exists() and told_by.read_text().endswith("\n"), 60, "no worker")
+        oom_cgroup.members.write_text(told_by.read_text())
+
     words = ("^rank 1 on", "was killed by SIGKILL", "ran out of memory", "n_mem")
-    with told(WorkerKilled, *words, within_s=90), session(shell) as opened:
-        cgroup = {"members": str(oom_cgroup.members)}
-        opened.run(program("hogs_in_a_cgroup"), cgroup, timeout_s=60)
+    with (
+        ThreadPoolExecutor(1) as pool,
+        told(WorkerKilled, *words, within_s=90),
+        session(shell) as opened,
+    ):
+        admitted = pool.submit(admit)
+        params = {"pid": str(told_by), "group": oom_cgroup.folder.name}
+        opened.run(program("hogs_in_a_cgroup"), params, timeout_s=60)
+    admitted.result()
     assert oom_cgroup.n_killed() == 1
 
 

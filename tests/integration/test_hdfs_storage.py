@@ -68,10 +68,10 @@ def admin(cluster: RunningCluster, *arguments: str) -> None:
 @pytest.fixture
 def stranger(on_cluster: RunningCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileSystem]:
     """The same HDFS as another user, who has no home there."""
-    monkeypatch.setenv("HADOOP_USER_NAME", "mallory")
-    fs = filesystem(on_cluster.namenode)
-    fs.stat("/")  # the connection keeps the user it was made for
-    monkeypatch.delenv("HADOOP_USER_NAME")
+    with monkeypatch.context() as patch:
+        patch.setenv("HADOOP_USER_NAME", "mallory")
+        fs = filesystem(on_cluster.namenode)
+        fs.stat("/")  # the connection keeps the user it was made for
     yield fs
     fs.close()
 

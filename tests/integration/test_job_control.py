@@ -375,8 +375,11 @@ def test_a_job_of_a_cluster_that_is_gone_does_not_hide_the_others(local: Shell) 
     done = local.harpy("clean", "--kept")
     assert done.stdout == f"removed {mine['job_id']}\n"
     assert done.returncode == 2
-    assert "cannot remove gone-1: no Hadoop configuration in /no/such/cluster" in done.stderr
-    assert f"{folder}/<job>.json" in done.stderr
+    assert "gone-1: no Hadoop configuration in /no/such/cluster" in done.stderr
+    assert "harpy clean --force gone-1" in done.stderr
+    forced = local.harpy("clean", "--force", "gone-1")
+    assert forced.stdout == "removed gone-1\n"
+    assert f"lost: its record; {gone['job_url']} may remain" in forced.stderr
 
 
 def test_kill_ends_a_local_driver_that_ignores_ctrl_c(local: Shell) -> None:
