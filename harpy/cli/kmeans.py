@@ -124,8 +124,8 @@ def fit(
 ) -> None:
     """Cluster the rows of DATA; print inertia and iterations as JSON."""
     from harpy.estimators.kmeans.estimator import DAALKMeans
-    from harpy.estimators.kmeans.files import count_rows
-    from harpy.estimators.kmeans.model_files import check_new_model
+    from harpy.estimators.labels import count_labels
+    from harpy.estimators.model_directory import check_new_model
 
     here = _is_read_here(data, columns, format)
     if saved is not None:
@@ -146,7 +146,7 @@ def fit(
         "n_iter": model.n_iter_,
         "n_clusters": len(model.cluster_centers_),
         "n_features": model.n_features_in_,
-        "n_rows": count_rows(model),
+        "n_rows": count_labels(model),
         "random_state": options["random_state"],
         "job": model.job_.id if model.job_ is not None else None,
     }
@@ -190,7 +190,8 @@ def predict(
 def _load(model: str, parameters: dict[str, Any]) -> DAALKMeans:
     """The saved model; also the centers of a fit that `harpy fetch` has brought."""
     from harpy.estimators.kmeans.estimator import DAALKMeans
-    from harpy.estimators.kmeans.model_files import CENTERS, MODEL
+    from harpy.estimators.kmeans.parameters import CENTERS
+    from harpy.estimators.model_directory import MODEL
 
     fetched = Path(model) / f"{CENTERS}.npy"
     if fetched.is_file() and not fetched.with_name(MODEL).exists():

@@ -29,7 +29,7 @@ from sklearn.utils.estimator_checks import (
     check_transformer_get_feature_names_out_pandas,
 )
 
-import harpy.estimators.kmeans.session
+import harpy.estimators.session
 from harpy import DAALKMeans, Session
 from harpy.errors import ConfigError, DataError
 from harpy.session import JobInfo, RunResult
@@ -80,7 +80,7 @@ class RecordingSession:
 @pytest.fixture
 def sessions(monkeypatch: pytest.MonkeyPatch) -> list[RecordingSession]:
     RecordingSession.made = []
-    monkeypatch.setattr(harpy.estimators.kmeans.session, "Session", RecordingSession)
+    monkeypatch.setattr(harpy.estimators.session, "Session", RecordingSession)
     return RecordingSession.made
 
 

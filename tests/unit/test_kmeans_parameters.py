@@ -12,7 +12,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.utils._param_validation import validate_parameter_constraints
 
-import harpy.estimators.kmeans.session
+import harpy.estimators.session
 from harpy import DAALKMeans
 from harpy.errors import DataError
 
@@ -24,7 +24,7 @@ def nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any, **options: Any) -> None:
         pytest.fail("a session was made before the input was validated")
 
-    monkeypatch.setattr(harpy.estimators.kmeans.session, "Session", refuse)
+    monkeypatch.setattr(harpy.estimators.session, "Session", refuse)
 
 
 def fit_error(kind: type[Exception], parameters: dict[str, Any], data: Any = X) -> str:

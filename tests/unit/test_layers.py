@@ -28,14 +28,14 @@ MAY_IMPORT = {
     "launch.yarn": {"launch", "wire"},
     "gang": {"kernels", "wire", "storage", "program"},
     "session": {"kernels", "wire", "storage", "program", "launch"},
-    "estimators": {"kernels", "storage", "session", "__init__"},
+    "estimators": {"storage", "session", "__init__"},
+    "estimators.kmeans": {"kernels", "storage", "session", "estimators"},
     "cluster": {"launch", "cli.options"},
     "demo": {"cluster", "__init__"},
-    "cli": {"storage", "session", "estimators", "__init__"},
+    "cli": {"cli.options", "storage", "session", "estimators", "__init__"},
     "cli.options": set(),
     "__init__": set(),  # the public names, imported when asked for
 }
-NOT_YET_PARTED = "harpy.estimators.kmeans."
 
 
 @cache
@@ -77,8 +77,8 @@ def room_of(module: str) -> str:
 
 
 def may(room: str, other: str) -> bool:
-    granted = MAY_IMPORT[room] | GROUND | {room}
-    return other in granted or other.split(".")[0] in granted
+    granted = MAY_IMPORT[room] | GROUND
+    return other in granted | {room} or other.split(".")[0] in granted
 
 
 def test_rooms_import_only_what_is_below_them() -> None:
@@ -95,7 +95,6 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     arrows = {
         module: {other for other in imports(path) if other != module}
         for module, path in modules().items()
-        if not module.startswith(NOT_YET_PARTED)
     }
     try:
         TopologicalSorter(arrows).prepare()

@@ -8,15 +8,10 @@ from typing import Any
 
 from harpy.errors import DataError
 from harpy.estimators.kmeans.estimator import DAALKMeans
-from harpy.estimators.kmeans.session import new_session
+from harpy.estimators.kmeans.training import validate_training_rows
+from harpy.estimators.session import SESSION_PARAMETERS
 from harpy.session.session import put
 from harpy.storage.rows.dataset import names_files
-
-# What the session they share is opened with; a model may not say it to a session that is open.
-_OF_THE_SESSION = frozenset(
-    {"n_node", "n_thread", "n_mem", "workdir", "launcher", "queue", "hadoop_conf", "keep"}
-    | {"progress"}
-)
 
 
 def kmeans_path(
@@ -64,14 +59,14 @@ def kmeans_path(
     for k in counts:
         DAALKMeans(n_clusters=k, **parameters)._validate_params()
     if not names_files(X):
-        DAALKMeans(n_clusters=max(counts), **parameters)._validate_training_rows(X)
+        validate_training_rows(DAALKMeans(n_clusters=max(counts), **parameters), X)
     rows = _known(X)
     with ExitStack() as stack:
         own = parameters
         if parameters.get("session") is None:
             first = DAALKMeans(n_clusters=counts[0], **parameters)
-            session = stack.enter_context(new_session(first, single_run=False))
-            own = {name: v for name, v in parameters.items() if name not in _OF_THE_SESSION}
+            session = stack.enter_context(first._new_session(single_run=False))
+            own = {name: v for name, v in parameters.items() if name not in SESSION_PARAMETERS}
             own["session"] = session
         models = [
             DAALKMeans(n_clusters=k, **own).fit(rows, sample_weight=sample_weight) for k in counts
