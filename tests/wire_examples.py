@@ -101,6 +101,7 @@ HELLO = Hello(
     port_range=(4000, 4010),
     hadoop_conf_dir="/conf",
     memory_mb=1344,
+    hadoop_conf={"dfs.replication": "1"},
 )
 RECORDS: list[Record] = [
     *(FAILURE, MEMBER, RUN, RESULT, JOB, HELLO),
