@@ -216,7 +216,7 @@ def _disturb(fault: Fault, shell: Shell, place: Place, expected: Any, outcome: O
         outcome.seconds = run.longest_pause_s(struck) if undisturbed else run.recovered_s(struck)
         outcome.same_bits = same_bits(result, expected)
         outcome.gone_s = _gone_s(scene, farewell, struck)
-        outcome.wrong = _judged(fault, outcome, [loss.kind for loss in opened.job.failures])
+        outcome.wrong = _judged(fault, outcome, [loss.failure.kind for loss in opened.job.failures])
 
 
 def _judged(fault: Fault, outcome: Outcome, losses: Sequence[str]) -> str:

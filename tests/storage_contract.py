@@ -17,6 +17,7 @@ from harpy.storage import (
     stage_array,
     write_value,
 )
+from harpy.wire.report import Report
 
 
 class FileSystemContract:
@@ -199,7 +200,7 @@ class FileSystemContract:
         assert run.read_params()["k"] == 3
         for rank in (1, 0):
             run.save_array("labels", rank, np.full(rank + 2, rank, dtype=np.int32))
-            run.write_report(rank, {"state": "done", "rank": rank})
+            run.write_report(Report(rank, 1, 0, "n1", 7, "done", 1.0, 2.0, None))
         run.write_result({"inertia": 1.5})
         assert directory.finished_runs() == []
         with pytest.raises(DataError, match="not complete"):
@@ -209,7 +210,7 @@ class FileSystemContract:
         assert value == {"inertia": 1.5}
         assert arrays["labels"].tolist() == [0, 0, 1, 1, 1]
         assert directory.finished_runs() == [1]
-        assert [report["rank"] for report in directory.reports()] == [0, 1]
+        assert [report.rank for report in directory.reports()] == [0, 1]
         with pytest.raises(PathExists):
             directory.create()
         assert directory.remove()

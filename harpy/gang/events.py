@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from harpy.wire.cause import Cause
+from harpy.wire.failure import Failure
+from harpy.wire.member import Member
 from harpy.wire.run_spec import RunSpec
-
-
-@dataclass(frozen=True)
-class Member:
-    """One joined worker. `address`, `port`: where it listens for its peers' collectives."""
-
-    rank: int
-    attempt: int
-    host: str
-    address: str
-    port: int
-    pid: int = 0
-
+from harpy.wire.to_driver import ToDriver
+from harpy.wire.to_hub import Delivered
 
 # -- events ------------------------------------------------------------------------------------
 
@@ -82,7 +71,7 @@ class Reported:
     rank: int
     run: int
     epoch: int
-    failure: Cause | None = None
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +80,7 @@ class Committed:
 
     run: int
     epoch: int
-    result: Any = None
+    result: Delivered | None = None
 
 
 @dataclass(frozen=True)
@@ -186,7 +175,7 @@ class CommitRun:
 
 @dataclass(frozen=True)
 class TellDriver:
-    message: dict[str, Any]
+    message: ToDriver
 
 
 @dataclass(frozen=True)
@@ -194,7 +183,7 @@ class EndSession:
     """`cause` is None for a good end."""
 
     reason: str
-    cause: Cause | None = None
+    cause: Failure | None = None
 
 
 Action = (

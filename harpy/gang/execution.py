@@ -26,12 +26,15 @@ from harpy.program.context import Context
 from harpy.program.loading import Function, load_program
 from harpy.program.source import ProgramSource
 from harpy.storage import JobDirectory
-from harpy.wire.cause import Cause
+from harpy.wire.failure import Failure
+from harpy.wire.message import Message
+from harpy.wire.report import Report
 from harpy.wire.run_spec import RunSpec
+from harpy.wire.to_hub import AskComm, Committed, Pace, Progress, Reported
 
 if TYPE_CHECKING:
-    from harpy.gang.events import Member
     from harpy.program.communicator import Communicator
+    from harpy.wire.member import Member
 
 PROGRESS_S = 0.1  # between words to the driver
 STATUS_S = 0.5  # between words to the launcher
@@ -52,7 +55,7 @@ class Surroundings:
     directory: JobDirectory
     shards: ShardCache
     checkpoints: CheckpointKeeper
-    send: Callable[[dict[str, Any]], None]  # to the hub
+    send: Callable[[Message], None]  # to the hub
     say_progress: Callable[[float | None, str], None]  # to the launcher
     form_mesh: Callable[[tuple[Member, ...], int], Communicator]
 
@@ -81,10 +84,10 @@ class Execution:
 
     # -- main thread -------------------------------------------------------------------------------
 
-    def run(self) -> Cause | None:
+    def run(self) -> Failure | None:
         """Execute the program and report to the hub; return the failure, if any."""
         around, started = self._around, time.time()
-        failure: Cause | None = None
+        failure: Failure | None = None
         try:
             if around.rank == 0:
                 self._outputs.describe(_without_arrays(self.spec))
@@ -95,7 +98,7 @@ class Execution:
             self._outputs.finish()
         except BaseException as exc:
             self._interruptible = False
-            failure = Cause.of_exception(exc, around.rank, around.host, self._in_program)
+            failure = Failure.of_exception(exc, around.rank, around.host, self._in_program)
             if self._abort_reason is not None:
                 # Whatever it raised, it was told to stop.
                 failure = replace(failure, echo=True)
@@ -112,11 +115,10 @@ class Execution:
         around = self._around
         try:
             self._outputs.mark_success()
-            result = self._outputs.delivered
-            around.send({**self._word("committed"), "result": result})
+            around.send(Committed(self.spec.run, self.epoch, self._outputs.delivered))
             around.checkpoints.end(self.spec.run)
         except BaseException as exc:
-            self._send_report(Cause.of_exception(exc, around.rank, around.host))
+            self._send_report(Failure.of_exception(exc, around.rank, around.host))
 
     def _call_program(self) -> Any:
         try:
@@ -179,7 +181,7 @@ class Execution:
             from harpy.program.communicator import LocalCommunicator
 
             return LocalCommunicator()
-        around.send(self._word("comm"))
+        around.send(AskComm(self.spec.run, self.epoch))
         # No deadline here: the hub keeps it, and an abort ends this wait.
         peers = self._peers.get()
         if peers is None:
@@ -198,8 +200,8 @@ class Execution:
             around.say_progress(fraction, " ".join(f"{k}={v}" for k, v in values.items()))
         if around.rank == 0 and (now - self._driver_heard_at > PROGRESS_S or fraction == 1.0):
             self._driver_heard_at = now
-            message = {"type": "progress", "run": self.spec.run, "fraction": fraction}
-            around.send({**message, "values": {k: _plain(v) for k, v in values.items()}})
+            plain = {k: _plain(v) for k, v in values.items()}
+            around.send(Progress(self.spec.run, fraction, plain))
         if now - self._pace_since > PACE_S:
             self._tell_pace(now)
 
@@ -211,8 +213,7 @@ class Execution:
         passed = now - self._pace_since
         busy = 1.0 - min(1.0, (inside_s - self._inside_before_s) / passed)
         if self._inside_before_s > 0:
-            pace = {"type": "pace", "run": self.spec.run, "host": self._around.host, "busy": busy}
-            self._around.send(pace)
+            self._around.send(Pace(self.spec.run, self._around.host, busy))
         self._pace_since, self._inside_before_s = now, inside_s
 
     def _log(self, text: str) -> None:
@@ -220,32 +221,27 @@ class Execution:
 
     # -- the end of a run --------------------------------------------------------------------------
 
-    def _report(self, started: float, failure: Cause | None) -> dict[str, Any]:
+    def _report(self, started: float, failure: Failure | None) -> Report:
         around = self._around
-        return {
-            "rank": around.rank,
-            "run": self.spec.run,
-            "attempt": around.attempt,
-            "host": around.host,
-            "pid": os.getpid(),
-            "state": "done" if failure is None else "failed",
-            "started": started,
-            "seconds": time.time() - started,
-            "error": failure.to_json() if failure else None,
-        }
+        return Report(
+            rank=around.rank,
+            run=self.spec.run,
+            attempt=around.attempt,
+            host=around.host,
+            pid=os.getpid(),
+            state="done" if failure is None else "failed",
+            started=started,
+            seconds=time.time() - started,
+            error=failure,
+        )
 
-    def _send_report(self, failure: Cause | None) -> None:
-        described = failure.to_json() if failure else None
-        self._around.send({**self._word("report"), "failure": described})
+    def _send_report(self, failure: Failure | None) -> None:
+        self._around.send(Reported(self.spec.run, self.epoch, failure))
 
-    def _word(self, kind: str) -> dict[str, Any]:
-        """The beginning of a message to the hub about this run in this epoch."""
-        return {"type": kind, "run": self.spec.run, "epoch": self.epoch}
-
-    def _write_failure(self, report: dict[str, Any]) -> None:
+    def _write_failure(self, report: Report) -> None:
         """Best effort: the driver knows the cause already; a file system that is down may be it."""
         self._outputs.close()
-        if report["error"]["echo"]:
+        if report.error is not None and report.error.echo:
             return
         try:
             self._outputs.report(report)
@@ -299,12 +295,9 @@ def _plain(value: Any) -> Any:
     return str(value)[:200]
 
 
-def _without_arrays(spec: RunSpec) -> dict[str, Any]:
+def _without_arrays(spec: RunSpec) -> RunSpec:
     """run.json: parameters are in their own file where they hold more than JSON."""
-    described = spec.to_json()
-    if isinstance(spec.params, Mapping) and not _is_json(spec.params):
-        described["params"] = None
-    return described
+    return spec if spec.params is None or _is_json(spec.params) else replace(spec, params=None)
 
 
 def _is_json(value: Any) -> bool:

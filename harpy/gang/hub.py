@@ -12,18 +12,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from harpy.config import Deadlines
 from harpy.errors import ConfigError, GangError, ProtocolError
 from harpy.gang import events
 from harpy.gang.listening import Exhausted, listen, waiting
-from harpy.gang.messages import event_of
+from harpy.gang.messages import event_of, read_message
 from harpy.gang.rendezvous import Gang
 from harpy.gang.strangers import Strangers
+from harpy.wire import to_driver, to_hub, to_worker
 from harpy.wire.auth import DRIVER_BEATS, Acceptor, Identity, Role
 from harpy.wire.connection import Connection
+from harpy.wire.message import Heartbeat, Message
 
 if TYPE_CHECKING:
     from harpy.kernels.liveness import Pulse
@@ -157,7 +158,7 @@ class Hub:
             self._beat_at = now + self._deadlines.heartbeat_s
             listeners = [*self._workers.values(), *([self._driver] if self._driver else [])]
             for listener in listeners:
-                self._send(listener, {"type": "heartbeat"})
+                self._send(listener, Heartbeat())
         self._handle(events.Tick())
 
     # -- connections -------------------------------------------------------------------------------
@@ -248,11 +249,11 @@ class Hub:
         if self._selector.get_key(connection.sock).events != wanted:
             self._selector.modify(connection.sock, wanted, connection)
 
-    def _send(self, connection: Connection, message: dict[str, Any]) -> None:
+    def _send(self, connection: Connection, message: Message) -> None:
         if connection.closed:
             return
         try:
-            connection.send(message)
+            connection.send(message.to_wire())
         except (OSError, GangError) as exc:
             self._drop(connection, str(exc))
             return
@@ -288,40 +289,35 @@ class Hub:
 
     # -- messages in -------------------------------------------------------------------------------
 
-    def _take(self, connection: Connection, message: dict[str, Any]) -> None:
-        identity, kind = connection.identity, message.get("type")
+    def _take(self, connection: Connection, value: dict[str, Any]) -> None:
+        identity = connection.identity
         assert identity is not None
-        if kind == "heartbeat":
+        if value.get("type") == Heartbeat.TYPE:
             return
-        if identity.role is Role.DRIVER and kind == "attach":
+        message = read_message(value, identity)
+        admitted = self._workers.get((identity.rank, identity.attempt)) is connection
+        if isinstance(message, to_hub.Attach):
             if self._driver is not None:
                 older, self._driver = self._driver, None
                 self._drop(older, "a newer connection of the driver took its place")
             self._driver = connection
-            self._handle(events.DriverJoined())
-            return
-        if identity.role is Role.WORKER and kind == "join":
-            self._join(connection, message)
-            return
-        admitted = self._workers.get((identity.rank, identity.attempt)) is connection
-        if not admitted and connection is not self._driver:
-            raise ProtocolError(f"{identity} sent {kind!r} before it was let in")
-        if kind in ("progress", "pace", "output"):
-            if self._driver is not None:
-                self._send(self._driver, {**message, "rank": identity.rank})
-            return
-        self._handle(event_of(message, identity))
-
-    def _join(self, connection: Connection, message: dict[str, Any]) -> None:
-        identity = connection.identity
-        assert identity is not None
+        elif isinstance(message, to_hub.Join):
+            self._place(connection, identity)
+        elif not admitted and connection is not self._driver:
+            raise ProtocolError(f"{identity} sent {message.TYPE!r} before it was let in")
         event = event_of(message, identity)
+        if event is not None:
+            self._handle(event)
+        elif self._driver is not None:
+            self._send(self._driver, _passed_on(message, identity.rank))
+
+    def _place(self, connection: Connection, identity: Identity) -> None:
+        """A worker asks to be let in: from here on this is its connection."""
         key = (identity.rank, identity.attempt)
         older = self._workers.get(key)
         if older is not None:
             self._drop(older, "it joined anew")
         self._workers[key] = connection  # so that the answer finds its way
-        self._handle(event)
 
     # -- actions out -------------------------------------------------------------------------------
 
@@ -338,49 +334,56 @@ class Hub:
     def _do(self, action: events.Action) -> None:
         match action:
             case events.Admit(rank, attempt):
-                self._to(rank, {"type": "admitted"}, attempt)
+                self._to(rank, to_worker.Admitted(), attempt)
             case events.Refuse(rank, attempt, reason, superseded):
-                refusal = {"type": "refused", "reason": reason, "superseded": superseded}
                 connection = self._workers.pop((rank, attempt), None)
                 if connection is not None:
-                    self._send(connection, refusal)
+                    self._send(connection, to_worker.Refused(reason, superseded))
                     self._drop(connection, reason)
             case events.Supersede(rank, attempt):
                 connection = self._workers.pop((rank, attempt), None)
                 self._lay_down_pulse((rank, attempt))
                 if connection is not None:
-                    self._send(connection, {"type": "superseded"})
+                    self._send(connection, to_worker.Superseded())
             case events.StartRun(rank, spec, epoch):
-                self._to(rank, {"type": "run", "spec": spec.to_json(), "epoch": epoch})
+                self._to(rank, to_worker.StartRun(spec, epoch))
             case events.SendPeers(run, epoch, members):
-                table = [asdict(member) for member in members]
                 for member in members:
-                    message = {"type": "peers", "run": run, "epoch": epoch, "members": table}
-                    self._to(member.rank, message)
+                    self._to(member.rank, to_worker.Peers(run, epoch, members))
             case events.AbortRun(run, epoch, ranks, reason):
                 for rank in ranks:
-                    message = {"type": "abort", "run": run, "epoch": epoch, "reason": reason}
-                    self._to(rank, message)
+                    self._to(rank, to_worker.AbortRun(run, epoch, reason))
             case events.Expel(rank, attempt, reason):
                 connection = self._workers.get((rank, attempt))
                 if connection is not None:
                     self._pulse.order_end(self._beats.get((rank, attempt), 0))
                     self._drop(connection, reason)
             case events.CommitRun(run, epoch):
-                self._to(0, {"type": "commit", "run": run, "epoch": epoch})
+                self._to(0, to_worker.CommitRun(run, epoch))
             case events.TellDriver(message):
                 if self._driver is not None:
                     self._send(self._driver, message)
             case events.EndSession(reason, cause):
                 self._stopping = time.monotonic() + LINGER_S
-                described = cause.to_json() if cause else None
                 for connection in list(self._workers.values()):
-                    self._send(connection, {"type": "end", "reason": reason, "cause": described})
+                    self._send(connection, to_worker.EndSession(reason, cause))
 
-    def _to(self, rank: int, message: dict[str, Any], attempt: int | None = None) -> None:
+    def _to(self, rank: int, message: Message, attempt: int | None = None) -> None:
         if attempt is None:
             member = self._gang.members.get(rank)
             attempt = member.attempt if member else -1
         connection = self._workers.get((rank, attempt))
         if connection is not None:
             self._send(connection, message)
+
+
+def _passed_on(message: to_hub.FromWorker | to_hub.FromDriver, rank: int) -> to_driver.ToDriver:
+    """What a rank says to the driver by way of the hub."""
+    match message:
+        case to_hub.Progress(run, fraction, values):
+            return to_driver.Progressed(run, rank, fraction, values)
+        case to_hub.Pace(run, host, busy):
+            return to_driver.Paced(run, rank, host, busy)
+        case to_hub.Output(run, name, array):
+            return to_driver.OutputPart(run, rank, name, array)
+    raise AssertionError(f"{message!r} is for the hub itself")

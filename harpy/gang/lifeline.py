@@ -6,80 +6,31 @@ stderr. Nothing that a program prints, reads or forks touches the protocol.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
+from harpy.errors import ProtocolError
 from harpy.wire.exit_codes import ECHO
+from harpy.wire.failure import Failure
+from harpy.wire.hello import Hello
+from harpy.wire.versions import WORKER_LINES
 
 if TYPE_CHECKING:
     from harpy.kernels.liveness import Pulse
 
-PROTOCOL = 1
 MAX_HELLO_BYTES = 64 << 10
 HELLO_S = 60.0  # the launcher writes it right after the start
-MAX_ERROR_CHARS = 16_000
 MAX_LINE_CHARS = 4000  # below PIPE_BUF even in UTF-8's usual mix: short lines are written whole
 
 
 class HelloError(Exception):
     """The launcher said something else than a hello."""
-
-
-@dataclass(frozen=True)
-class Hello:
-    """What the launcher tells a worker. `secret` never leaves the process."""
-
-    rank: int
-    n_node: int
-    attempt: int
-    n_thread: int
-    job_url: str
-    secret: bytes
-    bind: str
-    port_range: tuple[int, int]
-    hadoop_conf_dir: str | None
-    memory_mb: int | None = None  # for this process; None: nobody counts
-    hadoop_conf: Mapping[str, str] = field(default_factory=dict)  # on top of what the files say
-
-    def __repr__(self) -> str:
-        return f"Hello(rank={self.rank}, attempt={self.attempt}, job_url={self.job_url!r})"
-
-    @classmethod
-    def from_line(cls, line: bytes) -> Hello:
-        try:
-            said = json.loads(line)
-            if said["protocol"] != PROTOCOL:
-                raise ValueError(f"protocol {said['protocol']}, this worker speaks {PROTOCOL}")
-            first, last = said.get("port_range") or (0, 0)
-            hello = cls(
-                rank=int(said["rank"]),
-                n_node=int(said["n_node"]),
-                attempt=int(said["attempt"]),
-                n_thread=int(said["n_thread"]),
-                job_url=str(said["job_url"]),
-                secret=bytes.fromhex(said["secret"]),
-                bind=str(said["bind"]),
-                port_range=(int(first), int(last)),
-                hadoop_conf_dir=said.get("hadoop_conf_dir") or None,
-                memory_mb=int(said.get("memory_mb") or 0) or None,
-                hadoop_conf={
-                    str(k): str(v) for k, v in dict(said.get("hadoop_conf") or {}).items()
-                },
-            )
-        except (ValueError, KeyError, TypeError) as exc:
-            # Never the line itself: it holds the secret.
-            raise HelloError(f"the launcher's hello is malformed: {type(exc).__name__}") from None
-        if not 0 <= hello.rank < hello.n_node or hello.n_thread < 1 or len(hello.secret) < 32:
-            raise HelloError(f"the launcher's hello makes no sense: {hello!r}")
-        return hello
 
 
 class Lifeline:
@@ -108,7 +59,10 @@ class Lifeline:
             if not piece or len(line) > MAX_HELLO_BYTES:
                 raise HelloError("the launcher closed the pipe or wrote no line as its hello")
             line += piece
-        return Hello.from_line(bytes(line))
+        try:
+            return Hello.from_line(bytes(line))
+        except ProtocolError as exc:
+            raise HelloError(f"the launcher's {exc}") from None
 
     def watch(self, heartbeat_s: float) -> Pulse:
         """From now on say `heartbeat`, and die when the launcher does: in a native thread, which
@@ -118,6 +72,10 @@ class Lifeline:
         self._pulse = Pulse(heartbeat_s)
         self._pulse.tie(self._in, self._out)
         return self._pulse
+
+    def greet(self) -> None:
+        """The worker's first line: which protocol it speaks, and its process."""
+        self.say("hello", f"{WORKER_LINES} {os.getpid()}")
 
     def say(self, verb: str, rest: str = "") -> None:
         """One protocol line. A launcher that is gone ends this process."""
@@ -145,18 +103,11 @@ class Lifeline:
     def status(self, text: str) -> None:
         self.say("status", text[:MAX_LINE_CHARS])
 
-    def error(self, cause: Mapping[str, Any]) -> None:
+    def error(self, failure: Failure) -> None:
         """The worker's own failure; only the first is said."""
-        if self._said_error:
-            return
-        self._said_error = True
-        said = dict(cause)
-        # Encoded once more on its way through Hadoop, whose text for a failed task is limited.
-        while len(json.dumps(json.dumps(said))) > MAX_ERROR_CHARS and said.get("detail"):
-            said["detail"] = said["detail"][len(said["detail"]) // 2 + 1 :]
-        while len(json.dumps(json.dumps(said))) > MAX_ERROR_CHARS and said.get("message"):
-            said["message"] = said["message"][: len(said["message"]) // 2]
-        self.say("error", json.dumps(said))
+        if not self._said_error:
+            self._said_error = True
+            self.say("error", failure.to_line())
 
 
 def die_with_children() -> NoReturn:

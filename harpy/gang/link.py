@@ -20,11 +20,15 @@ from harpy.errors import (
     GangError,
     PeerLost,
     PeerUnreachable,
+    ProtocolError,
     RendezvousTimeout,
 )
 from harpy.storage import JobDirectory, Rank0Address
+from harpy.wire import to_worker
 from harpy.wire.auth import Identity, Initiator, Role
 from harpy.wire.channel import Channel, Unanswered
+from harpy.wire.message import Heartbeat, Message
+from harpy.wire.to_hub import Join
 
 if TYPE_CHECKING:
     from harpy.kernels.liveness import Pulse
@@ -64,15 +68,15 @@ class Link:
         self,
         channel: Channel,
         heartbeat_s: float,
-        on_message: Callable[[dict[str, Any]], bool],
+        on_message: Callable[[to_worker.ToWorker], bool],
         on_lost: Callable[[PeerLost], None],
     ) -> None:
         self._channel = channel
         self._heartbeat_s = heartbeat_s
         self._on_message, self._on_lost = on_message, on_lost
         # SimpleQueue.put cannot be torn by a signal handler that raises in the program's thread.
-        self._inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self._outbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._sender = threading.Thread(target=self._send_all, name="harpy-link-out", daemon=True)
@@ -82,12 +86,13 @@ class Link:
         self._sender.start()
         self._receiver.start()
 
-    def send(self, message: dict[str, Any]) -> None:
+    def send(self, message: Message) -> None:
         """Queue a message for the hub; returns at once."""
         self._outbox.put(message)
 
-    def next_message(self, timeout_s: float | None = None) -> dict[str, Any] | None:
-        """The next message that `on_message` left; None when nothing came in time."""
+    def next_message(self, timeout_s: float | None = None) -> Any:
+        """The next message that `on_message` left, or the next word of this process; None when
+        nothing came in time."""
         try:
             return self._inbox.get(timeout=timeout_s)
         except queue.Empty:
@@ -100,7 +105,7 @@ class Link:
         self._sender.join(CLOSE_S)
         self._channel.close()
 
-    def put(self, message: dict[str, Any]) -> None:
+    def put(self, message: object) -> None:
         """A word to whoever takes the next message, from this process."""
         self._inbox.put(message)
 
@@ -110,18 +115,21 @@ class Link:
                 try:
                     message = self._outbox.get(timeout=self._heartbeat_s)
                 except queue.Empty:
-                    message = {"type": "heartbeat"}
+                    message = Heartbeat()
                 if message is None:
                     return
-                self._channel.send(message)
+                self._channel.send(message.to_wire())
         except PeerLost as exc:
             self._lost(exc)
 
     def _receive(self) -> None:
         try:
             while True:
-                message = self._channel.receive(RECEIVE_S)
-                if message is not None and not self._on_message(message):
+                value = self._channel.receive(RECEIVE_S)
+                if value is None:
+                    continue
+                message = to_worker.read(value)
+                if not self._on_message(message):
                     self._inbox.put(message)
         except PeerLost as exc:
             self._lost(exc)
@@ -271,25 +279,26 @@ def _join(
         deadlines.silence_s,
     )
     try:
-        channel.send(
-            {
-                "type": "join",
-                "host": socket.gethostname(),
-                "address": listening[0],
-                "port": listening[1],
-                "pid": os.getpid(),
-            }
-        )
-        answer = channel.receive(deadlines.handshake_s)
-        if answer is None:
-            raise TimeoutError(f"the hub did not answer within {deadlines.handshake_s:g} s")
-        if answer.get("superseded"):
-            raise Superseded(str(answer.get("reason")))
-        if answer.get("type") != "admitted":
-            raise PeerLost(f"refused: {answer.get('reason')}", rank=0)
+        channel.send(Join(socket.gethostname(), *listening, os.getpid()).to_wire())
+        await_admission(channel, deadlines.handshake_s)
         beating = Initiator(secret, job_id, replace(me, role=Role.PULSE), there)
         channel.beat_by(pulse, hub.address, hub.port, beating, deadlines.handshake_s)
     except BaseException:
         channel.close()
         raise
     return channel
+
+
+def await_admission(channel: Channel, timeout_s: float) -> None:
+    """Return when the hub lets this worker in; Superseded, or PeerLost where another try may do."""
+    value = channel.receive(timeout_s)
+    if value is None:
+        raise TimeoutError(f"the hub did not answer within {timeout_s:g} s")
+    try:
+        answer = to_worker.read_answer(value)
+    except ProtocolError as exc:
+        raise PeerLost(str(exc), rank=0) from exc
+    if isinstance(answer, to_worker.Refused) and answer.superseded:
+        raise Superseded(answer.reason)
+    if not isinstance(answer, to_worker.Admitted):
+        raise PeerLost(f"refused: {answer.reason}", rank=0)

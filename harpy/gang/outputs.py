@@ -13,6 +13,10 @@ import numpy as np
 from harpy.errors import DataError
 from harpy.storage import RunDirectory, check_value
 from harpy.wire.frames import array_bytes
+from harpy.wire.message import Message
+from harpy.wire.report import Report
+from harpy.wire.run_spec import RunSpec
+from harpy.wire.to_hub import Delivered, Output
 
 DELIVER_BYTES = 16 << 20  # larger arrays go through files even when the driver listens
 COPY_BYTES = 256 << 20  # larger arrays are written before `save` returns, without a copy
@@ -34,16 +38,16 @@ class Outputs:
         self,
         directory: RunDirectory,
         rank: int,
-        send: Callable[[dict[str, Any]], None] | None,
+        send: Callable[[Message], None] | None,
     ) -> None:
         self._directory = directory
         self._rank = rank
         self._send = send
         self._pool: ThreadPoolExecutor | None = None
         self._pending: list[Future[None]] = []
-        self.delivered: dict[str, Any] | None = None  # the result, on its way to the driver
+        self.delivered: Delivered | None = None  # the result, on its way to the driver
 
-    def describe(self, run: dict[str, Any]) -> None:
+    def describe(self, run: RunSpec) -> None:
         """Leave run.json for whoever looks at the directory."""
         if self._send is None:
             self._write(self._directory.write_run, run)
@@ -53,8 +57,7 @@ class Outputs:
         self._directory.output(name)  # a name that is no file's is refused here
         small = array.nbytes <= DELIVER_BYTES
         if self._send is not None:
-            message = {"type": "output", "run": self._directory.number, "name": name}
-            self._send({**message, "array": array.copy() if small else None})
+            self._send(Output(self._directory.number, name, array.copy() if small else None))
             if small:
                 return
         if array.nbytes > COPY_BYTES:
@@ -74,14 +77,14 @@ class Outputs:
             ) from exc
         if self._send is not None:
             if array_bytes({"value": value}) <= DELIVER_BYTES:
-                self.delivered = {"value": value, "in_file": False}
+                self.delivered = Delivered(in_file=False, value=value)
                 return
-            self.delivered = {"value": None, "in_file": True}
+            self.delivered = Delivered(in_file=True)
         self._write(self._directory.write_result, value)
 
-    def report(self, report: dict[str, Any]) -> None:
-        if self._send is None or report["error"] is not None:
-            self._write(self._directory.write_report, self._rank, report)
+    def report(self, report: Report) -> None:
+        if self._send is None or report.error is not None:
+            self._write(self._directory.write_report, report)
 
     def finish(self) -> None:
         """Wait for the writers; raise the first failure among them."""

@@ -19,12 +19,12 @@ from collections.abc import Callable, Sequence
 
 from harpy.config import Deadlines
 from harpy.errors import AuthenticationError, GangError, PeerLost, RendezvousTimeout
-from harpy.gang.events import Member
 from harpy.gang.listening import Exhausted, waiting
 from harpy.gang.strangers import Strangers
 from harpy.kernels.collective import Mesh
 from harpy.wire.auth import Acceptor, Identity, Initiator, Role
 from harpy.wire.channel import CONNECT_S, prepare
+from harpy.wire.member import Member
 
 MAX_STRANGERS = 128
 POLL_S = 0.2

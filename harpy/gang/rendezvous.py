@@ -32,7 +32,6 @@ from harpy.gang.events import (
     Expel,
     Joined,
     Left,
-    Member,
     Refuse,
     Reported,
     RunOffered,
@@ -42,7 +41,9 @@ from harpy.gang.events import (
     TellDriver,
     Tick,
 )
-from harpy.wire.cause import Cause
+from harpy.wire import to_driver
+from harpy.wire.failure import Failure
+from harpy.wire.member import Member
 from harpy.wire.run_spec import RunSpec
 
 DRIVER_GRACE_S = 3.0  # for a driver that lost its connection to come back
@@ -65,9 +66,9 @@ class _Run:
     committing: bool = False
     unheard: bool = False  # for a while there was no driver to hear what it delivers
     broken_at: float | None = None
-    broken_by: Cause | None = None  # the echo, where nobody is known to be lost
+    broken_by: Failure | None = None  # the echo, where nobody is known to be lost
     break_settled: bool = False  # whether the break has been counted as a loss, or is none
-    cause: Cause | None = None
+    cause: Failure | None = None
     failed_at: float | None = None
 
     @property
@@ -131,7 +132,7 @@ class Gang:
         self._driver_gone_at: float | None = None
         self._closing = False
         self._n_losses = 0
-        self._first_loss: Cause | None = None
+        self._first_loss: Failure | None = None
         self._last_word: TellDriver | None = None  # for a driver that comes late
 
     def handle(self, event: Event, now: float) -> list[Action]:
@@ -156,11 +157,11 @@ class Gang:
                 self._run_offered(spec, now, actions)
             case CancelAsked(run, reason):
                 if self._run is not None and self._run.spec.run == run:
-                    self._fail(Cause("RunError", reason), now, actions)
+                    self._fail(Failure("RunError", reason), now, actions)
             case CloseAsked():
                 self._closing = True
                 if self._run is not None:
-                    self._fail(Cause("RunError", "the session was closed"), now, actions)
+                    self._fail(Failure("RunError", "the session was closed"), now, actions)
             case CommAsked():
                 self._comm_asked(event, now, actions)
             case Reported():
@@ -216,14 +217,14 @@ class Gang:
         member = self.members.pop(rank)
         if self.incomplete_since is None:
             self.incomplete_since = now
-        cause = Cause(
+        cause = Failure(
             "WorkerLost",
             f"rank {rank} on {member.host} (process {member.pid}, attempt {member.attempt}) "
             f"is gone: {how}",
             rank,
             member.host,
         )
-        actions.append(TellDriver({"type": "lost", **cause.to_json()}))
+        actions.append(TellDriver(to_driver.Lost(cause)))
         run = self._run
         settled = run is not None and run.break_settled
         if counts and not settled:
@@ -239,11 +240,11 @@ class Gang:
             self._break(cause.message, now, actions)
             run.break_settled = True
 
-    def _count(self, cause: Cause) -> None:
+    def _count(self, cause: Failure) -> None:
         self._n_losses += 1
         self._first_loss = self._first_loss or cause
 
-    def _too_many(self) -> Cause:
+    def _too_many(self) -> Failure:
         """The first loss, with the number that came after it."""
         first = self._first_loss
         assert first is not None
@@ -277,7 +278,9 @@ class Gang:
             return
         if self._closing or self._next is not None or (run is not None and run.failed_at is None):
             busy = f"run {run.spec.run} is still going on" if run else "the session is closing"
-            actions.append(_run_failed(spec.run, Cause("ProtocolError", busy)))
+            actions.append(
+                TellDriver(to_driver.RunFailed(spec.run, Failure("ProtocolError", busy)))
+            )
         elif run is not None:
             self._next = spec
         else:
@@ -313,7 +316,7 @@ class Gang:
                 f"rank {rank} returned from the program without using ctx.comm, for which "
                 f"rank {min(run.asked)} waits; every rank must make the same collective calls"
             )
-            self._fail(Cause("ProtocolError", message, rank, self._host(rank)), now, actions)
+            self._fail(Failure("ProtocolError", message, rank, self._host(rank)), now, actions)
 
     def _reported(self, event: Reported, now: float, actions: list[Action]) -> None:
         run = self._current(event)
@@ -341,8 +344,7 @@ class Gang:
         run = self._current(event)
         if run is None or not run.committing or run.failed_at is not None:
             return
-        message = {"type": "run_done", "run": event.run, "result": event.result}
-        told = TellDriver({**message, "delivered": run.spec.deliver})
+        told = TellDriver(to_driver.RunCommitted(event.run, run.spec.deliver, event.result))
         # What went through the driver's connection is gone with it: such a run is offered again.
         if not (run.spec.deliver and run.unheard):
             actions.append(told)
@@ -377,18 +379,18 @@ class Gang:
                 return
         self._start(run.spec, actions)
         epoch = self._run.epoch if self._run else 0
-        actions.append(TellDriver({"type": "begun_anew", "run": run.spec.run, "epoch": epoch}))
+        actions.append(TellDriver(to_driver.BegunAnew(run.spec.run, epoch)))
 
     # -- failure -----------------------------------------------------------------------------------
 
-    def _fail(self, cause: Cause, now: float, actions: list[Action]) -> None:
+    def _fail(self, cause: Failure, now: float, actions: list[Action]) -> None:
         """Note that the current run fails for good; the first cause counts, and is told at once."""
         run = self._run
         assert run is not None
         if run.failed_at is not None:
             return
         run.cause, run.failed_at = cause, now
-        self._say(_run_failed(run.spec.run, cause).message, actions)
+        self._say(to_driver.RunFailed(run.spec.run, cause), actions)
         where = f"rank {cause.rank} failed: " if cause.rank is not None else ""
         ranks = run.outstanding(self.members)
         reason = f"{where}{cause.message}"
@@ -438,7 +440,7 @@ class Gang:
                 f"rank {min(run.asked)} waited {self._deadlines.collective_s:g} s "
                 f"(HARPY_COLLECTIVE_S) in ctx.comm for rank {rank}"
             )
-            self._fail(Cause("RunTimeout", message, rank, self._host(rank)), now, actions)
+            self._fail(Failure("RunTimeout", message, rank, self._host(rank)), now, actions)
 
     def _check_complete(self, now: float, actions: list[Action]) -> None:
         """End a session whose missing ranks have not come in time."""
@@ -452,7 +454,7 @@ class Gang:
             "(HARPY_ALLOCATE_S); their containers did not start, or their hosts cannot reach this "
             "one"
         )
-        cause = Cause("RendezvousTimeout", message, 0, self._host(0))
+        cause = Failure("RendezvousTimeout", message, 0, self._host(0))
         if self._run is not None:
             self._fail(cause, now, actions)
         self._end(message, cause, actions)
@@ -474,14 +476,13 @@ class Gang:
         elif self._driver_gone_at is not None and now - self._driver_gone_at > DRIVER_GRACE_S:
             self._end("the driver is gone", None, actions)
 
-    def _end(self, reason: str, cause: Cause | None, actions: list[Action]) -> None:
-        message = {"type": "session_ended", "reason": reason}
-        actions.append(TellDriver({**message, "cause": cause.to_json() if cause else None}))
+    def _end(self, reason: str, cause: Failure | None, actions: list[Action]) -> None:
+        actions.append(TellDriver(to_driver.SessionEnded(reason, cause)))
         self.ended = EndSession(reason, cause)
         actions.append(self.ended)
 
-    def _say(self, message: dict[str, object], actions: list[Action]) -> None:
-        self._last_word = TellDriver(dict(message))
+    def _say(self, message: to_driver.ToDriver, actions: list[Action]) -> None:
+        self._last_word = TellDriver(message)
         actions.append(self._last_word)
 
     # -- small things ------------------------------------------------------------------------------
@@ -497,12 +498,8 @@ class Gang:
         return member.host if member else ""
 
     def _joined_message(self) -> TellDriver:
-        return TellDriver({"type": "joined", "n": len(self.members), "of": self.n_node})
+        return TellDriver(to_driver.Joined(len(self.members), self.n_node))
 
     @staticmethod
     def _refusal(member: Member, reason: str, superseded: bool = False) -> Refuse:
         return Refuse(member.rank, member.attempt, reason, superseded)
-
-
-def _run_failed(run: int, cause: Cause) -> TellDriver:
-    return TellDriver({"type": "run_failed", "run": run, **cause.to_json()})

@@ -11,23 +11,26 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from harpy.gang.lifeline import Hello, HelloError, Lifeline
+from harpy.gang.lifeline import HelloError, Lifeline
 from harpy.wire.exit_codes import DONE, ECHO, FIRST_CAUSE, SUPERSEDED, UNREACHABLE
+from harpy.wire.failure import Failure
 
 if TYPE_CHECKING:
     from harpy.errors import PeerLost
-    from harpy.gang.events import Member
     from harpy.gang.execution import Execution, Surroundings
     from harpy.gang.hub import Hub
     from harpy.gang.link import Link
     from harpy.kernels.liveness import Pulse
     from harpy.program.communicator import Communicator
     from harpy.storage import JobDirectory
-    from harpy.wire.cause import Cause
-    from harpy.wire.run_spec import JobSpec
+    from harpy.wire import to_worker
+    from harpy.wire.hello import Hello
+    from harpy.wire.job_spec import JobSpec
+    from harpy.wire.member import Member
+    from harpy.wire.message import Message
 
 # Read by numerical libraries when they are loaded, which is later.
 THREAD_VARIABLES = (
@@ -54,7 +57,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # A crash in native code then ends with the program's lines on stderr, which the launcher shows.
     faulthandler.enable()
-    lifeline.say("hello", f"1 {os.getpid()}")
+    lifeline.greet()
     try:
         hello = lifeline.read_hello()
     except HelloError as exc:
@@ -83,9 +86,8 @@ def _live(hello: Hello, lifeline: Lifeline, pulse: Pulse) -> int:
     try:
         from harpy.errors import PeerUnreachable
         from harpy.gang.link import SessionOver, Superseded
-        from harpy.wire.cause import Cause
     except ImportError as exc:
-        lifeline.error({"kind": "ConfigError", "message": f"{exc}", "rank": hello.rank})
+        lifeline.error(Failure("ConfigError", str(exc), hello.rank))
         return FIRST_CAUSE
     try:
         return Worker(hello, lifeline, pulse).run()
@@ -97,14 +99,19 @@ def _live(hello: Hello, lifeline: Lifeline, pulse: Pulse) -> int:
         return DONE if exc.well else ECHO
     except PeerUnreachable as exc:
         host = socket.gethostname()
-        cause = Cause.of_exception(exc, hello.rank, host, in_program=False)
-        lifeline.error(cause.to_json())
+        cause = Failure.of_exception(exc, hello.rank, host, in_program=False)
+        lifeline.error(cause)
         return UNREACHABLE
     except BaseException as exc:
-        cause = Cause.of_exception(exc, hello.rank, socket.gethostname())
+        cause = Failure.of_exception(exc, hello.rank, socket.gethostname())
         print(cause.detail, file=sys.stderr)
-        lifeline.error(cause.to_json())
+        lifeline.error(cause)
         return ECHO if cause.echo else FIRST_CAUSE
+
+
+@dataclass(frozen=True)
+class HubLost:
+    """A word to the main thread: look for another hub."""
 
 
 class Worker:
@@ -120,19 +127,18 @@ class Worker:
         self._execution: Execution | None = None
         self._link: Link | None = None
         self._hub: Hub | None = None
-        self._own_failure: Cause | None = None  # of the last run, if it was no echo
+        self._own_failure: Failure | None = None  # of the last run, if it was no echo
         threading.excepthook = self._on_thread_crash
 
     def run(self) -> int:
         """Join, execute runs, leave; return the exit code."""
         from harpy.gang.link import SessionOver
         from harpy.storage import JobDirectory, filesystem
-        from harpy.wire.run_spec import JobSpec
 
         hello = self._hello
         fs = filesystem(hello.job_url, hello.hadoop_conf, hello.hadoop_conf_dir)
         directory = JobDirectory(fs, hello.job_url)
-        job = JobSpec.from_json(directory.read_job())
+        job = directory.read_job()
         if hello.attempt > 0:
             # Only a later attempt can find its session over: no rank leaves before all have come.
             single = None if job.keep_open else job.first_run
@@ -210,7 +216,7 @@ class Worker:
         self._link.start()
         self._lifeline.status("joined")
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _send(self, message: Message) -> None:
         assert self._link is not None
         self._link.send(message)
 
@@ -270,98 +276,93 @@ class Worker:
     # -- runs --------------------------------------------------------------------------------------
 
     def _serve(self) -> int | None:
-        """Messages of the hub, one after the other, until it says end: the exit code. None if the
-        hub is gone."""
+        """What `_on_message` left, one after the other, until the hub says end: the exit code. None
+        if the hub is gone."""
+        from harpy.gang.execution import Execution
+        from harpy.wire import to_worker
+
         assert self._link is not None
         while True:
-            message = self._link.next_message()
-            assert message is not None
-            match message.get("type"):
-                case "run":
-                    execution: Execution = message["execution"]
+            match self._link.next_message():
+                case Execution() as execution:
                     self._lifeline.status(f"run {execution.spec.run}")
                     self._own_failure = None
                     failure = execution.run()
                     if failure is not None and not failure.echo:
                         self._own_failure = failure
                         print(failure.detail or failure.message, file=sys.stderr, flush=True)
-                case "commit" if self._is_current(message) and self._execution is not None:
-                    self._execution.commit()
-                case "end":
-                    return self._end(message)
-                case "hub_lost":
+                case to_worker.CommitRun(run, epoch):
+                    current = self._current(run, epoch)
+                    if current is not None:
+                        current.commit()
+                case to_worker.EndSession() as end:
+                    return self._end(end)
+                case HubLost():
                     self._link.close()
                     return None
 
-    def _is_current(self, message: dict[str, Any]) -> bool:
-        """Whether a message is about the execution that was begun last."""
+    def _current(self, run: int, epoch: int) -> Execution | None:
+        """The execution that was begun last, if it is the one that a message is about."""
         execution = self._execution
-        mine = None if execution is None else (execution.spec.run, execution.epoch)
-        return mine == (message["run"], message["epoch"])
+        if execution is None or (execution.spec.run, execution.epoch) != (run, epoch):
+            return None
+        return execution
 
-    def _end(self, message: dict[str, Any]) -> int:
+    def _end(self, message: to_worker.EndSession) -> int:
         """Leave; an exit code that says whether the failure was ours. Rank 0 speaks for those who
         are gone."""
-        from harpy.wire.cause import Cause
-
         assert self._link is not None
         self._link.close()
         if self._hub is not None:
             self._hub.join(HUB_LINGER_S)
-        if message["cause"] is None:
-            self._lifeline.status(message["reason"])
+        cause, rank = message.cause, self._hello.rank
+        if cause is None:
+            self._lifeline.status(message.reason)
             return DONE
-        cause = Cause.from_json(message["cause"])
-        rank = self._hello.rank
         if cause.rank == rank and not cause.echo:
-            self._lifeline.error(cause.to_json())
+            self._lifeline.error(cause)
             return FIRST_CAUSE
         if rank == 0 and cause.kind == "WorkerLost":
             # Its launcher knows how it ended, and says so first; then it is to hear from us that
             # nobody needs to be replaced, which ends the job.
             time.sleep(LAST_WORD_S)
-            self._lifeline.error(replace(cause, echo=True).to_json())
+            self._lifeline.error(replace(cause, echo=True))
             return FIRST_CAUSE
-        self._lifeline.error(self._echo_of(cause).to_json())
+        self._lifeline.error(self._echo_of(cause))
         return ECHO
 
-    def _echo_of(self, cause: Cause) -> Cause:
-        from harpy.wire.cause import Cause
-
+    def _echo_of(self, cause: Failure) -> Failure:
         where = f"rank {cause.rank} failed: " if cause.rank is not None else ""
         message = f"{where}{cause.message}"
-        return Cause("PeerLost", message, self._hello.rank, self._host, echo=True)
+        return Failure("PeerLost", message, self._hello.rank, self._host, echo=True)
 
     # -- from other threads ------------------------------------------------------------------------
 
-    def _on_message(self, message: dict[str, Any]) -> bool:
+    def _on_message(self, message: to_worker.ToWorker) -> bool:
         """What cannot wait until the program returns."""
-        match message.get("type"):
-            case "run":
-                from harpy.gang.execution import Execution
-                from harpy.wire.run_spec import RunSpec
+        from harpy.gang.execution import Execution
+        from harpy.wire import to_worker
 
+        match message:
+            case to_worker.StartRun(spec, epoch):
                 # Here, not when the main thread comes to it: an abort may be right behind.
-                spec = RunSpec.from_json(message["spec"])
-                self._execution = Execution(spec, message["epoch"], self._around)
-                message["execution"] = self._execution
-            case "peers":
-                from harpy.gang.events import Member
-
-                if self._execution is not None and self._is_current(message):
-                    members = tuple(Member(**member) for member in message["members"])
-                    self._execution.set_peers(members, message["epoch"])
+                self._execution = Execution(spec, epoch, self._around)
+                assert self._link is not None
+                self._link.put(self._execution)
                 return True
-            case "abort":
-                if self._is_current(message):
-                    self._abort(message["reason"])
+            case to_worker.Peers(run, epoch, members):
+                current = self._current(run, epoch)
+                if current is not None:
+                    current.set_peers(members, epoch)
                 return True
-            case "superseded":
+            case to_worker.AbortRun(run, epoch, reason):
+                self._abort(self._current(run, epoch), reason)
+                return True
+            case to_worker.Superseded():
                 os._exit(SUPERSEDED)
         return False
 
-    def _abort(self, reason: str) -> None:
-        execution = self._execution
+    def _abort(self, execution: Execution | None, reason: str) -> None:
         if execution is None or execution.ended.is_set():
             return
         execution.abort(reason)
@@ -392,9 +393,9 @@ class Worker:
         """Stop, keeping what was loaded, and look for the hub of rank 0's replacement."""
         if self._hub is not None:
             self._fail_now(f"lost the hub of this very process: {exc}")
-        self._abort(f"lost rank 0: {exc}")
+        self._abort(self._execution, f"lost rank 0: {exc}")
         assert self._link is not None
-        self._link.put({"type": "hub_lost"})
+        self._link.put(HubLost())
 
     def _on_thread_crash(self, args: threading.ExceptHookArgs) -> None:
         """A program's own threads may die as they like; without one of ours nothing works."""
@@ -403,22 +404,18 @@ class Worker:
             self._on_hub_crash(args.exc_value or args.exc_type())
 
     def _on_hub_crash(self, exc: BaseException) -> None:
-        from harpy.wire.cause import Cause
-
-        cause = Cause.of_exception(exc, self._hello.rank, self._host)
+        cause = Failure.of_exception(exc, self._hello.rank, self._host)
         print(cause.detail, file=sys.stderr, flush=True)
-        self._lifeline.error(cause.to_json())
+        self._lifeline.error(cause)
         os._exit(FIRST_CAUSE)
 
     def _fail_now(self, message: str) -> NoReturn:
         """End the process; an echo of somebody else's failure unless we have one of our own."""
-        from harpy.wire.cause import Cause
-
         if self._own_failure is not None:
-            self._lifeline.error(self._own_failure.to_json())
+            self._lifeline.error(self._own_failure)
             os._exit(FIRST_CAUSE)
-        cause = Cause("PeerLost", message, self._hello.rank, self._host, echo=True)
-        self._lifeline.error(cause.to_json())
+        cause = Failure("PeerLost", message, self._hello.rank, self._host, echo=True)
+        self._lifeline.error(cause)
         os._exit(ECHO)
 
     def _say_progress(self, fraction: float | None, text: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from harpy import errors
+from harpy.wire.failure import Failure
 
 
 class JobState(Enum):
@@ -89,23 +90,19 @@ class GangSpec:
 class AttemptFailure:
     """One worker attempt that failed, as the launcher saw it."""
 
-    rank: int | None
     attempt: str
-    host: str
-    message: str  # one or a few lines for people
-    echo: bool = False  # it only followed another's failure
-    detail: str = ""  # traceback or the end of its log
-    kind: str = "WorkerLost"  # name of a class in harpy.errors
+    failure: Failure  # its kind is "WorkerLost" where nobody knows better
 
     @property
     def replaceable(self) -> bool:
         """Whether another attempt may do better. An echo is: it only followed."""
-        return self.echo or bool(getattr(getattr(errors, self.kind, None), "replaceable", False))
+        kind = getattr(errors, self.failure.kind, None)
+        return self.failure.echo or bool(getattr(kind, "replaceable", False))
 
     @property
     def taken_back(self) -> bool:
         """Whether the cluster took its container back. That is no loss that counts."""
-        return self.kind in ("Preempted", "NodeLost")
+        return self.failure.kind in ("Preempted", "NodeLost")
 
 
 @dataclass(frozen=True)

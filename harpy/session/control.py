@@ -14,42 +14,26 @@ from typing import Any
 import numpy as np
 
 from harpy.config import Deadlines
-from harpy.errors import DataError, PeerLost, ProtocolError
+from harpy.errors import DataError, PeerLost
 from harpy.kernels.liveness import Pulse
 from harpy.storage import RunDirectory, read_value
 from harpy.storage.rows.arrays import NpyFile
+from harpy.wire import to_driver
 from harpy.wire.auth import DRIVER_BEATS, Identity, Initiator, Role
-from harpy.wire.cause import Cause
 from harpy.wire.channel import Channel
 from harpy.wire.run_spec import RunSpec
-
-
-@dataclass(frozen=True)
-class Joined:
-    """`n` of `of` workers are there."""
-
-    n: int
-    of: int
-
-
-@dataclass(frozen=True)
-class Progressed:
-    """What `ctx.progress` was told on rank 0."""
-
-    run: int
-    rank: int
-    fraction: float | None
-    values: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Paced:
-    """Which part of its time, from 0 to 1, a rank did not wait for others."""
-
-    run: int
-    rank: int
-    host: str
-    busy: float
+from harpy.wire.to_driver import (
+    BegunAnew,
+    Joined,
+    Lost,
+    OutputPart,
+    Paced,
+    Progressed,
+    RunCommitted,
+    RunFailed,
+    SessionEnded,
+)
+from harpy.wire.to_hub import Attach, CancelRun, CloseSession, Delivered, OfferRun
 
 
 @dataclass(frozen=True)
@@ -58,7 +42,7 @@ class RunDone:
 
     run: int
     delivered: bool = False
-    result: Mapping[str, Any] | None = None
+    result: Delivered | None = None
     outputs: Mapping[str, Mapping[int, np.ndarray | None]] = field(default_factory=dict)
 
     def read_results(self, directory: RunDirectory) -> tuple[Any, dict[str, np.ndarray]]:
@@ -71,46 +55,12 @@ class RunDone:
         """
         if not self.delivered:
             return directory.read_results()
-        if self.result is None or self.result["in_file"]:
+        if self.result is None or self.result.in_file:
             value = read_value(directory.fs, directory.result)
         else:
-            value = self.result["value"]
+            value = self.result.value
         arrays = {name: _join_parts(name, directory, parts) for name, parts in self.outputs.items()}
         return value, arrays
-
-
-@dataclass(frozen=True)
-class RunFailed:
-    """A run failed; `kind` names a class of harpy.errors."""
-
-    run: int
-    kind: str
-    message: str
-    rank: int | None = None
-    host: str = ""
-    detail: str = ""
-
-
-@dataclass(frozen=True)
-class Lost:
-    """A worker is gone; the launcher is to replace it."""
-
-    rank: int
-    message: str
-
-
-@dataclass(frozen=True)
-class BegunAnew:
-    """All workers are there again; the run goes on from its last checkpoint."""
-
-    run: int
-
-
-@dataclass(frozen=True)
-class SessionEnded:
-    """The workers are leaving."""
-
-    reason: str
 
 
 ControlEvent = Joined | Progressed | Paced | Lost | BegunAnew | RunDone | RunFailed | SessionEnded
@@ -148,7 +98,7 @@ class ControlChannel:
             deadlines.silence_s,
         )
         try:
-            channel.send({"type": "attach"})
+            channel.send(Attach().to_wire())
             beating = initiator(Identity(Role.PULSE, *DRIVER_BEATS))
             pulse = Pulse(deadlines.heartbeat_s)
             channel.beat_by(pulse, address, port, beating, deadlines.handshake_s)
@@ -159,16 +109,16 @@ class ControlChannel:
 
     def start_run(self, spec: RunSpec) -> None:
         """Offer a run; `RunFailed` follows at once if another is still going on."""
-        self._channel.send({"type": "run", "spec": spec.to_json()})
+        self._channel.send(OfferRun(spec).to_wire())
 
     def cancel_run(self, run: int, reason: str = "cancelled by the driver") -> None:
         """Stop a run; `RunFailed` follows."""
-        self._channel.send({"type": "cancel", "run": run, "reason": reason})
+        self._channel.send(CancelRun(run, reason).to_wire())
 
     def close_session(self) -> None:
         """Ask the workers to leave; `SessionEnded` follows. Harmless if they have left."""
         with contextlib.suppress(PeerLost):
-            self._channel.send({"type": "close"})
+            self._channel.send(CloseSession().to_wire())
 
     def next_event(self, timeout_s: float) -> ControlEvent | None:
         """The next event; None when none came in time.
@@ -177,6 +127,8 @@ class ControlChannel:
         ------
         PeerLost
             The hub is gone without a word, or silent for Deadlines.silence_s.
+        ProtocolError
+            It sent what is no message to the driver.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -184,7 +136,7 @@ class ControlChannel:
             message = self._channel.receive(left)
             if message is None:
                 return None
-            event = self._event(message)
+            event = self._event(to_driver.read(message))
             if event is not None:
                 return event
 
@@ -192,52 +144,17 @@ class ControlChannel:
         """Hang up. Workers finish the run that goes on, then leave."""
         self._channel.close()
 
-    def _event(self, message: dict[str, Any]) -> ControlEvent | None:
-        try:
-            match message["type"]:
-                case "joined":
-                    return Joined(_a(int, message["n"]), _a(int, message["of"]))
-                case "progress":
-                    fraction = _a(int | float | None, message["fraction"])
-                    values = _a(dict, message["values"])
-                    run, rank = _a(int, message["run"]), _a(int, message["rank"])
-                    return Progressed(run, rank, fraction, values)
-                case "pace":
-                    run, rank = _a(int, message["run"]), _a(int, message["rank"])
-                    return Paced(run, rank, _a(str, message["host"]), _a(float, message["busy"]))
-                case "output":
-                    array = _a(np.ndarray | None, message["array"])
-                    parts = self._outputs.setdefault(_a(int, message["run"]), {})
-                    named = parts.setdefault(_a(str, message["name"]), {})
-                    named[_a(int, message["rank"])] = array
-                    return None
-                case "run_done":
-                    run = _a(int, message["run"])
-                    outputs = self._outputs.pop(run, {})
-                    result = _a(dict | None, message["result"])
-                    return RunDone(run, _a(bool, message["delivered"]), result, outputs)
-                case "run_failed":
-                    run, cause = _a(int, message["run"]), Cause.from_json(message)
-                    self._outputs.pop(run, None)
-                    where = (cause.rank, cause.host, cause.detail)
-                    return RunFailed(run, cause.kind, cause.message, *where)
-                case "lost":
-                    return Lost(_a(int, message["rank"]), _a(str, message["message"]))
-                case "begun_anew":
-                    return BegunAnew(_a(int, message["run"]))
-                case "session_ended":
-                    return SessionEnded(_a(str, message["reason"]))
-                case other:
-                    raise ProtocolError(f"the hub sent a message of unknown type {other!r}")
-        except (KeyError, TypeError) as exc:
-            raise ProtocolError(f"the hub sent a malformed message: {exc!r}") from exc
-
-
-def _a(kind: Any, value: Any) -> Any:
-    """`value`, if it is of that kind."""
-    if not isinstance(value, kind):
-        raise TypeError(f"{value!r:.50} is no {getattr(kind, '__name__', kind)}")
-    return value
+    def _event(self, message: to_driver.ToDriver) -> ControlEvent | None:
+        """What the driver is told of a message; parts of outputs are kept until their run ends."""
+        match message:
+            case OutputPart(run, rank, name, array):
+                self._outputs.setdefault(run, {}).setdefault(name, {})[rank] = array
+                return None
+            case RunCommitted(run, delivered, result):
+                return RunDone(run, delivered, result, self._outputs.pop(run, {}))
+            case RunFailed(run):
+                self._outputs.pop(run, None)
+        return message
 
 
 def _join_parts(

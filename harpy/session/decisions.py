@@ -148,7 +148,7 @@ class FindCause:
     reports_due: bool = False
 
 
-Failure = Raise | FindCause
+Failing = Raise | FindCause
 Decision = (
     Listen | Wait | Connect | Offer | HangUp | EndApplication | StartAnew | Done | Raise | FindCause
 )

@@ -10,6 +10,7 @@ from harpy import errors
 from harpy.errors import HarpyError, JobStateUnknown, PeerLost, WorkerLost
 from harpy.launch.base import AttemptFailure, JobState, Launcher, LaunchStatus
 from harpy.launch.yarn.causes import ended_job
+from harpy.wire.failure import Failure
 
 DETAIL_LINES = 20  # of a traceback or log in an error's message; all that came is in `detail`
 DETAIL_COLUMNS = 500
@@ -34,21 +35,21 @@ def first_cause(launcher: Launcher, job_id: str, seen: Exception | None) -> Harp
             killed = status.state is JobState.KILLED
             ended = ended_job(job_id, killed, status.diagnostics)
         first = status.final_failure or next(
-            (f for f in status.failures if not f.echo and not f.taken_back), None
+            (f for f in status.failures if not f.failure.echo and not f.taken_back), None
         )
         if ended is not None:
             return ended
         if first is not None:
-            return _error_of(first)
+            return make_error(first.failure)
         if status.state.ended:
             break  # its last failures came before that
         time.sleep(POLL_S)
     taken = _taken_back(status, seen)
     if taken is not None:
-        return _error_of(taken)
+        return make_error(taken.failure)
     if isinstance(seen, HarpyError) and not isinstance(seen, PeerLost):
         return seen
-    echo = next((failure.message for failure in status.failures), None)
+    echo = next((f.failure.message for f in status.failures), None)
     return WorkerLost(
         f"job {job_id} ended ({status.state.value}) before its run did: "
         f"{echo or status.diagnostics or seen or 'no word why'}"
@@ -62,27 +63,22 @@ def _taken_back(status: LaunchStatus, seen: Exception | None) -> AttemptFailure 
         return None
     rank = getattr(seen, "rank", None)
     taken = (f for f in reversed(status.failures) if f.taken_back)
-    return next((f for f in taken if rank is None or f.rank == rank), None)
+    return next((f for f in taken if rank is None or f.failure.rank == rank), None)
 
 
-def _error_of(failure: AttemptFailure) -> HarpyError:
-    return make_error(failure.kind, failure.message, failure.rank, failure.host, failure.detail)
-
-
-def make_error(
-    kind: str, message: str, rank: int | None = None, host: str | None = None, detail: str = ""
-) -> HarpyError:
-    """The error class named `kind` with the place and the last lines of its cause."""
+def make_error(failure: Failure) -> HarpyError:
+    """The error class that a failure names, with the place and the last lines of its cause."""
+    kind, message, rank, host = failure.kind, failure.message, failure.rank, failure.host
     cls = getattr(errors, kind, WorkerLost)
     if not issubclass(cls, HarpyError):
         cls = WorkerLost
     named = message.startswith(f"rank {rank}") or f"node {host}" in message
     where = f"rank {rank} on {host}: " if rank is not None and host and not named else ""
-    lines = [line for line in map(printable, detail.splitlines()) if line.strip()]
+    lines = [line for line in map(printable, failure.detail.splitlines()) if line.strip()]
     # A traceback helps where the program failed; bad data or a full disk say it in their words.
     shown = lines[-DETAIL_LINES:] if issubclass(cls, errors.RunError) else []
     error = cls("\n".join([where + message, *(f"  | {line}" for line in shown)]))
-    error.rank, error.host, error.detail = rank, host, detail
+    error.rank, error.host, error.detail = rank, host, failure.detail
     return error
 
 

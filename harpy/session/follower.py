@@ -11,7 +11,7 @@ from enum import Enum
 
 from harpy.config import Deadlines
 from harpy.errors import RendezvousTimeout, RunTimeout, SessionClosed
-from harpy.session.control import BegunAnew, Lost, RunDone, RunFailed, SessionEnded
+from harpy.session.control import RunDone
 from harpy.session.decisions import (
     Connect,
     Connected,
@@ -19,7 +19,7 @@ from harpy.session.decisions import (
     Done,
     EndApplication,
     Event,
-    Failure,
+    Failing,
     FindCause,
     HangUp,
     HubLost,
@@ -34,6 +34,7 @@ from harpy.session.decisions import (
 )
 from harpy.session.first_cause import make_error
 from harpy.session.succession import Stuck, Succession
+from harpy.wire.to_driver import BegunAnew, Lost, RunFailed, SessionEnded
 
 POLL_S = 0.05  # the longest that a driver listens to the hub, or waits, without looking elsewhere
 
@@ -149,7 +150,7 @@ class Follower:
             case Phase.PAUSED:
                 return self._pause(view, now)
 
-    def while_staging(self, view: View, now: float) -> Failure | None:
+    def while_staging(self, view: View, now: float) -> Failing | None:
         """What ends the run before its rows are staged; None while there is nothing."""
         if view.status.state.over and not view.finished:
             return FindCause()
@@ -234,15 +235,13 @@ class Follower:
         self._succession.waits_for_replacement = True
         return HangUp(f"lost rank 0 ({problem}); waiting for its replacement")
 
-    def _failed(self, event: RunFailed) -> Failure:
+    def _failed(self, event: RunFailed) -> Failing:
         """What is raised of a failure that the gang could still tell."""
-        keep = self._run.keep
-        if event.kind == "WorkerLost":
+        keep, kind, error = self._run.keep, event.failure.kind, make_error(event.failure)
+        if kind == "WorkerLost":
             # The gang saw a silent peer; the launcher may know how it died.
-            seen = make_error(event.kind, event.message, event.rank, event.host)
-            return FindCause(seen, reports_due=keep)
-        stands = not self._run.single_run and event.kind != "RendezvousTimeout"
-        error = make_error(event.kind, event.message, event.rank, event.host, event.detail)
+            return FindCause(error, reports_due=keep)
+        stands = not self._run.single_run and kind != "RendezvousTimeout"
         return Raise(error, gang_stands=stands, reports_due=keep and not stands)
 
     def _timeout(self, now: float) -> Raise | None:

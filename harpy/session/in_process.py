@@ -48,11 +48,10 @@ def run_in_process(
         raise
     except (Exception, SystemExit) as exc:
         from harpy.session.first_cause import make_error
-        from harpy.wire.cause import Cause
+        from harpy.wire.failure import Failure
 
         own = exc.__traceback__
         exc.__traceback__ = own.tb_next if own else None  # from the program's first frame on
-        cause = Cause.of_exception(exc, 0, socket.gethostname())
-        raise make_error(cause.kind, cause.message, 0, cause.host, cause.detail) from exc
+        raise make_error(Failure.of_exception(exc, 0, socket.gethostname())) from exc
     check_value(value, "the program's result")  # as where it would have to travel
     return value, context.saved

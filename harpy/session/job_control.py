@@ -45,6 +45,7 @@ from harpy.session.saved_results import check_output, save_results
 
 if TYPE_CHECKING:
     from harpy.storage import JobDirectory
+    from harpy.wire.job_spec import JobSpec
 
 logger = logging.getLogger("harpy")
 
@@ -112,7 +113,8 @@ def logs(job_id: str) -> str:
 
 
 def _reports(record: JobRecord) -> list[str]:
-    return [json.dumps(r, indent=1, sort_keys=True) for r in directory_of(record).reports()]
+    reports = directory_of(record).reports()
+    return [json.dumps(r.to_wire(), indent=1, sort_keys=True) for r in reports]
 
 
 def kill(job_id: str) -> str:
@@ -234,7 +236,7 @@ def _refuse_if_over(standing: Standing, directory: JobDirectory) -> None:
     if state is JobState.KILLED:
         raise JobKilled(f"job {name} was killed; nothing to fetch")
     if state.ended or (state is JobState.NEW and not standing.record.driver_alive()):
-        causes = [r["error"]["message"] for r in directory.reports() if r.get("error")]
+        causes = [r.error.message for r in directory.reports() if r.error is not None]
         raise RunError(
             f"job {name} ended ({state.value}) without a finished run"
             + (f": {causes[0]}" if causes else "")
@@ -287,15 +289,15 @@ def resume(
     job = directory.read_job()
     _check_resumable(record, directory, job, force)
     options = SessionOptions(
-        n_node=job["n_node"],
-        n_thread=job["n_thread"],
-        n_mem=job["n_mem"],
+        n_node=job.n_node,
+        n_thread=job.n_thread,
+        n_mem=job.n_mem,
         launcher=record.launcher,
-        queue=job["queue"],
+        queue=job.queue,
         hadoop_conf=record.hadoop_conf or {},
         keep=True,
         single_run=True,
-        wishes=frozenset(job["wishes"]),
+        wishes=job.wishes,
     )
     shown = Progress(progress)
     driver = GangDriver(options, shown, Path(record.conf_dir) if record.conf_dir else None)
@@ -307,16 +309,14 @@ def resume(
     return record.job_id
 
 
-def _check_resumable(
-    record: JobRecord, directory: JobDirectory, job: dict[str, Any], force: bool
-) -> None:
-    name, spec = record.job_id, job["first_run"]
-    if spec is None or job["keep_open"]:
+def _check_resumable(record: JobRecord, directory: JobDirectory, job: JobSpec, force: bool) -> None:
+    name, spec = record.job_id, job.first_run
+    if spec is None or job.keep_open:
         raise ConfigError(
             f"job {name} was a session for many runs, which its driver knew: only a job of one run "
             "can be resumed"
         )
-    if directory.run(spec["run"]).finished():
+    if directory.run(spec.run).finished():
         raise RunError(f"job {name} has finished; next: harpy fetch {name}")
     standing = look_up(record)
     if standing.state is JobState.UNKNOWN and not force:
@@ -327,7 +327,7 @@ def _check_resumable(
         )
     if record.driver_alive() or standing.state in (JobState.SUBMITTED, JobState.RUNNING):
         raise RunError(f"job {name} is {standing.state.value}; to begin anew: harpy kill {name}")
-    for digest in spec["data"].values():
+    for digest in spec.data.values():
         if not directory.is_staged(digest):
             raise RunError(
                 f"the rows of job {name} were never staged as a whole: run its program again\n"

@@ -58,7 +58,8 @@ class JobInfo:
     timings : mapping of str to float
         Stage -> seconds since the session was opened.
     failures : tuple of AttemptFailure
-        Worker attempts that failed, in order of time, with the end of their logs.
+        Worker attempts that failed, in order of time: `attempt` is Hadoop's name for it, `failure`
+        has kind, message, rank, host and the end of its log (`detail`).
     """
 
     id: str

@@ -14,15 +14,7 @@ from harpy.config import Deadlines
 from harpy.errors import LaunchError, PeerLost
 from harpy.launch.base import JobState
 from harpy.program.source import ProgramSource
-from harpy.session.control import (
-    BegunAnew,
-    ControlChannel,
-    ControlEvent,
-    Lost,
-    Paced,
-    Progressed,
-    RunDone,
-)
+from harpy.session.control import ControlChannel, ControlEvent, RunDone
 from harpy.session.decisions import (
     ApplicationEnded,
     Connect,
@@ -30,7 +22,7 @@ from harpy.session.decisions import (
     Done,
     EndApplication,
     Event,
-    Failure,
+    Failing,
     FindCause,
     HangUp,
     HubLost,
@@ -53,6 +45,7 @@ from harpy.session.succession import Succession
 from harpy.session.traces import Traces
 from harpy.wire.frames import array_bytes
 from harpy.wire.run_spec import RunSpec
+from harpy.wire.to_driver import BegunAnew, Lost, Paced, Progressed
 
 INLINE_BYTES = 4 << 20  # parameters up to this size travel with the run, not in a file
 
@@ -214,7 +207,7 @@ class Runs:
             case Paced():
                 self._progress.pace(event.rank, event.host, event.busy)
             case Lost():
-                self._progress.note(f"{event.message}; waiting for its replacement")
+                self._progress.note(f"{event.failure.message}; waiting for its replacement")
             case BegunAnew():
                 self._progress.note("all workers are there; going on from the last checkpoint")
 
@@ -238,7 +231,7 @@ class Runs:
             self.control.start_run(spec)
         return Offered()
 
-    def _fail(self, failure: Failure) -> NoReturn:
+    def _fail(self, failure: Failing) -> NoReturn:
         """Raise what a run failed with."""
         if isinstance(failure, Raise):
             error, self.gang_stands = failure.error, failure.gang_stands

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,7 +29,8 @@ from harpy.launch.base import JobState, LaunchStatus
 from harpy.session import registry
 from harpy.session.options import SessionOptions
 from harpy.storage import FileSystem, JobDirectory, filesystem
-from harpy.wire.run_spec import JobSpec, RunSpec
+from harpy.wire.job_spec import JobSpec
+from harpy.wire.run_spec import RunSpec
 
 WRITERS = 4  # HDFS takes half a second to close a file, whatever its size
 
@@ -100,7 +101,7 @@ class Traces:
         self.job_id = record.job_id
         fs = filesystem(record.job_url, hadoop_conf=conf, deadlines=self._deadlines)
         self._directory = JobDirectory(fs, record.job_url)
-        spec = JobSpec.from_json(self._directory.read_job())
+        spec = self._directory.read_job()
         self._record = registry.update(record.of_new_driver())
         return spec
 
@@ -113,28 +114,25 @@ class Traces:
     def write_job(self, first_run: RunSpec | None, max_losses: int) -> None:
         """Begin to write job.json: what was asked for, and what workers must know of it."""
         assert self._record is not None
-        options, deadlines = self._options, asdict(self._deadlines)
+        options, deadlines = self._options, self._deadlines
         if options.idle_timeout_s is not None:
-            deadlines["idle_s"] = options.idle_timeout_s
-        self.write(
-            self.directory.write_job,
-            {
-                "version": 1,
-                "job_id": self.job_id,
-                "owner": self._record.user,
-                "created": self._record.created,
-                "launcher": options.launcher,
-                "n_node": options.n_node,
-                "n_thread": options.n_thread,
-                "n_mem": options.n_mem,
-                "queue": options.queue,
-                "wishes": sorted(options.wishes),
-                "keep_open": not options.single_run,
-                "first_run": first_run.to_json() if first_run else None,
-                "max_losses": max_losses,
-                "deadlines": deadlines,
-            },
+            deadlines = replace(deadlines, idle_s=options.idle_timeout_s)
+        job = JobSpec(
+            job_id=self.job_id,
+            owner=self._record.user,
+            created=self._record.created,
+            launcher=options.launcher,
+            n_node=options.n_node,
+            n_thread=options.n_thread,
+            n_mem=options.n_mem,
+            queue=options.queue,
+            wishes=options.wishes,
+            keep_open=not options.single_run,
+            first_run=first_run,
+            max_losses=max_losses,
+            deadlines=deadlines,
         )
+        self.write(self.directory.write_job, job)
 
     def finish_writing(self) -> None:
         """Wait for the small files; raise the first failure among them."""

@@ -10,33 +10,27 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from harpy.errors import DataError, PathExists, PathNotFound, StorageError, StoragePermissionError
+from harpy.errors import (
+    DataError,
+    PathExists,
+    PathNotFound,
+    ProtocolError,
+    StorageError,
+    StoragePermissionError,
+)
 from harpy.storage.fs.base import FileSystem, join
 from harpy.storage.rows.values import read_array_parts, read_value, write_array_part, write_value
+from harpy.wire.job_spec import JobSpec
+from harpy.wire.record import Record
+from harpy.wire.report import Report
+from harpy.wire.run_spec import RunSpec
 
-VERSION = 1
-JOB_KEYS = frozenset(
-    {
-        "version",
-        "job_id",
-        "owner",
-        "created",
-        "launcher",
-        "n_node",
-        "n_thread",
-        "n_mem",
-        "queue",
-        "wishes",
-        "keep_open",
-        "first_run",
-        "max_losses",
-        "deadlines",
-    }
-)
+R = TypeVar("R", bound=Record)
+
 # Attempt, address and port stand in the *name* of an empty file: HDFS needs half a second to close
 # a file with content, and the whole gang waits for this one. ":" is not allowed in HDFS.
 ATTEMPTS_PER_GENERATION = 1_000_000  # (application attempt - 1) * 1000 + i, as MapReduce counts
@@ -139,21 +133,13 @@ class JobDirectory:
         """Remove it with all that is in it; False when it was not there."""
         return self.fs.delete(self.url, recursive=True)
 
-    def write_job(self, job: Mapping[str, Any]) -> None:
-        """Write job.json; its keys are JOB_KEYS."""
-        _check_keys(job, "job.json", JOB_KEYS)
-        write_json(self.fs, self.job_json, job)
+    def write_job(self, job: JobSpec) -> None:
+        """Write job.json."""
+        write_json(self.fs, self.job_json, job.to_wire())
 
-    def read_job(self) -> dict[str, Any]:
-        """What write_job wrote; DataError for another version or unknown keys."""
-        job = read_json(self.fs, self.job_json)
-        if job.get("version") != VERSION:
-            raise DataError(
-                f"{self.job_json} has version {job.get('version')!r}, this harpy reads {VERSION}; "
-                "driver and workers must run the same harpy"
-            )
-        _check_keys(job, self.job_json, JOB_KEYS)
-        return job
+    def read_job(self) -> JobSpec:
+        """What write_job wrote; DataError for another version or malformed fields."""
+        return _read_record(self.fs, self.job_json, JobSpec)
 
     def publish_rank0(self, attempt: int, address: str, port: int) -> None:
         """Say where the hub of this attempt of rank 0 listens; never overwrites."""
@@ -218,7 +204,7 @@ class JobDirectory:
         """The numbers of the runs that ended well, ascending."""
         return [number for number in self.runs() if self.run(number).finished()]
 
-    def reports(self) -> list[dict[str, Any]]:
+    def reports(self) -> list[Report]:
         """The reports of all ranks of all runs."""
         return [report for number in self.runs() for report in self.run(number).read_reports()]
 
@@ -272,11 +258,11 @@ class RunDirectory:
     def remove_checkpoints(self) -> None:
         self.fs.delete(self.checkpoint, recursive=True)
 
-    def write_run(self, run: Mapping[str, Any]) -> None:
-        write_json(self.fs, self.run_json, run)
+    def write_run(self, run: RunSpec) -> None:
+        write_json(self.fs, self.run_json, run.to_wire())
 
-    def read_run(self) -> dict[str, Any]:
-        return read_json(self.fs, self.run_json)
+    def read_run(self) -> RunSpec:
+        return _read_record(self.fs, self.run_json, RunSpec)
 
     def write_params(self, params: Mapping[str, Any]) -> None:
         write_value(self.fs, self.params, params)
@@ -318,17 +304,17 @@ class RunDirectory:
         arrays = {name: read_array_parts(self.fs, self.output(name)) for name in names}
         return read_value(self.fs, self.result), arrays
 
-    def write_report(self, rank: int, report: Mapping[str, Any]) -> None:
-        write_json(self.fs, self.report(rank), report)
+    def write_report(self, report: Report) -> None:
+        write_json(self.fs, self.report(report.rank), report.to_wire())
 
-    def read_reports(self) -> list[dict[str, Any]]:
+    def read_reports(self) -> list[Report]:
         """The reports that are there, in rank order."""
         try:
             entries = self.fs.list(self.reports)
         except PathNotFound:
             return []
         names = [entry.name for entry in entries if re.fullmatch(r"rank-\d+\.json", entry.name)]
-        return [read_json(self.fs, join(self.reports, name)) for name in names]
+        return [_read_record(self.fs, join(self.reports, name), Report) for name in names]
 
 
 def write_json(fs: FileSystem, path: str, document: Mapping[str, Any]) -> None:
@@ -345,7 +331,8 @@ def read_json(fs: FileSystem, path: str) -> dict[str, Any]:
     return document
 
 
-def _check_keys(document: Mapping[str, Any], where: str, keys: frozenset[str]) -> None:
-    unknown, missing = sorted(set(document) - keys), sorted(keys - set(document))
-    if unknown or missing:
-        raise DataError(f"{where}: unknown keys {unknown}, missing keys {missing}")
+def _read_record(fs: FileSystem, path: str, record: type[R]) -> R:
+    try:
+        return record.from_wire(read_json(fs, path))
+    except ProtocolError as exc:
+        raise DataError(f"{path}: {exc}") from exc

@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from harpy.errors import AuthenticationError, PeerLost
+from harpy.wire.versions import HANDSHAKE
 
 MAGIC = b"HARPY\x00"
-VERSION = 1
 NONCE_BYTES = 32
 _WHO = "Bxxxiqq"  # role, rank, attempt, epoch
 HELLO = struct.Struct(f"!6sH{_WHO}32s32s")
@@ -119,7 +119,7 @@ class Acceptor:
             raise AuthenticationError(f"{peer} has no business with {me}")
         nonce = secrets.token_bytes(NONCE_BYTES)
         who = (me.role, me.rank, me.attempt, me.epoch)
-        answer = ANSWER.pack(MAGIC, VERSION, *who, nonce, bytes(32))[:-32]
+        answer = ANSWER.pack(MAGIC, HANDSHAKE, *who, nonce, bytes(32))[:-32]
         answer += _mac(self._key, b"acceptor", data, answer)
         self.peer = peer
         self._transcript = data + answer
@@ -158,7 +158,7 @@ class Initiator:
         job = hashlib.sha256(job_id.encode()).digest()
         nonce = secrets.token_bytes(NONCE_BYTES)
         who = (me.role, me.rank, me.attempt, me.epoch)
-        self.hello = HELLO.pack(MAGIC, VERSION, *who, job, nonce)
+        self.hello = HELLO.pack(MAGIC, HANDSHAKE, *who, job, nonce)
         self.peer: Identity | None = None
         self.keys: SessionKeys | None = None
 
@@ -208,10 +208,10 @@ def _session_keys(key: bytes, transcript: bytes) -> tuple[bytes, bytes]:
 
 
 def _check_version(version: int) -> None:
-    if version != VERSION:
+    if version != HANDSHAKE:
         raise AuthenticationError(
             f"the other end speaks version {version} of harpy's protocol, this one version "
-            f"{VERSION}; driver and workers must run the same version of harpy"
+            f"{HANDSHAKE}; driver and workers must run the same version of harpy"
         )
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from harpy.errors import PeerLost
 from harpy.wire.auth import Initiator, SessionKeys, initiate
 from harpy.wire.frames import FrameReader, FrameWriter
+from harpy.wire.message import Heartbeat
 
 if TYPE_CHECKING:
     from harpy.kernels.liveness import Pulse
@@ -144,7 +145,7 @@ class Channel:
             raise PeerLost("rank 0 closed the connection", rank=0)
         self._waited_s = 0.0
         messages = self._reader.feed(data)
-        self._received.extend(m for m in messages if m.get("type") != "heartbeat")
+        self._received.extend(m for m in messages if m.get("type") != Heartbeat.TYPE)
 
     def _is_silent(self, waited_s: float) -> bool:
         """Whether the other end, waited for so long, is gone and not merely busy."""

@@ -16,11 +16,11 @@ import pytest
 
 from harpy.config import Deadlines
 from harpy.errors import AuthenticationError, PeerLost, RendezvousTimeout
-from harpy.gang.events import Member
 from harpy.gang.listening import listen
 from harpy.gang.peers import MAX_STRANGERS, form_mesh
 from harpy.program.communicator import MeshCommunicator
 from harpy.wire.auth import Identity, Initiator, Role
+from harpy.wire.member import Member
 
 SECRET = b"s" * 32
 DEADLINES = Deadlines(rendezvous_s=20, handshake_s=2, collective_s=20)

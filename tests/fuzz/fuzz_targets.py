@@ -10,7 +10,7 @@ with atheris.instrument_imports(include=["harpy.gang", "harpy.wire", "json", "ta
     from targets import TARGETS
 
     from harpy.gang import messages  # noqa: F401
-    from harpy.wire import auth, cause, frames, run_spec  # noqa: F401
+    from harpy.wire import auth, frames, record  # noqa: F401
 
 
 def main() -> None:

@@ -8,30 +8,34 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from targets import HUB, PEER, SECRET, WORKER, signed
+from wire_examples import (
+    ANSWERS,
+    FAILURE,
+    FROM_DRIVER,
+    FROM_WORKER,
+    HELLO,
+    JOB,
+    TO_DRIVER,
+    TO_WORKER,
+)
 
 from harpy.wire.auth import Acceptor, Identity, Initiator, Role
+from harpy.wire.message import Heartbeat
 
-SPEC = {"run": 1, "function": "main", "module": "m", "file": None, "origin": "", "data": {"X": "d"}}
-CAUSE = {"kind": "ProgramFailed", "message": "no", "rank": 1, "host": "n", "echo": False}
-MESSAGES: list[dict[str, Any]] = [
-    {"type": "heartbeat"},
-    {"type": "join", "host": "n1", "address": "10.0.0.1", "port": 4000, "pid": 7},
-    {"type": "comm", "run": 1, "epoch": 1},
-    {"type": "report", "run": 1, "epoch": 1, "failure": None},
-    {"type": "report", "run": 1, "epoch": 1, "failure": CAUSE},
-    {"type": "committed", "run": 1, "epoch": 1, "result": {"in_file": False, "value": [1]}},
-    {"type": "run", "spec": {**SPEC, "params": {"k": 3, "init": {"$array": 0}}, "deliver": True}},
-    {"type": "cancel", "run": 1, "reason": "enough"},
-    {"type": "close"},
-    {"type": "joined", "n": 1, "of": 2},
-    {"type": "progress", "run": 1, "rank": 0, "fraction": 0.5, "values": {"iteration": 3}},
-    {"type": "pace", "run": 1, "rank": 1, "host": "n1", "busy": 0.9},
-    {"type": "output", "run": 1, "rank": 0, "name": "labels", "array": {"$array": 0}},
-    {"type": "run_done", "run": 1, "delivered": True, "result": {"in_file": True}},
-    {"type": "run_failed", "run": 1, **CAUSE},
-    {"type": "session_ended", "reason": "closed", "cause": None},
-]
+
+def _as_json(value: Any) -> Any:
+    """A message as the header of a frame has it, its arrays all the first of the body."""
+    if isinstance(value, dict):
+        return {name: _as_json(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_as_json(item) for item in value]
+    return {"$array": 0} if isinstance(value, np.ndarray) else value
+
+
+EXAMPLES = (Heartbeat(), *FROM_WORKER, *FROM_DRIVER, *TO_WORKER, *ANSWERS, *TO_DRIVER)
+MESSAGES: list[dict[str, Any]] = [_as_json(example.to_wire()) for example in EXAMPLES]
 ARRAY = {"dtype": "<f8", "shape": [2, 1]}
 # Values that upset who takes the type of a part for granted.
 ODD: list[Any] = [
@@ -103,10 +107,20 @@ def _insider(rng: random.Random) -> bytes:
     return bytes([len(body)]) + header(rng) + body
 
 
+def _line(rng: random.Random) -> bytes:
+    lines = (HELLO.to_line(), FAILURE.to_line(), json.dumps(JOB.to_wire()))
+    whole = json.loads(rng.choice(lines))
+    for _ in range(rng.randrange(4)):
+        _replace_a_part(whole, rng)
+    return json.dumps(whole).encode()
+
+
 MAKERS: dict[str, Callable[[random.Random], bytes]] = {
     "frame_stream": _frames,
     "insider": _insider,
     "driver": header,
+    "worker": header,
+    "launcher_line": _line,
     "acceptor": _hello,
     "initiator": _answer,
 }

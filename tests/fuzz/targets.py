@@ -5,14 +5,20 @@ Shared by the seeded runs of every test run (test_seeded.py) and by atheris (fuz
 
 from __future__ import annotations
 
+import contextlib
 import hmac
+import json
 from collections.abc import Callable
 
-from harpy.errors import AuthenticationError, ConfigError, PeerLost, ProtocolError
-from harpy.gang.messages import event_of
+from harpy.errors import AuthenticationError, PeerLost, ProtocolError
+from harpy.gang.messages import event_of, read_message
 from harpy.session.control import ControlChannel
+from harpy.wire import to_driver, to_worker
 from harpy.wire.auth import Acceptor, Identity, Initiator, Role
+from harpy.wire.failure import MAX_LINE, Failure
 from harpy.wire.frames import PREFIX, FrameReader, FrameWriter
+from harpy.wire.hello import Hello
+from harpy.wire.job_spec import JobSpec
 
 SECRET, KEY = b"s" * 32, b"k" * 32
 HUB, WORKER, PEER = Identity(Role.HUB), Identity(Role.WORKER, 1), Identity(Role.PEER, 1, 0, 1)
@@ -49,8 +55,10 @@ def insider(data: bytes) -> None:
         FrameWriter(KEY).encode(message)
         for sender in SENDERS:
             try:
-                event_of(message, sender)
-            except (ProtocolError, ConfigError):
+                known = read_message(message, sender)
+                FrameWriter(KEY).encode(known.to_wire())
+                event_of(known, sender)
+            except ProtocolError:
                 continue
 
 
@@ -58,9 +66,35 @@ def driver(data: bytes) -> None:
     """A well-signed frame of any content, as the driver takes it from the hub."""
     try:
         for message in FrameReader(KEY).feed(signed(data)):
-            ControlChannel(None)._event(message)  # type: ignore[arg-type]
+            ControlChannel(None)._event(to_driver.read(message))  # type: ignore[arg-type]
     except ProtocolError:
         pass
+
+
+def worker(data: bytes) -> None:
+    """A well-signed frame of any content, as a worker takes it from the hub."""
+    try:
+        messages = FrameReader(KEY).feed(signed(data))
+    except ProtocolError:
+        return
+    for message in messages:
+        for read in (to_worker.read, to_worker.read_answer):
+            try:
+                FrameWriter(KEY).encode(read(message).to_wire())
+            except ProtocolError:
+                continue
+
+
+def launcher_line(data: bytes) -> None:
+    """A line between launcher and worker, either way; job.json."""
+    with contextlib.suppress(ProtocolError):
+        Hello.from_line(data)
+    line = data.decode("utf-8", "replace")
+    said = Failure.from_line(line, Failure("WorkerLost", "", 1, "n"))
+    assert said.rank == 1
+    assert len(said.to_line()) <= MAX_LINE
+    with contextlib.suppress(ValueError, RecursionError, ProtocolError):
+        JobSpec.from_wire(json.loads(data))
 
 
 def acceptor(data: bytes) -> None:
@@ -88,5 +122,14 @@ def initiator(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (frame_stream, insider, driver, acceptor, initiator)
+    target.__name__: target
+    for target in (
+        frame_stream,
+        insider,
+        driver,
+        worker,
+        launcher_line,
+        acceptor,
+        initiator,
+    )
 }

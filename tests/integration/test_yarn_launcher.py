@@ -27,7 +27,7 @@ from harpy.errors import (
     LaunchError,
     SubmissionRefused,
 )
-from harpy.launch.base import AttemptFailure, Demand, GangSpec, Grant, JobState, LaunchStatus
+from harpy.launch.base import Demand, GangSpec, Grant, JobState, LaunchStatus
 from harpy.launch.yarn.launcher import (
     YarnLauncher,
     application_logs,
@@ -36,6 +36,7 @@ from harpy.launch.yarn.launcher import (
     list_applications,
 )
 from harpy.storage.fs.factory import filesystem
+from harpy.wire.failure import Failure
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -133,7 +134,7 @@ def bench(on_cluster: RunningCluster) -> Iterator[Bench]:
 
 
 @pytest.fixture(scope="module")
-def endings(cluster: RunningCluster) -> Iterator[Mapping[int, AttemptFailure]]:
+def endings(cluster: RunningCluster) -> Iterator[Mapping[int, Failure]]:
     """One job in which each rank ends badly in its own way, all of them allowed to."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("HADOOP_HOME", "HADOOP_CONF_DIR", "HADOOP_USER_NAME", "JAVA_HOME", "PATH"):
@@ -145,7 +146,7 @@ def endings(cluster: RunningCluster) -> Iterator[Mapping[int, AttemptFailure]]:
             hadoop_conf={"mapreduce.map.failures.maxpercent": "100"},
         )
         status = finished(bench, spec, silence_s=4.0)
-        yield {f.rank: f for f in status.failures if f.rank is not None}
+        yield {f.failure.rank: f.failure for f in status.failures if f.failure.rank is not None}
         shutil.rmtree(bench.folder)
 
 
@@ -185,7 +186,7 @@ def test_two_workers_get_their_hello_end_well_and_leave_nothing(bench: Bench) ->
     eventually(lambda: not files.exists(bench.staging(application_id)), 10, "staging left behind")
 
 
-def test_raising_worker_tells_its_own_cause(endings: Mapping[int, AttemptFailure]) -> None:
+def test_raising_worker_tells_its_own_cause(endings: Mapping[int, Failure]) -> None:
     failure = endings[0]
     assert failure.kind == "ProgramFailed"
     assert failure.message == "ValueError: no such thing"
@@ -196,7 +197,7 @@ def test_raising_worker_tells_its_own_cause(endings: Mapping[int, AttemptFailure
 
 
 def test_exit_without_a_word_shows_code_and_last_lines(
-    endings: Mapping[int, AttemptFailure],
+    endings: Mapping[int, Failure],
 ) -> None:
     failure = endings[1]
     assert failure.kind == "WorkerLost"
@@ -204,20 +205,18 @@ def test_exit_without_a_word_shows_code_and_last_lines(
     assert failure.detail.splitlines()[-1] == "line 39 of the worker's own words"
 
 
-def test_killed_worker_names_the_signal(endings: Mapping[int, AttemptFailure]) -> None:
+def test_killed_worker_names_the_signal(endings: Mapping[int, Failure]) -> None:
     assert endings[2].kind == "WorkerKilled"
     assert "SIGKILL" in endings[2].message
 
 
 @pytest.mark.parametrize("rank", [3, 4], ids=["silent", "stopped"])
-def test_silent_worker_is_killed_by_the_watchdog(
-    endings: Mapping[int, AttemptFailure], rank: int
-) -> None:
+def test_silent_worker_is_killed_by_the_watchdog(endings: Mapping[int, Failure], rank: int) -> None:
     assert "silent for 4 s" in endings[rank].message
     assert endings[rank].kind == "WorkerLost"
 
 
-def test_echo_is_marked(endings: Mapping[int, AttemptFailure]) -> None:
+def test_echo_is_marked(endings: Mapping[int, Failure]) -> None:
     assert [rank for rank, failure in sorted(endings.items()) if failure.echo] == [5]
 
 
@@ -233,14 +232,14 @@ def test_grandchild_that_holds_the_pipe_does_not_hang_the_job(bench: Bench) -> N
 def test_missing_interpreter_names_path_node_and_user(bench: Bench) -> None:
     status = finished(bench, bench.spec("well", 1, python="/no/such/python"))
     assert status.state is JobState.FAILED
-    failure = status.failures[0]
+    failure = status.failures[0].failure
     assert failure.kind == "InterpreterMissing"
     user = bench.cluster.state.owner
     for word in ("/no/such/python", failure.host, f"user {user}", "No such file"):
         assert word in failure.message
 
 
-def test_interpreter_without_harpy_is_named(endings: Mapping[int, AttemptFailure]) -> None:
+def test_interpreter_without_harpy_is_named(endings: Mapping[int, Failure]) -> None:
     assert endings[6].kind == "InterpreterMissing"
     assert "cannot import harpy" in endings[6].message
 
@@ -302,7 +301,7 @@ def test_workers_of_a_new_master_are_followed(bench: Bench) -> None:
         os.kill(second["pid"], signal.SIGKILL)
         status = launcher.wait(JOB_S)
     assert status.state is JobState.FAILED
-    assert "SIGKILL" in status.failures[-1].message
+    assert "SIGKILL" in status.failures[-1].failure.message
     assert status.failures[-1].attempt.endswith("_m_000000_1000")
 
 
@@ -428,6 +427,6 @@ def test_smallest_worker_passes_the_virtual_memory_check_and_a_hungry_one_is_exp
     with submitted(stock_bench, spec) as (launcher, _):
         status = launcher.wait(JOB_S)
     assert status.state is JobState.FAILED
-    assert [f.rank for f in status.failures if not f.echo] == [1]
-    assert "'PHYSICAL' memory limit" in status.failures[0].message
-    assert "Raise n_mem" in status.failures[0].message
+    assert [f.failure.rank for f in status.failures if not f.failure.echo] == [1]
+    assert "'PHYSICAL' memory limit" in status.failures[0].failure.message
+    assert "Raise n_mem" in status.failures[0].failure.message

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ import psutil
 from harpy.config import Deadlines
 from harpy.launch.base import Demand, GangSpec
 from harpy.launch.local.launcher import LocalLauncher
-from harpy.session.control import ControlChannel, RunDone, RunFailed, SessionEnded
+from harpy.session.control import ControlChannel, RunDone
 from harpy.storage import JobDirectory, content_hash, filesystem, stage_array
+from harpy.wire.job_spec import JobSpec
 from harpy.wire.run_spec import RunSpec
+from harpy.wire.to_driver import RunFailed, SessionEnded
 
 SOON_S = 15.0  # far below the deadlines that would hide a hang, far above what a busy machine needs
 DEADLINES = Deadlines(allocate_s=60, abort_s=2, silence_s=6, collective_s=60, idle_s=60)
@@ -58,23 +60,22 @@ class LocalGang:
         return digest
 
     def write_job(self, first_run: RunSpec | None = None, **changes: Any) -> None:
-        job = {
-            "version": 1,
-            "job_id": "job-1",
-            "owner": "tester",
-            "created": 0.0,
-            "launcher": "local",
-            "n_node": self.n_node,
-            "n_thread": 1,
-            "n_mem": 256,
-            "queue": None,
-            "wishes": [],
-            "keep_open": first_run is None,
-            "first_run": first_run.to_json() if first_run else None,
-            "max_losses": 0,
-            "deadlines": asdict(self.deadlines),
-        }
-        self.directory.write_job({**job, **changes})
+        job = JobSpec(
+            job_id="job-1",
+            owner="tester",
+            created=0.0,
+            launcher="local",
+            n_node=self.n_node,
+            n_thread=1,
+            n_mem=256,
+            queue=None,
+            wishes=frozenset(),
+            keep_open=first_run is None,
+            first_run=first_run,
+            max_losses=0,
+            deadlines=self.deadlines,
+        )
+        self.directory.write_job(replace(job, **changes))
 
     def submit(
         self, first_run: RunSpec | None = None, env: Mapping[str, str] | None = None, **job: Any
@@ -142,7 +143,7 @@ class LocalGang:
         """What the launcher saw, by rank, once all workers are gone."""
         status = self.launcher.wait(SOON_S)
         assert status.state.ended, status
-        return {failure.rank: failure for failure in status.failures}
+        return {failed.failure.rank: failed.failure for failed in status.failures}
 
     def processes(self) -> list[psutil.Process]:
         """The workers and all they started."""

@@ -10,6 +10,7 @@ import pytest
 
 from harpy.errors import AuthenticationError, PeerLost
 from harpy.wire.auth import ANSWER, HELLO, Acceptor, Identity, Initiator, Role, initiate
+from harpy.wire.versions import HANDSHAKE
 
 SECRET = bytes(range(32))
 HUB = Identity(Role.HUB, 0, 0)
@@ -154,9 +155,9 @@ def with_version(message: bytes, version: int) -> bytes:
     return message[:6] + version.to_bytes(2, "big") + message[8:]
 
 
-@pytest.mark.parametrize("version", [0, 2, 0xFFFF])
+@pytest.mark.parametrize("version", [0, HANDSHAKE + 1, 0xFFFF])
 def test_another_version_of_the_protocol_is_named(version):
-    words = f"speaks version {version} of harpy's protocol, this one version 1; driver and workers"
+    words = f"speaks version {version} of harpy's protocol, this one version {HANDSHAKE}; driver"
     acceptor, initiator = Acceptor(SECRET, "job", HUB), Initiator(SECRET, "job", WORKER, HUB)
     with pytest.raises(AuthenticationError, match=words):
         acceptor.receive(with_version(initiator.hello, version))

@@ -28,6 +28,7 @@ from harpy.launch.base import AttemptFailure
 from harpy.launch.yarn.causes import ended_job, hadoop_says
 from harpy.launch.yarn.diagnostics import attempt_failure
 from harpy.launch.yarn.launch_errors import launch_error
+from harpy.wire.failure import Failure
 
 CONTAINER = "container_1795253441560_0008_01_000003"
 
@@ -175,9 +176,10 @@ def test_the_end_of_a_worker_has_its_cause(
     words: str, kind: type[HarpyError], replaceable: bool, what: str, advice: str
 ) -> None:
     facts = {"attempt": "attempt_1_0001_m_000001_0", "task": 1, "diagnostics": words}
-    failure = attempt_failure({**facts, "node": "http://n1:8042"})
+    failed = attempt_failure({**facts, "node": "http://n1:8042"})
+    assert failed.replaceable is replaceable
+    failure = failed.failure
     assert failure.kind == kind.__name__
-    assert failure.replaceable is replaceable
     assert (failure.rank, failure.host) == (1, "n1")
     assert failure.message.startswith("rank 1 on n1")
     assert what in failure.message
@@ -332,9 +334,9 @@ def test_losses_may_be_made_good_and_faults_may_not() -> None:
     kinds = [value for value in vars(errors).values() if isinstance(value, type)]
     good = {kind.__name__ for kind in kinds if getattr(kind, "replaceable", False)}
     assert good == {"WorkerLost", "WorkerKilled", "Preempted", "NodeLost", "PeerUnreachable"}
-    assert AttemptFailure(1, "a", "h", "m", echo=True, kind="PeerLost").replaceable
-    assert not AttemptFailure(1, "a", "h", "m", kind="ProgramFailed").replaceable
-    assert not AttemptFailure(1, "a", "h", "m", kind="no such class").replaceable
+    assert AttemptFailure("a", Failure("PeerLost", "m", 1, "h", echo=True)).replaceable
+    assert not AttemptFailure("a", Failure("ProgramFailed", "m", 1, "h")).replaceable
+    assert not AttemptFailure("a", Failure("no such class", "m", 1, "h")).replaceable
 
 
 NO_CLASS = f"""Application application_1_0001 failed 2 times due to AM Container for \

@@ -19,11 +19,12 @@ from harpy.errors import (
 from harpy.launch.base import AttemptFailure, JobState, LaunchStatus
 from harpy.session import first_cause as module
 from harpy.session.first_cause import first_cause
+from harpy.wire.failure import Failure
 
-KILLED = AttemptFailure(1, "1", "n1", "rank 1 on n1 was killed", kind="WorkerKilled")
-ECHO = AttemptFailure(0, "0", "n0", "lost rank 1", echo=True, kind="PeerLost")
-TAKEN = AttemptFailure(1, "1", "n1", "rank 1 on n1 was preempted", kind="Preempted")
-RAISED = AttemptFailure(0, "0", "n0", "ValueError: no", kind="ProgramFailed")
+KILLED = AttemptFailure("1", Failure("WorkerKilled", "rank 1 on n1 was killed", 1, "n1"))
+ECHO = AttemptFailure("0", Failure("PeerLost", "lost rank 1", 0, "n0", echo=True))
+TAKEN = AttemptFailure("1", Failure("Preempted", "rank 1 on n1 was preempted", 1, "n1"))
+RAISED = AttemptFailure("0", Failure("ProgramFailed", "ValueError: no", 0, "n0"))
 MASTER = (
     "Application a failed 2 times due to AM Container for b exited with  exitCode: 137\nFailing "
     "this attempt.Diagnostics: Killed"

@@ -18,16 +18,7 @@ from harpy.errors import (
 )
 from harpy.launch.base import AttemptFailure, JobState, LaunchStatus
 from harpy.session.allocation import GiveBack
-from harpy.session.control import (
-    BegunAnew,
-    Joined,
-    Lost,
-    Paced,
-    Progressed,
-    RunDone,
-    RunFailed,
-    SessionEnded,
-)
+from harpy.session.control import RunDone
 from harpy.session.decisions import (
     ApplicationEnded,
     Connect,
@@ -51,12 +42,22 @@ from harpy.session.decisions import (
 )
 from harpy.session.follower import POLL_S, FollowedRun, Follower, Phase
 from harpy.session.succession import Succession
+from harpy.wire.failure import Failure
+from harpy.wire.to_driver import (
+    BegunAnew,
+    Joined,
+    Lost,
+    Paced,
+    Progressed,
+    RunFailed,
+    SessionEnded,
+)
 
 N_NODE = 4
 DEADLINES = Deadlines(allocate_s=100.0, give_back_s=10.0, master_s=30.0)
 GONE = PeerLost("rank 0 closed the connection")
 LISTEN = Listen(POLL_S)
-FINAL = AttemptFailure(1, "1", "n1", "ValueError: no", kind="ProgramFailed")
+FINAL = AttemptFailure("1", Failure("ProgramFailed", "ValueError: no", 1, "n1"))
 
 
 class Play:
@@ -183,7 +184,7 @@ def test_a_job_that_gets_nowhere_is_asked_for_its_cause(
         Progressed(1, 0, 0.5, {}),
         Paced(1, 0, "n0", 0.9),
         RunDone(7),
-        RunFailed(7, "ProgramFailed", "of another run"),
+        RunFailed(7, Failure("ProgramFailed", "of another run")),
     ],
     ids=lambda event: type(event).__name__,
 )
@@ -222,7 +223,9 @@ def test_a_timeout_counts_while_workers_are_waited_for() -> None:
 
 
 def test_a_failed_program_leaves_its_gang_to_the_next_run(following: Play) -> None:
-    decision = following.hear(RunFailed(1, "ProgramFailed", "ValueError: no", 2, "n2", "at line 1"))
+    decision = following.hear(
+        RunFailed(1, Failure("ProgramFailed", "ValueError: no", 2, "n2", "at line 1"))
+    )
     assert isinstance(decision, Raise)
     assert isinstance(decision.error, ProgramFailed)
     assert (decision.error.rank, decision.error.host) == (2, "n2")
@@ -242,14 +245,14 @@ def test_a_gang_that_ends_with_its_run_may_still_write_reports(
 ) -> None:
     play = Play(connected=True, keep=keep, **run)
     play.begin()
-    decision = play.hear(RunFailed(1, kind, "no"))
+    decision = play.hear(RunFailed(1, Failure(kind, "no")))
     assert isinstance(decision, Raise)
     assert not decision.gang_stands
     assert decision.reports_due is keep
 
 
 def test_how_a_silent_worker_died_is_asked_of_the_launcher(following: Play) -> None:
-    decision = following.hear(RunFailed(1, "WorkerLost", "rank 1 said nothing", 1, "n1"))
+    decision = following.hear(RunFailed(1, Failure("WorkerLost", "rank 1 said nothing", 1, "n1")))
     assert isinstance(decision, FindCause)
     assert isinstance(decision.seen, WorkerLost)
     assert decision.seen.rank == 1
@@ -257,7 +260,7 @@ def test_how_a_silent_worker_died_is_asked_of_the_launcher(following: Play) -> N
 
 
 def test_a_session_that_ended_says_why(following: Play) -> None:
-    decision = following.hear(SessionEnded("no run for 600 s (HARPY_IDLE_S)"))
+    decision = following.hear(SessionEnded("no run for 600 s (HARPY_IDLE_S)", None))
     assert isinstance(decision, FindCause)
     assert isinstance(decision.seen, SessionClosed)
     assert "no run for 600 s" in str(decision.seen)
@@ -266,7 +269,7 @@ def test_a_session_that_ended_says_why(following: Play) -> None:
 def test_a_session_that_ended_after_a_failure_is_not_said_to_have_that_cause() -> None:
     play = Play(connected=True, failed_before=True)
     play.begin()
-    decision = play.hear(SessionEnded("closed"))
+    decision = play.hear(SessionEnded("closed", None))
     assert isinstance(decision, Raise)
     assert isinstance(decision.error, SessionClosed)
 
@@ -276,7 +279,7 @@ def test_the_last_words_of_a_hub_are_read_before_the_launcher_is_asked() -> None
     play.begin()
     play.see(state=JobState.FAILED)
     assert play.hear(Offered()) == LISTEN
-    assert isinstance(play.hear(RunFailed(1, "ProgramFailed", "no")), Raise)
+    assert isinstance(play.hear(RunFailed(1, Failure("ProgramFailed", "no"))), Raise)
 
 
 # -- rank 0 is lost --------------------------------------------------------------------------------
@@ -397,7 +400,7 @@ def test_a_run_that_ended_well_while_it_was_killed_is_done() -> None:
 def test_a_silent_master_is_replaced_at_once_where_a_worker_is_missing(following: Play) -> None:
     following.see(master_silent_s=31.0)
     assert following.quiet() == LISTEN, "it misses nobody"
-    assert following.hear(Lost(1, "lost rank 1")) == LISTEN
+    assert following.hear(Lost(Failure("WorkerLost", "lost rank 1", 1))) == LISTEN
     decision = following.quiet()
     assert decision == EndApplication(
         "the application master has not answered for 31 s (HARPY_MASTER_S)"
@@ -412,8 +415,8 @@ def test_a_silent_master_is_replaced_at_once_where_a_worker_is_missing(following
 
 def test_a_silent_master_does_not_matter_once_all_are_there_again(following: Play) -> None:
     following.see(master_silent_s=31.0)
-    following.hear(Lost(1, "lost rank 1"))
-    assert following.hear(BegunAnew(1)) == LISTEN
+    following.hear(Lost(Failure("WorkerLost", "lost rank 1", 1)))
+    assert following.hear(BegunAnew(1, 2)) == LISTEN
     assert following.quiet() == LISTEN
 
 

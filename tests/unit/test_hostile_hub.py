@@ -1,4 +1,4 @@
-"""The driver meets a hub that is none, or has gone mad: one error in time, and no harm."""
+"""Driver and worker meet a hub that is none, or has gone mad: one error in time, and no harm."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ import pytest
 
 from harpy.config import Deadlines
 from harpy.errors import AuthenticationError, GangError, PeerLost, ProtocolError
-from harpy.session.control import ControlChannel, Joined
-from harpy.wire.auth import HELLO, Acceptor, Identity, Role
+from harpy.gang.link import Link, await_admission
+from harpy.session.control import ControlChannel
+from harpy.wire import to_worker
+from harpy.wire.auth import HELLO, Acceptor, Identity, Initiator, Role
+from harpy.wire.channel import Channel
 from harpy.wire.frames import PREFIX, FrameWriter
 from harpy.wire.run_spec import RunSpec
+from harpy.wire.to_driver import Joined
 
 SECRET = b"s" * 32
 HUB = Identity(Role.HUB, 0, 0)
@@ -164,7 +168,8 @@ def message(said: Any) -> bytes:
         lambda key: frame(
             key, message({"type": "output", "run": 1, "rank": 0, "name": {}, "array": None})
         ),
-        lambda key: frame(key, message({"type": "run_failed", "run": 1, "kind": [], "message": 1})),
+        lambda key: frame(key, message({"type": "run_failed", "run": 1, "failure": {"kind": []}})),
+        lambda key: frame(key, message({"type": "abort", "run": 1, "epoch": 1, "reason": "no"})),
     ],
     ids=[
         "long header",
@@ -179,6 +184,7 @@ def message(said: Any) -> bytes:
         "values",
         "name",
         "kind",
+        "for a worker",
     ],
 )
 def test_one_that_talks_nonsense_is_an_error_of_the_gang(make: Callable[[bytes], bytes]) -> None:
@@ -222,3 +228,101 @@ def test_one_that_says_nothing_more_is_given_up() -> None:
             for _ in range(20):
                 control.next_event(0.1)
         control.close()
+
+
+# -- a worker's end ----------------------------------------------------------------------------
+
+RUN = {"run": 1, "module": "m"}
+FRAMES = [
+    PREFIX.pack(1 << 31, 0, 0),
+    frame(b"k" * 32, message({"type": "superseded"})),
+]
+NONSENSE: list[dict[str, Any]] = [
+    {},
+    {"type": "surprise"},
+    {"type": "joined", "n": 1, "of": 1},
+    {"type": "run", "spec": RUN},
+    {"type": "run", "spec": {**RUN, "file": "f"}, "epoch": 1},
+    {"type": "run", "spec": {**RUN, "data": {"X": 1}}, "epoch": 1},
+    {"type": "run", "spec": RUN, "epoch": "1"},
+    {"type": "run", "spec": RUN, "epoch": 1, "execution": 7},
+    {"type": "peers", "run": 1, "epoch": 1, "members": {}},
+    {"type": "peers", "run": 1, "epoch": 1, "members": [{"rank": 0}]},
+    {"type": "abort", "run": 1, "epoch": 1},
+    {"type": "commit", "run": [1], "epoch": 1},
+    {"type": "end", "reason": "over"},
+    {"type": "end", "reason": "over", "cause": {"kind": "WorkerLost", "message": None}},
+    {"type": "superseded", "by": 2},
+    {"type": "hub_lost"},
+]
+
+
+@contextmanager
+def channel_of_a_worker(says: Callable[[bytes], bytes]) -> Iterator[Channel]:
+    def behave(sock: socket.socket) -> None:
+        acceptor = answer(sock)
+        acceptor.receive(receive(sock, 32))
+        assert acceptor.keys is not None
+        sock.sendall(says(acceptor.keys.sending))
+
+    with hub(behave) as address:
+        initiator = Initiator(SECRET, "job", Identity(Role.WORKER, 1), HUB)
+        channel = Channel.connect(*address, initiator, DEADLINES.handshake_s, SOON_S)
+        yield channel
+        channel.close()
+
+
+def lost_by(channel: Channel) -> tuple[PeerLost, list[Any]]:
+    """Why a worker takes its hub for lost, and what it was told before."""
+    lost: list[PeerLost] = []
+    told: list[Any] = []
+    over = threading.Event()
+
+    def on_lost(exc: PeerLost) -> None:
+        lost.append(exc)
+        over.set()
+
+    def on_message(said: to_worker.ToWorker) -> bool:
+        told.append(said)
+        return True
+
+    link = Link(channel, DEADLINES.heartbeat_s, on_message, on_lost)
+    link.start()
+    assert over.wait(SOON_S)
+    link.close()
+    return lost[0], told
+
+
+@pytest.mark.parametrize("said", FRAMES, ids=["long", "another key"])
+def test_a_worker_leaves_a_hub_that_breaks_the_protocol(said: bytes) -> None:
+    with channel_of_a_worker(lambda key: said) as channel:
+        assert lost_by(channel)[1] == []
+
+
+@pytest.mark.parametrize("said", NONSENSE, ids=str)
+def test_a_worker_leaves_a_hub_that_talks_nonsense_and_does_nothing_of_it(
+    said: dict[str, Any],
+) -> None:
+    sense = to_worker.CommitRun(1, 1)
+
+    def says(key: bytes) -> bytes:
+        return frame(key, message(sense.to_wire())) + frame(key, message(said), 1)
+
+    with channel_of_a_worker(says) as channel:
+        exc, told = lost_by(channel)
+    assert told in ([], [sense])  # they came together, or one after the other
+    assert "the hub sent a m" in str(exc)
+    assert exc.rank == 0
+
+
+@pytest.mark.parametrize(
+    "said", [*NONSENSE[:3], {"type": "refused", "reason": 5, "superseded": 1}], ids=str
+)
+def test_a_worker_tries_again_where_the_answer_to_its_join_is_nonsense(
+    said: dict[str, Any],
+) -> None:
+    with (
+        channel_of_a_worker(lambda key: frame(key, message(said))) as channel,
+        pytest.raises(PeerLost, match="the hub sent a m"),
+    ):
+        await_admission(channel, SOON_S)

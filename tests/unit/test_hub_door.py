@@ -116,7 +116,7 @@ HELLO_OF_ANOTHER = Initiator(b"x" * 32, "job", WORKER, ME).hello
         b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n" + b" " * HELLO.size,
         b"\x16\x03\x01" + bytes(HELLO.size),
         bytes(1 << 16),
-        HELLO_OF_ANOTHER[:6] + b"\0\x02" + HELLO_OF_ANOTHER[8:],
+        HELLO_OF_ANOTHER[:6] + b"\0\x09" + HELLO_OF_ANOTHER[8:],
         HELLO_OF_ANOTHER[:8] + b"\xff" + HELLO_OF_ANOTHER[9:],
         Initiator(SECRET, "another job", WORKER, ME).hello,
         Initiator(SECRET, "job", Identity(Role.PEER, 1), ME).hello,

@@ -53,14 +53,14 @@ def ours(**told: Any) -> dict[str, Any]:
     ],
 )
 def test_how_a_worker_ended_is_said(told: dict[str, Any], kind: str, words: str) -> None:
-    failure = attempt_failure(ours(**told))
+    failure = attempt_failure(ours(**told)).failure
     assert words in failure.message
     assert (failure.kind, failure.rank, failure.host) == (kind, 1, "n1")
 
 
 def test_the_workers_own_error_wins_over_its_exit_code() -> None:
     error = {"kind": "DataError", "message": "too short", "host": "n1", "detail": "Traceback …"}
-    failure = attempt_failure(ours(error=json.dumps(error)))
+    failure = attempt_failure(ours(error=json.dumps(error))).failure
     assert (failure.kind, failure.message, failure.detail) == (
         "DataError",
         "too short",
@@ -69,7 +69,7 @@ def test_the_workers_own_error_wins_over_its_exit_code() -> None:
 
 
 def test_without_a_line_of_ours_hadoops_words_are_kept() -> None:
-    failure = attempt_failure(event("[2026-01-01 10:00:00.1]Something new.\nat\nlength"))
+    failure = attempt_failure(event("[2026-01-01 10:00:00.1]Something new.\nat\nlength")).failure
     assert failure.kind == "WorkerLost"
     assert failure.host == "n1"
     assert failure.message == "rank 1 on n1: Something new."
@@ -77,7 +77,9 @@ def test_without_a_line_of_ours_hadoops_words_are_kept() -> None:
 
 
 def test_an_attempt_without_any_words_is_still_named() -> None:
-    failure = attempt_failure({"attempt": ATTEMPT, "task": 1, "node": None, "diagnostics": None})
+    failure = attempt_failure(
+        {"attempt": ATTEMPT, "task": 1, "node": None, "diagnostics": None}
+    ).failure
     assert failure.message == "rank 1 on an unknown node: Hadoop gives no reason"
 
 
@@ -89,10 +91,10 @@ def test_an_attempt_without_any_words_is_still_named() -> None:
     ],
 )
 def test_a_worker_that_the_cluster_took_back_is_a_loss(words: str, kind: str) -> None:
-    failure = attempt_taken_back(event(words))
-    assert failure is not None
-    assert (failure.kind, failure.rank, failure.host) == (kind, 1, "n1")
-    assert failure.replaceable
+    lost = attempt_taken_back(event(words))
+    assert lost is not None
+    assert (lost.failure.kind, lost.failure.rank, lost.failure.host) == (kind, 1, "n1")
+    assert lost.replaceable
 
 
 @pytest.mark.parametrize(

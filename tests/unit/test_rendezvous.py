@@ -19,7 +19,6 @@ from harpy.gang.events import (
     Expel,
     Joined,
     Left,
-    Member,
     Refuse,
     Reported,
     RunOffered,
@@ -30,14 +29,17 @@ from harpy.gang.events import (
     Tick,
 )
 from harpy.gang.rendezvous import DRIVER_GRACE_S, Gang
-from harpy.wire.cause import Cause
+from harpy.wire import to_driver
+from harpy.wire.failure import Failure
+from harpy.wire.member import Member
 from harpy.wire.run_spec import RunSpec
+from harpy.wire.to_hub import Delivered
 
 DEADLINES = Deadlines(allocate_s=100, collective_s=50, abort_s=20, idle_s=600)
-BOOM = Cause("ProgramFailed", "ValueError: boom", 1, "host-1")
+BOOM = Failure("ProgramFailed", "ValueError: boom", 1, "host-1")
 
 
-ECHO = Cause("PeerLost", "aborted", 0, "host-0", echo=True)
+ECHO = Failure("PeerLost", "aborted", 0, "host-0", echo=True)
 
 
 def run(number: int) -> RunSpec:
@@ -66,7 +68,7 @@ class Play:
         return [action for action in self.last if isinstance(action, kind)]
 
     def told(self, kind):
-        return [a.message for a in self.of(TellDriver) if a.message["type"] == kind]
+        return [a.message for a in self.of(TellDriver) if kind == a.message.TYPE]
 
     @property
     def end(self):
@@ -92,10 +94,10 @@ def running(number=1, **options) -> Play:
 def test_joiners_are_admitted_and_counted_for_the_driver():
     play = Play()
     play(DriverJoined())
-    assert play.told("joined") == [{"type": "joined", "n": 0, "of": 3}]
+    assert play.told("joined") == [to_driver.Joined(0, 3)]
     play(Joined(member(2)))
     assert play.of(Admit) == [Admit(2, 0)]
-    assert play.told("joined") == [{"type": "joined", "n": 1, "of": 3}]
+    assert play.told("joined") == [to_driver.Joined(1, 3)]
 
 
 @pytest.mark.parametrize("rank", [-1, 3])
@@ -152,7 +154,7 @@ def test_a_waiting_first_run_fails_with_the_rendezvous():
     play = Play(keep_open=False, first_run=run(1))
     play(DriverJoined(), Joined(member(0)))
     play(Tick(), after=101)
-    assert [m["kind"] for m in play.told("run_failed")] == ["RendezvousTimeout"]
+    assert [m.failure.kind for m in play.told("run_failed")] == ["RendezvousTimeout"]
     assert play.of(AbortRun)[0].ranks == (0,)
 
 
@@ -202,9 +204,9 @@ def test_results_are_committed_when_all_are_done_and_then_the_driver_hears():
     play = running()
     assert play(Reported(0, 1, 1), Reported(1, 1, 1)) == []
     assert play(Reported(2, 1, 1)) == [CommitRun(1, 1)]
-    play(Committed(1, 1, {"value": 7}))
+    play(Committed(1, 1, Delivered(in_file=False, value=7)))
     assert play.told("run_done") == [
-        {"type": "run_done", "run": 1, "result": {"value": 7}, "delivered": False}
+        to_driver.RunCommitted(1, delivered=False, result=Delivered(in_file=False, value=7))
     ]
     assert play.of(EndSession) == []
 
@@ -220,14 +222,14 @@ def test_a_driver_that_comes_late_hears_how_the_run_ended():
     play(*(Joined(member(r)) for r in range(3)))
     play(*(Reported(r, 1, 1) for r in range(3)), Committed(1, 1))
     play(DriverJoined())
-    assert [m["run"] for m in play.told("run_done")] == [1]
+    assert [m.run for m in play.told("run_done")] == [1]
 
 
 def test_a_second_run_at_the_same_time_is_refused():
     play = running()
     play(RunOffered(run(2)))
     (failed,) = play.told("run_failed")
-    assert (failed["run"], failed["message"]) == (2, "run 1 is still going on")
+    assert (failed.run, failed.failure.message) == (2, "run 1 is still going on")
     assert play.of(AbortRun) == []
 
 
@@ -239,12 +241,12 @@ def test_the_first_failure_aborts_the_others_and_is_told_at_once():
     play(Reported(1, 1, 1, BOOM))
     assert play.of(AbortRun) == [AbortRun(1, 1, (0, 2), "rank 1 failed: ValueError: boom")]
     (failed,) = play.told("run_failed")
-    assert (failed["kind"], failed["rank"], failed["host"]) == ("ProgramFailed", 1, "host-1")
+    assert failed.failure == BOOM
 
 
 def test_a_kept_session_survives_a_failed_program():
     play = running()
-    echo = Cause("PeerLost", "aborted", 0, "host-0", echo=True)
+    echo = Failure("PeerLost", "aborted", 0, "host-0", echo=True)
     play(Reported(1, 1, 1, BOOM), Reported(0, 1, 1, echo), Reported(2, 1, 1, echo))
     assert play.of(EndSession) == []
     assert len(play.told("run_failed")) == 1
@@ -274,15 +276,16 @@ def test_the_first_cause_counts_though_its_echo_came_before():
     assert play.told("run_failed") == []
     assert play.of(AbortRun)
     play(Reported(1, 1, 1, BOOM), after=1)
-    assert [m["kind"] for m in play.told("run_failed")] == ["ProgramFailed"]
+    assert [m.failure.kind for m in play.told("run_failed")] == ["ProgramFailed"]
 
 
 def test_a_lost_worker_is_the_cause_and_ends_a_session_that_may_lose_none():
     play = running()
     play(Left(1, 0, "its connection closed"))
     (failed,) = play.told("run_failed")
-    assert (failed["kind"], failed["rank"], failed["host"]) == ("WorkerLost", 1, "host-1")
-    assert "rank 1 on host-1 (process 101, attempt 0) is gone" in failed["message"]
+    failure = failed.failure
+    assert (failure.kind, failure.rank, failure.host) == ("WorkerLost", 1, "host-1")
+    assert "rank 1 on host-1 (process 101, attempt 0) is gone" in failed.failure.message
     play(Reported(0, 1, 1, ECHO), Reported(2, 1, 1, ECHO))
     assert play.end.cause.kind == "WorkerLost"
 
@@ -306,8 +309,8 @@ def test_a_rank_that_returns_without_the_communicator_others_wait_for_is_the_cau
     play = running()
     play(CommAsked(0, 1, 1), Reported(2, 1, 1))
     (failed,) = play.told("run_failed")
-    assert (failed["kind"], failed["rank"]) == ("ProtocolError", 2)
-    assert "rank 2 returned from the program without using ctx.comm" in failed["message"]
+    assert (failed.failure.kind, failed.failure.rank) == ("ProtocolError", 2)
+    assert "rank 2 returned from the program without using ctx.comm" in failed.failure.message
 
 
 def test_a_rank_that_never_asks_for_the_communicator_is_named_at_the_deadline():
@@ -317,7 +320,7 @@ def test_a_rank_that_never_asks_for_the_communicator_is_named_at_the_deadline():
     assert play.told("run_failed") == []
     play(Tick(), after=2)
     (failed,) = play.told("run_failed")
-    assert (failed["kind"], failed["rank"]) == ("RunTimeout", 1)
+    assert (failed.failure.kind, failed.failure.rank) == ("RunTimeout", 1)
 
 
 def test_the_wait_for_the_communicator_does_not_count_while_workers_are_still_to_join():
@@ -329,8 +332,8 @@ def test_the_wait_for_the_communicator_does_not_count_while_workers_are_still_to
 def test_a_failure_to_commit_fails_the_run():
     play = running()
     play(*(Reported(r, 1, 1) for r in range(3)))
-    play(Reported(0, 1, 1, Cause("DiskFull", "no space", 0, "host-0")))
-    assert [m["kind"] for m in play.told("run_failed")] == ["DiskFull"]
+    play(Reported(0, 1, 1, Failure("DiskFull", "no space", 0, "host-0")))
+    assert [m.failure.kind for m in play.told("run_failed")] == ["DiskFull"]
     play(Committed(1, 1))
     assert play.last == []
 
@@ -368,7 +371,7 @@ def lost(**options) -> Play:
 def test_the_survivors_stop_and_the_driver_hears_who_is_gone():
     play = lost()
     assert [(a.epoch, a.ranks) for a in play.of(AbortRun)] == [(1, (0, 2))]
-    assert [m["rank"] for m in play.told("lost")] == [1]
+    assert [m.failure.rank for m in play.told("lost")] == [1]
     assert play.told("run_failed") == []
 
 
@@ -377,7 +380,7 @@ def test_the_run_begins_anew_when_all_have_stopped_and_nobody_is_missing():
     assert play(Reported(0, 1, 1, ECHO), Reported(2, 1, 1, ECHO)) == []
     play(Joined(member(1, attempt=1)))
     assert play.of(StartRun) == [StartRun(r, run(1), 2) for r in range(3)]
-    assert play.told("begun_anew") == [{"type": "begun_anew", "run": 1, "epoch": 2}]
+    assert play.told("begun_anew") == [to_driver.BegunAnew(1, 2)]
     play(*(CommAsked(r, 1, 2) for r in range(3)))
     assert [(a.epoch, a.members[1].attempt) for a in play.of(SendPeers)] == [(2, 1)]
 
@@ -445,8 +448,8 @@ def test_more_losses_than_allowed_end_with_the_first():
     play(*(Reported(r, 1, 1, ECHO) for r in (0, 2)), Joined(member(1, attempt=1)))
     play(Left(2, 0, "it crashed"))
     (failed,) = play.told("run_failed")
-    assert (failed["kind"], failed["rank"]) == ("WorkerLost", 1)
-    assert "and 1 more in this session (HARPY_MAX_LOSSES=1)" in failed["message"]
+    assert (failed.failure.kind, failed.failure.rank) == ("WorkerLost", 1)
+    assert "and 1 more in this session (HARPY_MAX_LOSSES=1)" in failed.failure.message
     play(Reported(0, 1, 2, ECHO), Reported(1, 1, 2, ECHO))
     assert play.end.cause.rank == 1
 
@@ -455,7 +458,7 @@ def test_connections_that_break_again_and_again_end_the_session():
     play = formed()
     play(*(Reported(r, 1, 1, ECHO) for r in range(3)))
     play(*(CommAsked(r, 1, 2) for r in range(3)), *(Reported(r, 1, 2, ECHO) for r in range(3)))
-    assert [m["kind"] for m in play.told("run_failed")] == ["PeerLost"]
+    assert [m.failure.kind for m in play.told("run_failed")] == ["PeerLost"]
 
 
 @pytest.mark.parametrize("number", range(2, 6))
@@ -488,14 +491,14 @@ def test_a_worker_that_is_not_replaced_in_time_is_named():
     play = lost()
     play(Reported(0, 1, 1, ECHO), Reported(2, 1, 1, ECHO))
     play(Tick(), after=101)
-    assert [m["kind"] for m in play.told("run_failed")] == ["RendezvousTimeout"]
+    assert [m.failure.kind for m in play.told("run_failed")] == ["RendezvousTimeout"]
     assert "rank 1 of 3 was not replaced within 100 s" in play.end.cause.message
 
 
 def test_a_program_that_fails_while_others_are_replaced_is_the_cause():
     play = lost(max_losses=3)
     play(Reported(0, 1, 1, BOOM))
-    assert [m["kind"] for m in play.told("run_failed")] == ["ProgramFailed"]
+    assert [m.failure.kind for m in play.told("run_failed")] == ["ProgramFailed"]
 
 
 def test_a_worker_lost_between_runs_is_there_for_the_next():

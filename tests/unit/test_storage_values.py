@@ -18,7 +18,8 @@ from harpy.storage import (
     write_array_part,
     write_value,
 )
-from harpy.storage.job_directory import JOB_KEYS
+from harpy.wire.job_spec import JobSpec
+from harpy.wire.run_spec import RunSpec
 
 
 @pytest.fixture
@@ -92,15 +93,33 @@ def test_parts_are_read_by_numpy_too(fs: FileSystem, tmp_path: Path) -> None:
 def test_job_file_refuses_unknown_keys_and_other_versions(fs: FileSystem, tmp_path: Path) -> None:
     directory = JobDirectory(fs, str(tmp_path / "job"))
     directory.create()
-    job = dict.fromkeys(JOB_KEYS) | {"version": 1}
+    job = JobSpec(
+        job_id="job-1",
+        owner="me",
+        created=1.5,
+        launcher="local",
+        n_node=2,
+        n_thread=1,
+        n_mem=512,
+        queue=None,
+        wishes=frozenset({"n_mem"}),
+        keep_open=False,
+        first_run=RunSpec(1, module="m"),
+        max_losses=3,
+    )
     directory.write_job(job)
     assert directory.read_job() == job
-    with pytest.raises(DataError, match=r"unknown keys \['colour'\]"):
-        directory.write_job(job | {"colour": "red"})
     path = tmp_path / "job" / "job.json"
-    path.write_text(json.dumps(job | {"version": 2}))
-    with pytest.raises(DataError, match="has version 2, this harpy reads 1"):
-        directory.read_job()
+    for change, words in (
+        ({"colour": "red"}, "fields must be job_id, .*, got also 'colour'"),
+        ({"n_node": 0}, "job.json: n_node must be a whole number from 1 .*, got 0"),
+        ({"first_run": {"run": 1}}, "first_run.fields must be consistent, got a run needs exactly"),
+        ({"deadlines": {"idle_s": "1"}}, "deadlines.idle_s must be a number of seconds, got '1'"),
+        ({"version": 2}, "has version 2, this harpy reads 1"),
+    ):
+        path.write_text(json.dumps(job.to_wire() | change))
+        with pytest.raises(DataError, match=words):
+            directory.read_job()
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a b"])

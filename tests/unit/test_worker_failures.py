@@ -12,8 +12,9 @@ import pytest
 from local_gang import DEADLINES, SOON_S, local_gang
 
 from harpy.errors import DataError, PeerLost
-from harpy.session.control import RunDone, RunFailed
+from harpy.session.control import RunDone
 from harpy.wire.run_spec import RunSpec
+from harpy.wire.to_driver import RunFailed
 
 # What ranks other than 1 do meanwhile: waiting for it, not yet connected to it, or asleep.
 MEANWHILE = {
@@ -47,9 +48,9 @@ def kept(tmp_path_factory):
 def test_an_exception_on_one_rank_is_the_first_cause_and_the_session_lives(kept, meanwhile):
     failed = kept.outcome(failing("raise ValueError('boom')", *MEANWHILE[meanwhile]))
     assert isinstance(failed, RunFailed)
-    assert (failed.kind, failed.rank) == ("ProgramFailed", 1)
-    assert failed.message == "ValueError: boom"
-    assert "line 7, in main" in failed.detail
+    assert (failed.failure.kind, failed.failure.rank) == ("ProgramFailed", 1)
+    assert failed.failure.message == "ValueError: boom"
+    assert "line 7, in main" in failed.failure.detail
     assert isinstance(kept.outcome("def main(ctx): ctx.comm.barrier()"), RunDone)
 
 
@@ -69,8 +70,8 @@ def test_a_failed_single_run_ends_with_one_first_cause_and_echoes(tmp_path):
         run = gang.directory.run(1)
         assert not run.finished()
         (report,) = run.read_reports()
-        assert (report["rank"], report["state"]) == (1, "failed")
-        assert report["error"]["message"] == "ValueError: boom"
+        assert (report.rank, report.state) == (1, "failed")
+        assert report.error.message == "ValueError: boom"
 
 
 @pytest.mark.parametrize(
@@ -85,8 +86,10 @@ def test_a_failed_single_run_ends_with_one_first_cause_and_echoes(tmp_path):
 )
 def test_every_way_to_leave_a_program_is_a_failed_program(kept, what, message):
     failed = kept.outcome(failing(what, before="pass"))
-    assert (failed.kind, failed.rank) == ("ProgramFailed", 1)
-    assert failed.message == message or (message is None and "Recursion" in failed.message)
+    assert (failed.failure.kind, failed.failure.rank) == ("ProgramFailed", 1)
+    assert failed.failure.message == message or (
+        message is None and "Recursion" in failed.failure.message
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,14 +116,14 @@ def test_every_way_to_leave_a_program_is_a_failed_program(kept, what, message):
 def test_what_a_program_does_wrong_is_said_in_its_words(kept, text, kind, message):
     failed = kept.outcome(text)
     assert isinstance(failed, RunFailed), failed
-    assert failed.kind == kind
-    assert message in failed.message
+    assert failed.failure.kind == kind
+    assert message in failed.failure.message
 
 
 def test_a_missing_module_names_the_interpreter(kept):
     kept.n_runs += 1
     failed = kept.run(RunSpec(kept.n_runs, "main", "no_such_module_y", params={}))
-    assert "no module 'no_such_module_y' for the worker's Python, /" in failed.message
+    assert "no module 'no_such_module_y' for the worker's Python, /" in failed.failure.message
 
 
 KILLED = ("os.kill(os.getpid(), signal.SIGKILL)", "was killed by SIGKILL")
@@ -139,8 +142,8 @@ def test_a_worker_that_dies_without_a_word_is_lost_within_seconds(tmp_path, what
         gang.submit()
         started = time.monotonic()
         failed = gang.outcome(failing(what, *MEANWHILE[meanwhile]))
-        assert (failed.kind, failed.rank) == ("WorkerLost", 1)
-        assert f"rank 1 on {failed.host} (process" in failed.message
+        assert (failed.failure.kind, failed.failure.rank) == ("WorkerLost", 1)
+        assert f"rank 1 on {failed.failure.host} (process" in failed.failure.message
         failures = gang.failures()
         assert time.monotonic() - started < SOON_S
         assert how in failures[1].message
@@ -165,7 +168,7 @@ def test_a_stopped_worker_is_lost_after_its_silence(tmp_path):
     with local_gang(tmp_path, 2) as gang:
         gang.submit()
         failed = gang.outcome(failing("os.kill(os.getpid(), signal.SIGSTOP)"))
-        assert (failed.kind, failed.rank) == ("WorkerLost", 1)
+        assert (failed.failure.kind, failed.failure.rank) == ("WorkerLost", 1)
         failures = gang.failures()
         assert "6 s (HARPY_SILENCE_S) and was killed" in failures[1].message
 
@@ -188,7 +191,7 @@ def main(ctx):
     with local_gang(tmp_path, 3) as gang:
         gang.submit()
         failed = gang.outcome(text)
-        assert failed.message == "ValueError: boom"
+        assert failed.failure.message == "ValueError: boom"
         assert gang.failures()
 
 
@@ -230,12 +233,12 @@ def main(ctx):
 
 def test_ranks_that_make_different_calls_are_told_which(kept):
     failed = kept.outcome("def main(ctx): ctx.comm.allreduce(np.zeros(3 + ctx.rank))")
-    assert failed.kind == "ProtocolError"
-    assert "allreduce #1 (sum of 3 float64)" in failed.message
+    assert failed.failure.kind == "ProtocolError"
+    assert "allreduce #1 (sum of 3 float64)" in failed.failure.message
     text = "def main(ctx):\n    ctx.comm.barrier()\n    if ctx.rank != 1: ctx.comm.barrier()"
     failed = kept.outcome(text)
-    assert failed.kind == "ProtocolError"
-    assert "rank 1 ended its program after 1 collective calls" in failed.message
+    assert failed.failure.kind == "ProtocolError"
+    assert "rank 1 ended its program after 1 collective calls" in failed.failure.message
 
 
 def test_ranks_that_save_parts_that_do_not_fit_are_named(kept):
@@ -255,7 +258,7 @@ def test_a_full_disk_in_the_job_directory_is_the_cause(tmp_path):
         runs.write_text("a file where a directory should be")
         failed = gang.outcome(text)
         assert isinstance(failed, RunFailed)
-        assert failed.kind in ("StorageError", "PathExists", "PathNotFound")
+        assert failed.failure.kind in ("StorageError", "PathExists", "PathNotFound")
         gang.close_session()
 
 
@@ -269,7 +272,7 @@ def test_signals_to_a_worker_end_it_at_once(tmp_path):
         started = time.monotonic()
         failed = gang.until(RunFailed)
         assert time.monotonic() - started < 5
-        assert (failed.kind, failed.rank) == ("WorkerLost", 1)
+        assert (failed.failure.kind, failed.failure.rank) == ("WorkerLost", 1)
 
 
 def test_data_that_is_never_staged_is_named(tmp_path):
@@ -277,5 +280,5 @@ def test_data_that_is_never_staged_is_named(tmp_path):
         gang.submit()
         failed = gang.outcome("def main(ctx): ctx.data['X'].load()", data={"X": "0" * 40})
         assert isinstance(failed, RunFailed)
-        assert "0" * 40 in failed.message
+        assert "0" * 40 in failed.failure.message
         gang.close_session()

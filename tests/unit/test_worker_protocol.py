@@ -19,10 +19,12 @@ import pytest
 from local_gang import DEADLINES, SOON_S, LocalGang, local_gang
 from unanswered import unanswered_address
 
+from harpy.config import Deadlines
 from harpy.errors import AuthenticationError
 from harpy.session.control import ControlChannel, RunDone
 from harpy.wire.auth import HELLO, Identity, Initiator, Role
 from harpy.wire.channel import Channel, connect_socket
+from harpy.wire.hello import Hello
 
 
 class Child:
@@ -40,19 +42,16 @@ class Child:
         self._unread = b""
 
     def hello(self, gang: LocalGang, rank: int = 0, **changes: object) -> None:
-        hello = {
-            "protocol": 1,
-            "rank": rank,
-            "n_node": gang.n_node,
-            "attempt": 0,
-            "n_thread": 1,
-            "job_url": gang.directory.url,
-            "secret": gang.secret.hex(),
-            "bind": "127.0.0.1",
-            "port_range": [0, 0],
-            "hadoop_conf_dir": None,
-        }
-        self.write(json.dumps({**hello, **changes}).encode() + b"\n")
+        hello = Hello(
+            rank=rank,
+            n_node=gang.n_node,
+            attempt=0,
+            n_thread=1,
+            job_url=gang.directory.url,
+            secret=gang.secret,
+            bind="127.0.0.1",
+        )
+        self.write(replace(hello, **changes).to_line())
 
     def write(self, data: bytes) -> None:
         assert self.process.stdin is not None
@@ -215,7 +214,7 @@ def test_ports_come_from_the_range_and_a_full_range_is_named(tmp_path, children)
     gang.write_job()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        child = start(children, gang, port_range=[port, port])
+        child = start(children, gang, port_range=(port, port))
         error = json.loads(child.read_until("error ").removeprefix("error "))
     assert error["kind"] == "GangError"
     assert f"no free port on 127.0.0.1 in {port} to {port}" in error["message"]
@@ -252,7 +251,9 @@ def test_a_later_attempt_that_finds_success_exits_0_without_company(tmp_path, ch
 
 def test_a_missing_rank_is_named_at_the_deadline(tmp_path, children):
     gang = LocalGang(tmp_path, 2)
-    gang.write_job(gang.program("def main(ctx): ctx.comm.barrier()"), deadlines={"allocate_s": 1.0})
+    gang.write_job(
+        gang.program("def main(ctx): ctx.comm.barrier()"), deadlines=Deadlines(allocate_s=1.0)
+    )
     child = start(children, gang)
     error = json.loads(child.read_until("error ").removeprefix("error "))
     assert error["kind"] == "RendezvousTimeout"
@@ -262,7 +263,7 @@ def test_a_missing_rank_is_named_at_the_deadline(tmp_path, children):
 
 def test_a_rank_without_a_hub_says_so_at_the_deadline(tmp_path, children):
     gang = LocalGang(tmp_path, 2)
-    gang.write_job(deadlines={"allocate_s": 0.5})
+    gang.write_job(deadlines=Deadlines(allocate_s=0.5))
     child = start(children, gang, 1)
     error = json.loads(child.read_until("error ").removeprefix("error "))
     assert error["kind"] == "RendezvousTimeout"

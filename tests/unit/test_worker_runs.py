@@ -11,8 +11,10 @@ from local_gang import DEADLINES, SOON_S, local_gang
 from harpy.config import Deadlines
 from harpy.errors import PeerLost
 from harpy.launch.base import JobState
-from harpy.session.control import Joined, Paced, Progressed, RunDone, RunFailed, SessionEnded
+from harpy.session.control import RunDone
+from harpy.wire.failure import Failure
 from harpy.wire.run_spec import RunSpec
+from harpy.wire.to_driver import Joined, Paced, Progressed, RunFailed, SessionEnded
 
 SUMS = """
 def main(ctx):
@@ -45,8 +47,8 @@ def test_a_single_run_needs_no_driver_and_leaves_its_results(tmp_path, n_node):
         run = gang.directory.run(1)
         value, arrays = run.read_results()
         check_sums(value, arrays, n_node, scale=2)
-        assert [r["state"] for r in run.read_reports()] == ["done"] * n_node
-        assert run.read_run()["origin"] == "program.py"
+        assert [r.state for r in run.read_reports()] == ["done"] * n_node
+        assert run.read_run().origin == "program.py"
 
 
 def test_the_driver_hears_who_joins_progress_and_the_end(tmp_path):
@@ -164,7 +166,7 @@ def test_loaded_rows_cannot_be_changed_under_the_next_run(tmp_path):
         data = {"X": gang.stage(X)}
         gang.submit()
         failed = gang.outcome(text, data=data)
-        assert "read-only" in failed.message
+        assert "read-only" in failed.failure.message
         gang.close_session()
 
 
@@ -202,10 +204,10 @@ if __name__ == "__main__":
     with local_gang(tmp_path, 1) as gang:
         gang.submit()
         failed = gang.outcome(text)
-        assert failed.message.startswith("ValueError: harpy_program_")
-        assert 'File "program.py", line 5, in main' in failed.detail
-        assert "raise ValueError(__name__)" in failed.detail
-        assert "harpy/gang" not in failed.detail
+        assert failed.failure.message.startswith("ValueError: harpy_program_")
+        assert 'File "program.py", line 5, in main' in failed.failure.detail
+        assert "raise ValueError(__name__)" in failed.failure.detail
+        assert "harpy/gang" not in failed.failure.detail
         gang.close_session()
 
 
@@ -259,7 +261,7 @@ def test_a_second_run_at_the_same_time_is_refused(tmp_path):
         control = gang.connect()
         control.start_run(gang.program("def main(ctx): time.sleep(0.5)"))
         failed = gang.run(gang.program("def main(ctx): pass", 2))
-        assert (failed.run, failed.message) == (2, "run 1 is still going on")
+        assert (failed.run, failed.failure.message) == (2, "run 1 is still going on")
         assert isinstance(gang.until(RunDone), RunDone)
         gang.close_session()
 
@@ -272,6 +274,6 @@ def test_a_cancelled_run_stops_and_the_session_goes_on(tmp_path):
         time.sleep(0.5)
         control.cancel_run(1)
         failed = gang.until(RunFailed)
-        assert (failed.kind, failed.message) == ("RunError", "cancelled by the driver")
+        assert failed.failure == Failure("RunError", "cancelled by the driver")
         assert isinstance(gang.run(gang.program("def main(ctx): pass", 2)), RunDone)
         gang.close_session()

@@ -5,7 +5,6 @@ it ended. A grandchild that keeps its pipes open holds up nobody.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ from collections import deque
 from harpy.launch.base import AttemptFailure
 from harpy.launch.endings import ending, kind_of_ending
 from harpy.wire.exit_codes import DONE, ECHO, FIRST_CAUSE, SUPERSEDED
+from harpy.wire.failure import Failure
 
 TAIL_LINES = 60  # of stderr, kept for the failure's detail
 MAX_LINE = 64 << 10
@@ -34,7 +34,7 @@ class LocalChild:
         self._said_bye = False
         self._process = process
         self._heard_at = time.monotonic()
-        self._error: dict[str, object] | None = None
+        self._error: str | None = None
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._killed_because: str | None = None
         self._follower = False
@@ -66,43 +66,32 @@ class LocalChild:
         deadline = time.monotonic() + DRAIN_S
         for reader in self._readers:
             reader.join(max(0.0, deadline - time.monotonic()))
-        code = self._process.returncode
-        if code == DONE and self._said_bye:
+        if self._process.returncode == DONE and self._said_bye:
             return None
-        host, attempt = socket.gethostname(), str(self.attempt)
-        tail = "\n".join(self._tail)
+        return AttemptFailure(str(self.attempt), self._why())
+
+    def _why(self) -> Failure:
+        code, host, tail = self._process.returncode, socket.gethostname(), "\n".join(self._tail)
         if self._killed_because is not None:
-            return AttemptFailure(
-                self.rank, attempt, host, self._killed_because, echo=self._follower, detail=tail
-            )
+            because = self._killed_because
+            return Failure("WorkerLost", because, self.rank, host, tail, self._follower)
         if self._error is not None:
-            said = self._error
-            return AttemptFailure(
-                self.rank,
-                attempt,
-                str(said.get("host") or host),
-                str(said.get("message", "")),
-                echo=bool(said.get("echo")),
-                detail=str(said.get("detail") or tail),
-                kind=str(said.get("kind") or "WorkerLost"),
-            )
+            unsaid = Failure("WorkerLost", "", self.rank, host, tail)
+            return Failure.from_line(self._error, unsaid)
         if not self.said_hello and "No module named" in tail:
             python = os.fsdecode(next(iter(self._process.args)))  # type: ignore[arg-type]
             message = (
                 f"rank {self.rank}: {python} cannot import harpy; it is not the driver's Python"
             )
-            return AttemptFailure(
-                self.rank, attempt, host, message, detail=tail, kind="InterpreterMissing"
-            )
+            return Failure("InterpreterMissing", message, self.rank, host, tail)
         stage = "" if self.said_hello else " before its first word"
-        return AttemptFailure(
-            self.rank,
-            attempt,
-            host,
+        return Failure(
+            kind_of_ending(code),
             f"rank {self.rank} on {host} (process {self._process.pid}) {ending(code, stage)}",
+            self.rank,
+            host,
+            tail,
             echo=code in (ECHO, SUPERSEDED),
-            detail=tail,
-            kind=kind_of_ending(code),
         )
 
     def kill_silent(self, deadline: str) -> None:
@@ -155,11 +144,7 @@ class LocalChild:
         elif verb == "bye":
             self._said_bye = True
         elif verb == "error" and self._error is None:
-            try:
-                said = json.loads(rest)
-            except ValueError:
-                said = None
-            self._error = said if isinstance(said, dict) else {"message": rest}
+            self._error = rest
 
     def _read_stderr(self) -> None:
         assert self._process.stderr is not None

@@ -6,7 +6,6 @@ Owns the processes and their pipes; what workers do is left to harpy.gang.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -29,6 +28,7 @@ from harpy.launch.base import (
     LaunchStatus,
 )
 from harpy.launch.local.child import LocalChild
+from harpy.wire.hello import Hello
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +182,7 @@ class LocalLauncher(Launcher):
         attempt = child.attempt + 1
         if not child.replaceable or attempt >= spec.first_attempt + spec.max_attempts:
             return False
-        if failure.echo and self._somebody_failed():
+        if failure.failure.echo and self._somebody_failed():
             return False
         with self._lock:
             if self._killed is not None:
@@ -267,23 +267,21 @@ def _start(rank: int, spec: GangSpec, attempt: int) -> LocalChild:
     except OSError as exc:
         raise LaunchError(f"cannot start worker {rank}: {exc}") from exc
     child = LocalChild(rank, attempt, process)
-    hello = {
-        "protocol": 1,
-        "rank": rank,
-        "n_node": spec.grant.n_node,
-        "attempt": attempt,
-        "n_thread": spec.grant.n_thread,
-        "memory_mb": spec.grant.python_mb,
-        "job_url": spec.job_url,
-        "secret": spec.secret.hex(),
-        "bind": BIND,
-        "port_range": [0, 0],
-        "hadoop_conf_dir": os.environ.get("HADOOP_CONF_DIR"),
-        "hadoop_conf": dict(spec.hadoop_conf),
-    }
+    hello = Hello(
+        rank=rank,
+        n_node=spec.grant.n_node,
+        attempt=attempt,
+        n_thread=spec.grant.n_thread,
+        memory_mb=spec.grant.python_mb,
+        job_url=spec.job_url,
+        secret=spec.secret,
+        bind=BIND,
+        hadoop_conf_dir=os.environ.get("HADOOP_CONF_DIR") or None,
+        hadoop_conf=spec.hadoop_conf,
+    )
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it died at once: its exit code says so
-        process.stdin.write(json.dumps(hello).encode() + b"\n")
+        process.stdin.write(hello.to_line())
         process.stdin.flush()
     return child
 

@@ -10,6 +10,7 @@ from typing import Any
 from harpy.launch.base import AttemptFailure
 from harpy.launch.endings import ending, kind_of_ending
 from harpy.launch.yarn.causes import lost_worker, without_java
+from harpy.wire.failure import Failure
 
 _MARK = re.compile(r"harpy-failure (\{.*\})\s*$", re.MULTILINE)
 _TAIL_LINES = 20
@@ -31,15 +32,15 @@ def attempt_failure(facts: Mapping[str, Any]) -> AttemptFailure:
         return _interpreter_missing(told)
     if told.get("error"):
         return _workers_own(told)
-    return AttemptFailure(
-        rank=told["rank"],
-        attempt=told["attempt"],
-        host=told["host"],
-        message=f"rank {told['rank']} on {told['host']} {_how_it_ended(told)}",
-        echo=told["echo"],
-        detail=_tail(told["stderr"]),
+    ended = Failure(
         kind="InterpreterMissing" if _cannot_import(told) else _kind(told),
+        message=f"rank {told['rank']} on {told['host']} {_how_it_ended(told)}",
+        rank=told["rank"],
+        host=told["host"],
+        detail=_tail(told["stderr"]),
+        echo=told["echo"],
     )
+    return AttemptFailure(told["attempt"], ended)
 
 
 def attempt_taken_back(facts: Mapping[str, Any]) -> AttemptFailure | None:
@@ -52,38 +53,29 @@ def attempt_taken_back(facts: Mapping[str, Any]) -> AttemptFailure | None:
 
 def _workers_own(told: Mapping[str, Any]) -> AttemptFailure:
     """The worker said itself what happened, before it left."""
-    try:
-        error = json.loads(told["error"])
-    except ValueError:
-        error = {"message": told["error"]}
-    host = error.get("host") or told["host"]
-    return AttemptFailure(
+    unsaid = Failure(
+        kind="WorkerLost",
+        message="",
         rank=told["rank"],
-        attempt=told["attempt"],
-        host=host,
-        message=str(error.get("message", "")),
-        echo=bool(error.get("echo", told["echo"])),
-        detail=str(error.get("detail") or _tail(told["stderr"])),
-        kind=str(error.get("kind") or "WorkerLost"),
+        host=told["host"],
+        detail=_tail(told["stderr"]),
+        echo=told["echo"],
     )
+    return AttemptFailure(told["attempt"], Failure.from_line(told["error"], unsaid))
 
 
 def _interpreter_missing(told: Mapping[str, Any]) -> AttemptFailure:
     reason = str(told["message"])
     for javas in (r'^Cannot run program "[^"]*"( \(in directory "[^"]*"\))?: ', r"^error=\d+, "):
         reason = re.sub(javas, "", reason)
-    return AttemptFailure(
-        rank=told["rank"],
-        attempt=told["attempt"],
-        host=told["host"],
-        message=(
-            f"the workers' Python {told['python']} does not start on node {told['host']} "
-            f"for unix user {told['user']}: {reason}.\n"
-            "  It must lie at the same path on every node, and that user must be allowed into "
-            "every folder above it (an environment below a private home is not)."
-        ),
-        kind="InterpreterMissing",
+    message = (
+        f"the workers' Python {told['python']} does not start on node {told['host']} "
+        f"for unix user {told['user']}: {reason}.\n"
+        "  It must lie at the same path on every node, and that user must be allowed into "
+        "every folder above it (an environment below a private home is not)."
     )
+    missing = Failure("InterpreterMissing", message, told["rank"], told["host"])
+    return AttemptFailure(told["attempt"], missing)
 
 
 def _cannot_import(told: Mapping[str, Any]) -> bool:
@@ -112,14 +104,8 @@ def _hadoops_own(facts: Mapping[str, Any], words: str) -> AttemptFailure:
     """No word of ours: the container was killed, or never ran."""
     host = str(facts.get("node") or "").removeprefix("http://").split(":")[0]
     kind, message = lost_worker(facts["task"], host, words)
-    return AttemptFailure(
-        rank=facts["task"],
-        attempt=str(facts["attempt"]),
-        host=host,
-        message=message,
-        detail=_tail(without_java(words)),
-        kind=kind.__name__,
-    )
+    failure = Failure(kind.__name__, message, facts["task"], host, _tail(without_java(words)))
+    return AttemptFailure(str(facts["attempt"]), failure)
 
 
 def _tail(text: str) -> str:

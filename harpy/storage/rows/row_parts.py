@@ -19,8 +19,8 @@ from harpy.storage.fs.base import FileSystem, join, removed_on_error
 from harpy.storage.fs.factory import FileSystems
 from harpy.storage.rows.arrays import NpyFile, write_npy
 from harpy.storage.rows.file_rows import FileRows
+from harpy.wire.versions import ROW_PARTS
 
-FORMAT = 1
 MANIFEST, SUCCESS = "manifest.json", "_SUCCESS"
 Part = dict[str, Any]  # of the manifest: name, file, first_row, n_rows
 
@@ -44,7 +44,11 @@ def write_parts(
 
 def finish_parts(fs: FileSystem, url: str, parts: list[Part]) -> None:
     """Say that all parts are there."""
-    manifest = {"format": FORMAT, "n_rows": sum(part["n_rows"] for part in parts), "parts": parts}
+    manifest = {
+        "format": ROW_PARTS,
+        "n_rows": sum(part["n_rows"] for part in parts),
+        "parts": parts,
+    }
     fs.write_bytes(join(url, MANIFEST), json.dumps(manifest, indent=1).encode())
     fs.write_bytes(join(url, SUCCESS), b"")
 
@@ -66,8 +70,8 @@ def read_manifest(fs: FileSystem, url: str) -> dict[str, Any]:
         )
     try:
         manifest: dict[str, Any] = json.loads(fs.read_bytes(join(url, MANIFEST)))
-        if manifest["format"] != FORMAT:
-            raise ValueError(f"format {manifest['format']}, this harpy reads {FORMAT}")
+        if manifest["format"] != ROW_PARTS:
+            raise ValueError(f"format {manifest['format']}, this harpy reads {ROW_PARTS}")
         manifest["n_rows"] = int(manifest["n_rows"])
         for part in manifest["parts"]:
             part["name"], part["n_rows"] = str(part["name"]), int(part["n_rows"])

@@ -28,9 +28,9 @@ from harpy.storage.rows.csr import CsrRows, Rows
 from harpy.storage.rows.file_rows import FileRows
 from harpy.storage.rows.put_rows import PutRows
 from harpy.storage.rows.shares import EvenShares
+from harpy.wire.versions import STAGED_ROWS
 
 MANIFEST = "manifest.json"
-FORMAT = 2
 CSR_ARRAYS = ("data", "indices", "indptr")
 _WRITERS = 4  # one HDFS stream writes about 200 MB/s; more than a few only queue on the disk
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.02, 0.5
@@ -71,7 +71,7 @@ def stage_array(
     fs.mkdirs(directory, 0o700)
     with removed_on_error(fs, directory):
         if isinstance(X, FileRows):
-            manifest = {"format": FORMAT, "layout": "files", "files": X.to_json()}
+            manifest = {"format": STAGED_ROWS, "layout": "files", "files": X.to_json()}
         else:
             manifest = _write_parts(fs, directory, X, n_parts, progress)
         fs.write_bytes(join(directory, MANIFEST), json.dumps(manifest).encode(), overwrite=True)
@@ -94,7 +94,7 @@ def _write_parts(
     files = [file for part in parts for file in _files_of(X, part)]
     _write_files(fs, directory, files, _Count(X.nbytes, progress))
     return {
-        "format": FORMAT,
+        "format": STAGED_ROWS,
         "layout": "csr" if isinstance(X, CsrRows) else "dense",
         "dtype": little_endian(X.dtype).str,
         "shape": list(X.shape),
@@ -292,8 +292,8 @@ def _staged(
     fs: FileSystem, directory: str, manifest: dict[str, Any]
 ) -> StagedArray | StagedCsr | FileRows:
     try:
-        if manifest["format"] != FORMAT:
-            raise ValueError(f"format {manifest['format']}, this harpy reads {FORMAT}")
+        if manifest["format"] != STAGED_ROWS:
+            raise ValueError(f"format {manifest['format']}, this harpy reads {STAGED_ROWS}")
         if manifest["layout"] == "files":
             return FileRows.from_json(manifest["files"])
         kinds: dict[str, type[StagedArray | StagedCsr]] = {"dense": StagedArray, "csr": StagedCsr}

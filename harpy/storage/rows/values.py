@@ -17,8 +17,8 @@ import numpy as np
 from harpy.errors import DataError
 from harpy.storage.fs.base import FileSystem
 from harpy.storage.rows.arrays import NpyFile, little_endian, write_npy
+from harpy.wire.versions import VALUES
 
-FORMAT = 1
 ARRAY_KINDS = "biufcSU"  # numbers, booleans and strings of fixed length: no pickle needed
 _INLINE_BYTES = 64 << 10
 _ARRAY, _FLOAT = "$array", "$float"  # reserved keys
@@ -40,7 +40,7 @@ def write_value(fs: FileSystem, path: str, value: Any) -> None:
     check_value(value)
     stem = path.removesuffix(".json")
     large: list[np.ndarray] = []
-    text = json.dumps({"format": FORMAT, "value": _encode(value, large)}, allow_nan=False)
+    text = json.dumps({"format": VALUES, "value": _encode(value, large)}, allow_nan=False)
     for number, array in enumerate(large):
         write_npy(fs, f"{stem}-{number}.npy", array)
     fs.write_bytes(path, text.encode(), overwrite=True)
@@ -50,8 +50,8 @@ def read_value(fs: FileSystem, path: str) -> Any:
     """What `write_value` wrote."""
     try:
         document = json.loads(fs.read_bytes(path))
-        if document["format"] != FORMAT:
-            raise ValueError(f"format {document['format']}, this harpy reads {FORMAT}")
+        if document["format"] != VALUES:
+            raise ValueError(f"format {document['format']}, this harpy reads {VALUES}")
         return _decode(document["value"], fs, path.removesuffix(".json"))
     except (KeyError, TypeError, ValueError) as exc:
         if isinstance(exc, DataError):

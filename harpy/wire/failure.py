@@ -1,58 +1,86 @@
-"""Why a run or a session failed, as it travels: from a worker's exception to the driver's error."""
+"""Why a run, a worker or a session failed: the one record for it, wherever it travels. From a
+worker's exception to the driver's error, through hub, launcher and reports.
+"""
 
 from __future__ import annotations
 
+import json
 import traceback
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harpy.errors import HarpyError, PeerLost, ProgramFailed
+from harpy.wire.record import Name, Rank, Record, Unfit
 
 MAX_MESSAGE = 2_000  # characters; a message is a few lines
 MAX_DETAIL = 16_000
+MAX_LINE = 16_000  # of a failure as a line: Hadoop's text for a failed task is limited
 _AROUND_PROGRAMS = ("harpy.gang", "harpy.program")  # the rooms whose code calls a program
 MAX_COLUMNS = 500  # of a line of the detail: an exception may carry a whole document
 
-_KINDS: dict[str, Any] = {
-    "kind": str,
-    "message": str,
-    "rank": int | None,
-    "host": str,
-    "echo": bool,
-    "detail": str,
-}
-
 
 @dataclass(frozen=True)
-class Cause:
-    """`kind` names a class of harpy.errors; an echo only followed another worker's failure."""
+class Failure(Record):
+    """What failed, and where.
 
-    kind: str
+    Attributes
+    ----------
+    kind : str
+        Name of a class in harpy.errors.
+    message : str
+        One or a few lines for people.
+    rank, host : int or None, str
+        The worker that failed; None and "" where it is not one worker's.
+    detail : str
+        A traceback, or the end of a log.
+    echo : bool
+        It only followed another worker's failure.
+    """
+
+    NAME = "failure"
+
+    kind: Name
     message: str
-    rank: int | None = None
-    host: str = ""
-    echo: bool = False
+    rank: Rank | None = None
+    host: Name = ""
     detail: str = ""
+    echo: bool = False
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+    def to_line(self) -> str:
+        """One line for the launcher, shortened from the start of the detail."""
+        said = self.to_wire()
+        # Encoded once more on its way through Hadoop.
+        while len(json.dumps(json.dumps(said))) > MAX_LINE and said["detail"]:
+            said["detail"] = said["detail"][len(said["detail"]) // 2 + 1 :]
+        while len(json.dumps(json.dumps(said))) > MAX_LINE and said["message"]:
+            said["message"] = said["message"][: len(said["message"]) // 2]
+        return json.dumps(said)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Cause:
-        """The other end is authenticated, but may be of another version: take what is known.
-        TypeError for what is of no use."""
-        said = {"kind": "", "message": "", **value}
-        taken = {f.name: said[f.name] for f in fields(cls) if f.name in said}
-        for name, item in taken.items():
-            if not isinstance(item, _KINDS[name]):
-                raise TypeError(f"{name} of a failure cannot be {item!r:.50}")
-        return cls(**taken)
+    def from_line(cls, line: str, otherwise: Failure) -> Failure:
+        """What a worker said of itself in a line, and `otherwise` what it did not say.
+
+        The last words of a worker are never refused: its node may have another version of harpy,
+        and then this line is all that tells why.
+        """
+        try:
+            said = json.loads(line)
+        except (ValueError, RecursionError):
+            said = None
+        if not isinstance(said, dict):
+            said = {"message": line[:MAX_MESSAGE]}
+        known: dict[str, Any] = {}
+        for name, kind in cls.kinds():
+            with suppress(Unfit, KeyError):
+                known[name] = kind.read(said[name])
+        known = {name: item for name, item in known.items() if item is not None and item != ""}
+        return replace(otherwise, **{**known, "rank": otherwise.rank})
 
     @classmethod
     def of_exception(
         cls, exc: BaseException, rank: int, host: str, in_program: bool = True
-    ) -> Cause:
+    ) -> Failure:
         """What an exception means to others. Errors of harpy that were not raised under a program
         say all in their message."""
         detail = ""
