@@ -1,5 +1,5 @@
 """The hub: the meeting point in rank 0's process. One thread that listens, lets in who knows the
-secret, feeds what happens to the state machine (rendezvous.Gang) and does what it says.
+secret, feeds what happens to the state machine (gang.py) and does what it says.
 
 Decides nothing itself. Strangers, silence and garbage cost one connection and block nobody.
 """
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from harpy.config import Deadlines
 from harpy.errors import ConfigError, GangError, ProtocolError
 from harpy.gang import events
+from harpy.gang.gang import Gang
 from harpy.gang.listening import Exhausted, listen, waiting
 from harpy.gang.messages import event_of, read_message
-from harpy.gang.rendezvous import Gang
 from harpy.gang.strangers import Strangers
 from harpy.wire import to_driver, to_hub, to_worker
 from harpy.wire.auth import DRIVER_BEATS, Acceptor, Identity, Role
@@ -79,7 +79,7 @@ class Hub:
         self._pulse = pulse
         self._beats: dict[tuple[int, int], int] = {}  # (rank, attempt): number in the pulse
         self._on_end, self._on_crash = on_end, on_crash
-        self._listener = listen(bind, port_range, backlog=gang.n_node + 64)
+        self._listener = listen(bind, port_range, backlog=gang.membership.n_node + 64)
         self._listener.setblocking(False)
         self.address, self.port = self._listener.getsockname()[:2]
         self._selector = selectors.DefaultSelector()
@@ -103,7 +103,7 @@ class Hub:
 
     def waited_s(self) -> float:
         """For how long any rank has been missing; 0 while all are here, or once all is over."""
-        since = self._gang.incomplete_since if self._gang.ended is None else None
+        since = self._gang.membership.incomplete_since if self._gang.ended is None else None
         return 0.0 if since is None else time.monotonic() - since
 
     # -- the loop ----------------------------------------------------------------------------------
@@ -370,7 +370,7 @@ class Hub:
 
     def _to(self, rank: int, message: Message, attempt: int | None = None) -> None:
         if attempt is None:
-            member = self._gang.members.get(rank)
+            member = self._gang.membership.members.get(rank)
             attempt = member.attempt if member else -1
         connection = self._workers.get((rank, attempt))
         if connection is not None:

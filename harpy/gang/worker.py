@@ -221,19 +221,11 @@ class Worker:
         self._link.send(message)
 
     def _start_hub(self, job: JobSpec, directory: JobDirectory) -> Hub:
+        from harpy.gang.gang import EPOCHS_PER_HUB, Gang
         from harpy.gang.hub import Hub
-        from harpy.gang.rendezvous import EPOCHS_PER_HUB, Gang
 
         hello = self._hello
-        gang = Gang(
-            hello.n_node,
-            job.keep_open,
-            job.first_run,
-            job.deadlines,
-            time.monotonic(),
-            job.max_losses,
-            first_epoch=hello.attempt * EPOCHS_PER_HUB + 1,
-        )
+        gang = Gang(job, time.monotonic(), first_epoch=hello.attempt * EPOCHS_PER_HUB + 1)
         hub = Hub(
             gang,
             hello.secret,

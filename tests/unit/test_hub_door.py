@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_gang import job_of
 
 from harpy.config import Deadlines
 from harpy.errors import PeerLost
+from harpy.gang.gang import Gang
 from harpy.gang.hub import MAX_STRANGERS, Hub
-from harpy.gang.rendezvous import Gang
 from harpy.kernels.liveness import Pulse
 from harpy.wire.auth import HELLO, Identity, Initiator, Role
 from harpy.wire.channel import Channel
@@ -40,7 +41,7 @@ class Door:
     opened: list[socket.socket] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        gang = Gang(2, True, None, self.deadlines, time.monotonic())
+        gang = Gang(job_of(2, deadlines=self.deadlines), time.monotonic())
         self.hub = Hub(
             gang,
             SECRET,
