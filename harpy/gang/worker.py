@@ -176,7 +176,7 @@ class Worker:
         self._deadlines = deadlines
 
         def form_mesh(members: tuple[Member, ...], epoch: int) -> Communicator:
-            from harpy.gang.peers import form_mesh
+            from harpy.gang.mesh import form_mesh
             from harpy.program.communicator import MeshCommunicator
 
             return MeshCommunicator(
