@@ -1,8 +1,10 @@
-"""What can happen to a gang (events) and what is to be done about it (actions)."""
+"""What can happen to a gang (events), what is to be done about it (actions), and the step from one
+to the other. Decides nothing: gang.py, membership.py and run_state.py do.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harpy.wire.failure import Failure
 from harpy.wire.member import Member
@@ -198,3 +200,15 @@ Action = (
     | TellDriver
     | EndSession
 )
+
+
+@dataclass
+class Step:
+    """One event on its way through the state machine: when it came, and what it has caused so far,
+    in order."""
+
+    now: float
+    actions: list[Action] = field(default_factory=list)
+
+    def do(self, *actions: Action) -> None:
+        self.actions.extend(actions)

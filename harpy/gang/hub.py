@@ -1,12 +1,11 @@
-"""The hub: the meeting point in rank 0's process. One thread that listens, lets in who knows the
-secret, feeds what happens to the state machine (rendezvous.Gang) and does what it says.
+"""The hub: the meeting point in rank 0's process. One thread that hears members and driver, feeds
+what happens to the state machine (gang.py) and does what it says.
 
-Decides nothing itself. Strangers, silence and garbage cost one connection and block nobody.
+Decides nothing itself. Who has not authenticated yet is door.py's.
 """
 
 from __future__ import annotations
 
-import logging
 import selectors
 import threading
 import time
@@ -17,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from harpy.config import Deadlines
 from harpy.errors import ConfigError, GangError, ProtocolError
 from harpy.gang import events
-from harpy.gang.listening import Exhausted, listen, waiting
+from harpy.gang.door import REST_S, Door
+from harpy.gang.gang import Gang
+from harpy.gang.listening import listen
 from harpy.gang.messages import event_of, read_message
-from harpy.gang.rendezvous import Gang
-from harpy.gang.strangers import Strangers
 from harpy.wire import to_driver, to_hub, to_worker
 from harpy.wire.auth import DRIVER_BEATS, Acceptor, Identity, Role
 from harpy.wire.connection import Connection
@@ -29,11 +28,7 @@ from harpy.wire.message import Heartbeat, Message
 if TYPE_CHECKING:
     from harpy.kernels.liveness import Pulse
 
-logger = logging.getLogger(__name__)
-
 TICK_S = 0.25  # how often deadlines are looked at
-MAX_STRANGERS = 256  # connections that have not authenticated yet
-REST_S = 0.02  # the door stays shut after a stranger: a flood wakes the hub so rarely
 LINGER_S = 5.0  # for the last words to reach workers and driver
 
 
@@ -74,19 +69,15 @@ class Hub:
         on_crash: Callable[[BaseException], None],
     ) -> None:
         self._gang = gang
-        self._acceptor = Acceptor(secret, job_id, Identity(Role.HUB, 0, attempt))
         self._deadlines = deadlines
         self._pulse = pulse
         self._beats: dict[tuple[int, int], int] = {}  # (rank, attempt): number in the pulse
         self._on_end, self._on_crash = on_end, on_crash
-        self._listener = listen(bind, port_range, backlog=gang.n_node + 64)
-        self._listener.setblocking(False)
-        self.address, self.port = self._listener.getsockname()[:2]
+        listener = listen(bind, port_range, backlog=gang.membership.n_node + 64)
+        self.address, self.port = listener.getsockname()[:2]
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._listener, selectors.EVENT_READ)
-        self._rests_until: float | None = None  # the listener is not looked at before
-        self._connections: set[Connection] = set()
-        self._strangers: Strangers[Connection] = Strangers(MAX_STRANGERS, deadlines.handshake_s)
+        acceptor = Acceptor(secret, job_id, Identity(Role.HUB, 0, attempt))
+        self._door = Door(listener, acceptor, self._selector, deadlines.handshake_s)
         self._workers: dict[tuple[int, int], Connection] = {}  # (rank, attempt): admitted
         self._driver: Connection | None = None
         self._pending: deque[events.Event] = deque()
@@ -103,7 +94,7 @@ class Hub:
 
     def waited_s(self) -> float:
         """For how long any rank has been missing; 0 while all are here, or once all is over."""
-        since = self._gang.incomplete_since if self._gang.ended is None else None
+        since = self._gang.membership.incomplete_since if self._gang.ended is None else None
         return 0.0 if since is None else time.monotonic() - since
 
     # -- the loop ----------------------------------------------------------------------------------
@@ -116,23 +107,23 @@ class Hub:
         except BaseException as exc:
             self._on_crash(exc)
         finally:
-            for connection in list(self._connections):
-                connection.close()
-            self._listener.close()
+            for key in list(self._selector.get_map().values()):
+                if key.data is not None:
+                    key.data.close()
+            self._door.close()
             self._selector.close()
 
     def _serve(self) -> None:
         tick_at = 0.0
         while not self._finished():
-            for key, mask in self._selector.select(TICK_S if self._rests_until is None else REST_S):
-                if key.fileobj is self._listener:
-                    self._accept()
+            for key, mask in self._selector.select(REST_S if self._door.rests else TICK_S):
+                if key.fileobj is self._door.listener:
+                    for connection in self._door.accept():
+                        self._watch(connection)
                 elif not key.data.closed:
                     self._serve_connection(key.data, mask)
             now = time.monotonic()
-            if self._rests_until is not None and now >= self._rests_until:
-                self._rests_until = None
-                self._selector.register(self._listener, selectors.EVENT_READ)
+            self._door.reopen(now)
             if now >= tick_at:
                 tick_at = now + TICK_S
                 self._tick(now)
@@ -145,8 +136,7 @@ class Hub:
         return (not self._workers and told) or time.monotonic() > self._stopping
 
     def _tick(self, now: float) -> None:
-        for stranger in self._strangers.overdue(now):
-            self._drop(stranger, "it did not authenticate in time")
+        self._door.drop_overdue(now)
         for key, connection in list(self._workers.items()):
             beats = self._beats.get(key)
             # Before its heartbeats have come by, its messages count.
@@ -163,53 +153,14 @@ class Hub:
 
     # -- connections -------------------------------------------------------------------------------
 
-    def _accept(self) -> None:
-        turned_away = False
-        try:
-            for sock in waiting(self._listener):
-                stranger = Connection(sock, self._acceptor.another(), time.monotonic())
-                turned_away |= not self._meets(stranger)
-        except Exhausted as exc:
-            oldest = self._strangers.oldest()
-            if oldest is not None:
-                self._drop(oldest, str(exc))
-            else:
-                logger.warning("hub takes no connections for now: %s", exc)
-                self._rest(TICK_S)
-                return
-        if turned_away:
-            self._rest(REST_S)
-
-    def _rest(self, seconds: float) -> None:
-        self._rests_until = time.monotonic() + seconds
-        self._selector.unregister(self._listener)
-
-    def _meets(self, stranger: Connection) -> bool:
-        """Whether this one may stay. Most have spoken by now: garbage goes before anything is
-        arranged for it."""
-        try:
-            stranger.receive(stranger.heard_at)
-        except (OSError, GangError, ConfigError) as exc:
-            stranger.close()
-            logger.info("hub dropped a stranger: %s", exc)
-            return False
-        self._connections.add(stranger)
-        self._selector.register(stranger.sock, selectors.EVENT_READ, stranger)
-        displaced = self._strangers.add(stranger, stranger.heard_at)
-        if displaced is not None:
-            self._drop(displaced, "too many strangers")
-        self._look_at(stranger)
-        self._watch(stranger)
-        return True
-
     def _serve_connection(self, connection: Connection, mask: int) -> None:
         try:
             if mask & selectors.EVENT_WRITE:
                 connection.flush()
             if mask & selectors.EVENT_READ:
                 messages = connection.receive(time.monotonic())
-                if connection in self._strangers:
-                    self._look_at(connection)
+                if connection in self._door and self._door.advance(connection):
+                    self._welcome(connection)
                 if connection.closed:
                     return
                 for message in messages:
@@ -221,14 +172,11 @@ class Hub:
             return
         self._watch(connection)
 
-    def _look_at(self, stranger: Connection) -> None:
-        identity = stranger.identity
-        if identity is not None:
-            self._strangers.remove(stranger)
-            if identity.role is Role.PULSE:
-                self._take_pulse(stranger, (identity.rank, identity.attempt))
-        elif stranger.greeted:
-            self._strangers.greeted(stranger)
+    def _welcome(self, connection: Connection) -> None:
+        """It has authenticated; workers and driver have still to say what they want."""
+        identity = connection.identity
+        if identity is not None and identity.role is Role.PULSE:
+            self._take_pulse(connection, (identity.rank, identity.attempt))
 
     def _take_pulse(self, connection: Connection, key: tuple[int, int]) -> None:
         """This connection carries heartbeats alone, for the pulse's thread."""
@@ -237,7 +185,6 @@ class Hub:
         elif key not in self._workers or key in self._beats:
             raise ProtocolError(f"heartbeats of rank {key[0]}, attempt {key[1]}, are not expected")
         self._selector.unregister(connection.sock)
-        self._connections.discard(connection)
         self._beats[key] = self._pulse.add(connection.detach())
 
     def _watch(self, connection: Connection) -> None:
@@ -262,16 +209,15 @@ class Hub:
     def _drop(self, connection: Connection, why: str, counts: bool = True) -> None:
         """Close a connection and tell the state machine if it belonged to somebody, and whether
         that counts as a loss."""
+        if connection in self._door:
+            self._door.drop(connection, why)
         if connection.closed:
             return
         self._selector.unregister(connection.sock)
-        self._connections.discard(connection)
-        self._strangers.remove(connection)
         connection.close()
         identity = connection.identity
-        if identity is None:
-            logger.info("hub dropped a stranger: %s", why)
-        elif connection is self._driver:
+        assert identity is not None
+        if connection is self._driver:
             self._driver = None
             self._handle(events.DriverLeft())
         elif self._workers.get((identity.rank, identity.attempt)) is connection:
@@ -370,7 +316,7 @@ class Hub:
 
     def _to(self, rank: int, message: Message, attempt: int | None = None) -> None:
         if attempt is None:
-            member = self._gang.members.get(rank)
+            member = self._gang.membership.members.get(rank)
             attempt = member.attempt if member else -1
         connection = self._workers.get((rank, attempt))
         if connection is not None:

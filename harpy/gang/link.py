@@ -177,7 +177,7 @@ def join_hub(
         Rank 0 waits for this worker, and its host has not answered for Deadlines.rendezvous_s.
     """
     deadline = time.monotonic() + deadlines.allocate_s
-    parting = Parting(deadlines.rendezvous_s)
+    partition = NetworkPartition(deadlines.rendezvous_s)
     last = "rank 0 has not published its address; its container did not start yet"
     for _ in _tries(deadline):
         for hub in directory.rank0_addresses():
@@ -192,7 +192,7 @@ def join_hub(
                     raise SessionOver(well) from exc
                 unanswered = isinstance(exc, Unanswered)
                 waited_at = directory.waited_at() if unanswered else None
-                if parting.lasts(hub.attempt, unanswered, waited_at, time.monotonic()):
+                if partition.lasts(hub.attempt, unanswered, waited_at, time.monotonic()):
                     raise _unreachable(hub, me, deadlines) from exc
     raise RendezvousTimeout(
         f"rank {me.rank} could not join within {deadlines.allocate_s:g} s (HARPY_ALLOCATE_S): "
@@ -201,8 +201,8 @@ def join_hub(
     )
 
 
-class Parting:
-    """Tells a rank 0 that lives out of this worker's reach from one that is gone, and that will be
+class NetworkPartition:
+    """Tells a rank 0 that lives but cannot be reached from here from one that is gone, and will be
     replaced. Pure: the clock is passed in.
 
     Parameters

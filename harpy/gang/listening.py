@@ -52,7 +52,7 @@ def listen(bind: str, port_range: tuple[int, int], backlog: int) -> socket.socke
 
 def waiting(listener: socket.socket) -> Iterator[socket.socket]:
     """Take connections that wait at a non-blocking `listener`, MOST_AT_ONCE at most; non-blocking
-    themselves, else as they are: for a stranger every system call is one too many.
+    themselves, else as they are: every system call for one that never authenticates is too many.
 
     Raises
     ------

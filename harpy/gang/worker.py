@@ -45,8 +45,6 @@ HEARTBEAT_S = 1.0  # to launcher and gang
 HUB_LINGER_S = 10.0
 LAST_WORD_S = 3.0  # for the launcher of a lost worker to tell how it ended
 TELL_S = 1.0
-SUCCESSOR_S = 3.0  # between looks for a higher attempt of rank 0
-WAITING_SHARE = 0.25  # of HARPY_RENDEZVOUS_S: how often rank 0 says that it waits for others
 INTERRUPT_S = 0.5  # before the first and between further interruptions of a program that is to stop
 
 
@@ -150,7 +148,9 @@ class Worker:
                 raise SessionOver(well)
         self._prepare(job, directory)
         if hello.rank == 0:
-            self._hub = self._start_hub(job, directory)
+            from harpy.gang.rank0 import host_hub
+
+            self._hub = host_hub(hello, job, directory, self._pulse, self._on_hub_crash)
         while True:
             self._lifeline.status("joining")
             self._join(job, directory)
@@ -176,7 +176,7 @@ class Worker:
         self._deadlines = deadlines
 
         def form_mesh(members: tuple[Member, ...], epoch: int) -> Communicator:
-            from harpy.gang.peers import form_mesh
+            from harpy.gang.mesh import form_mesh
             from harpy.program.communicator import MeshCommunicator
 
             return MeshCommunicator(
@@ -219,59 +219,6 @@ class Worker:
     def _send(self, message: Message) -> None:
         assert self._link is not None
         self._link.send(message)
-
-    def _start_hub(self, job: JobSpec, directory: JobDirectory) -> Hub:
-        from harpy.gang.hub import Hub
-        from harpy.gang.rendezvous import EPOCHS_PER_HUB, Gang
-
-        hello = self._hello
-        gang = Gang(
-            hello.n_node,
-            job.keep_open,
-            job.first_run,
-            job.deadlines,
-            time.monotonic(),
-            job.max_losses,
-            first_epoch=hello.attempt * EPOCHS_PER_HUB + 1,
-        )
-        hub = Hub(
-            gang,
-            hello.secret,
-            job.job_id,
-            hello.attempt,
-            hello.bind,
-            hello.port_range,
-            job.deadlines,
-            self._pulse,
-            on_end=directory.publish_end,
-            on_crash=self._on_hub_crash,
-        )
-        hub.start()
-        directory.publish_rank0(hello.attempt, hub.address, hub.port)
-        threading.Thread(
-            target=self._watch_for_successor, args=(directory, hub), name="harpy-fence", daemon=True
-        ).start()
-        return hub
-
-    def _watch_for_successor(self, directory: JobDirectory, hub: Hub) -> None:
-        """End this rank 0 once another attempt has taken its place: its node manager may be gone,
-        and nobody else here to tell it. While it waits for other ranks, say so to those that cannot
-        reach it."""
-        from harpy.errors import StorageError
-
-        every_s = WAITING_SHARE * self._deadlines.rendezvous_s
-        said_at = time.monotonic()
-        while True:
-            time.sleep(SUCCESSOR_S)
-            try:
-                attempts = [known.attempt for known in directory.rank0_addresses()]
-                if max(attempts, default=0) > self._hello.attempt:
-                    os._exit(SUPERSEDED)
-                if min(hub.waited_s(), time.monotonic() - said_at) > every_s:
-                    directory.publish_waiting()
-                    said_at = time.monotonic()
-            except StorageError as exc:  # it is tried again; storage has had its own deadline
-                print(f"harpy worker: looking for a successor: {exc}", file=sys.stderr)
 
     # -- runs --------------------------------------------------------------------------------------
 

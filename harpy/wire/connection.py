@@ -53,7 +53,7 @@ class Connection:
             The other end is gone.
         """
         acceptor = self._acceptor
-        # Of a stranger not a byte more than the handshake has.
+        # Before it has authenticated not a byte more than the handshake has.
         n_bytes = RECEIVE_BYTES if acceptor.done else acceptor.needed - len(self._handshake)
         try:
             data = self.sock.recv(n_bytes)

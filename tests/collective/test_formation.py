@@ -17,7 +17,7 @@ import pytest
 from harpy.config import Deadlines
 from harpy.errors import AuthenticationError, PeerLost, RendezvousTimeout
 from harpy.gang.listening import listen
-from harpy.gang.peers import MAX_STRANGERS, form_mesh
+from harpy.gang.mesh import MAX_UNAUTHENTICATED, form_mesh
 from harpy.program.communicator import MeshCommunicator
 from harpy.wire.auth import Identity, Initiator, Role
 from harpy.wire.member import Member
@@ -169,7 +169,7 @@ def test_more_hellos_than_places_drive_out_only_each_other(make_town):
     hello = Initiator(
         b"x" * 32, "job", Identity(Role.PEER, 1, 0, 1), Identity(Role.PEER, 0, 0, 1)
     ).hello
-    strangers = [knock(town.members[0], hello) for _ in range(2 * MAX_STRANGERS)]
+    strangers = [knock(town.members[0], hello) for _ in range(2 * MAX_UNAUTHENTICATED)]
     check(town.form())
     for sock in strangers:
         sock.close()

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_gang import job_of
 
 from harpy.config import Deadlines
 from harpy.errors import PeerLost
-from harpy.gang.hub import MAX_STRANGERS, Hub
-from harpy.gang.rendezvous import Gang
+from harpy.gang.door import MAX_UNAUTHENTICATED
+from harpy.gang.gang import Gang
+from harpy.gang.hub import Hub
 from harpy.kernels.liveness import Pulse
 from harpy.wire.auth import HELLO, Identity, Initiator, Role
 from harpy.wire.channel import Channel
@@ -40,7 +42,7 @@ class Door:
     opened: list[socket.socket] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        gang = Gang(2, True, None, self.deadlines, time.monotonic())
+        gang = Gang(job_of(2, deadlines=self.deadlines), time.monotonic())
         self.hub = Hub(
             gang,
             SECRET,
@@ -203,11 +205,11 @@ def test_strangers_hold_a_bounded_number_of_places_and_the_oldest_give_way(
     door: Door, said: bytes
 ) -> None:
     before = n_descriptors()
-    strangers = [door.knock(said) for _ in range(MAX_STRANGERS + 40)]
+    strangers = [door.knock(said) for _ in range(MAX_UNAUTHENTICATED + 40)]
     for sock in strangers[:40]:
         assert hung_up(sock)
     held_here = len(strangers)
-    assert n_descriptors() - before <= held_here + MAX_STRANGERS
+    assert n_descriptors() - before <= held_here + MAX_UNAUTHENTICATED
     door.joins()
     door.joins(Identity(Role.WORKER, 1, 0))
 
@@ -220,9 +222,9 @@ def test_a_hub_without_descriptors_neither_dies_nor_stays_deaf(door: Door) -> No
     try:
         sock.connect((door.hub.address, door.hub.port))
         deadline = time.monotonic() + SOON_S
-        while door.hub._rests_until is None and time.monotonic() < deadline:
+        while not door.hub._door.rests and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert door.hub._rests_until is not None
+        assert door.hub._door.rests
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     door.joins()

@@ -12,7 +12,7 @@ from unanswered import unanswered_address
 from harpy.config import Deadlines
 from harpy.errors import PeerUnreachable
 from harpy.gang import link
-from harpy.gang.link import Parting, join_hub
+from harpy.gang.link import NetworkPartition, join_hub
 from harpy.storage import JobDirectory, filesystem
 from harpy.wire.auth import Identity, Role
 from harpy.wire.channel import Unanswered, connect_socket
@@ -22,9 +22,9 @@ ME = Identity(Role.WORKER, 1, 0)
 
 
 def tries(*seen: tuple[float, int, bool, float | None]) -> list[bool]:
-    """What Parting says to tries at (now, attempt, unanswered, waited_at)."""
-    parting = Parting(LIMIT_S)
-    return [parting.lasts(attempt, unanswered, at, now) for now, attempt, unanswered, at in seen]
+    """What NetworkPartition says to tries at (now, attempt, unanswered, waited_at)."""
+    partition = NetworkPartition(LIMIT_S)
+    return [partition.lasts(attempt, unanswered, at, now) for now, attempt, unanswered, at in seen]
 
 
 def test_a_rank_0_that_waits_out_of_reach_is_given_up_at_the_limit() -> None:

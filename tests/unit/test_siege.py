@@ -12,7 +12,7 @@ import pytest
 from besieger import Besieger
 from local_gang import DEADLINES, SOON_S, LocalGang, local_gang
 
-from harpy.gang.hub import MAX_STRANGERS
+from harpy.gang.door import MAX_UNAUTHENTICATED
 from harpy.session.control import RunDone
 
 N_CONNECTIONS = 1_000
@@ -95,7 +95,7 @@ def test_a_besieged_gang_holds_no_more_and_computes_the_same(tmp_path: Path) -> 
         again = value(gang, over)
         assert quiet == besieged == again
         assert len(siege.memory) == N_CONNECTIONS // 100
-        assert 0 < siege.most_descriptors <= MAX_STRANGERS + 8
+        assert 0 < siege.most_descriptors <= MAX_UNAUTHENTICATED + 8
         assert siege.descriptors_are_back()
         assert siege.memory[-1] - siege.memory[1] < 8 * MB
         gang.close_session()

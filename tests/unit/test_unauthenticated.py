@@ -1,4 +1,4 @@
-"""Who has not proved who he is holds a place for a while only, and gives way in a fair order."""
+"""A connection that has not authenticated holds a place for a while, and leaves in a fair order."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from collections.abc import Iterator
 import pytest
 
 from harpy.gang.listening import MOST_AT_ONCE, Exhausted, listen, waiting
-from harpy.gang.strangers import Strangers
+from harpy.gang.unauthenticated import Unauthenticated
 
 
-def strangers(most: int = 3, handshake_s: float = 5.0) -> Strangers[str]:
-    return Strangers(most, handshake_s)
+def a_door(most: int = 3, handshake_s: float = 5.0) -> Unauthenticated[str]:
+    return Unauthenticated(most, handshake_s)
 
 
 def test_the_oldest_gives_way_to_one_too_many() -> None:
-    door = strangers()
+    door = a_door()
     assert [door.add(name, now) for now, name in enumerate("abc")] == [None] * 3
     assert door.add("d", 3) == "a"
     assert (len(door), "a" in door, "d" in door) == (3, False, True)
 
 
 def test_silence_gives_way_before_those_who_greeted() -> None:
-    door = strangers()
+    door = a_door()
     for now, name in enumerate("abc"):
         door.add(name, now)
     door.greeted("a")
@@ -34,7 +34,7 @@ def test_silence_gives_way_before_those_who_greeted() -> None:
 
 
 def test_where_all_have_greeted_the_oldest_of_them_goes() -> None:
-    door = strangers()
+    door = a_door()
     for now, name in enumerate("abc"):
         door.add(name, now)
     for name in "cab":
@@ -43,7 +43,7 @@ def test_where_all_have_greeted_the_oldest_of_them_goes() -> None:
 
 
 def test_time_counts_from_the_arrival_not_from_the_greeting() -> None:
-    door = strangers(handshake_s=5)
+    door = a_door(handshake_s=5)
     door.add("a", 0)
     door.add("b", 4)
     door.greeted("a")
@@ -53,13 +53,13 @@ def test_time_counts_from_the_arrival_not_from_the_greeting() -> None:
 
 
 def test_whoever_left_holds_no_place_and_may_be_removed_twice() -> None:
-    door = strangers()
+    door = a_door()
     door.add("a", 0)
     door.greeted("a")
     for _ in range(2):
         door.remove("a")
     door.greeted("a")
-    assert (len(door), door.oldest(), door.everybody()) == (0, None, [])
+    assert (len(door), door.oldest(), door.all()) == (0, None, [])
 
 
 @pytest.fixture

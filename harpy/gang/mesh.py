@@ -2,10 +2,10 @@
 higher ones, each connection authenticated for this epoch.
 
 Owns sockets until they are handed to the native mesh. All of it goes on at once in one thread, so
-that nobody is kept waiting by a rank that waits itself, or by strangers at the door.
+that nobody is kept waiting by a rank that waits itself, or by connections that never authenticate.
 
-Between two formations nobody serves the door: the kernel queues a few strangers and leaves the rest
-unanswered, at no cost to the run. A rank whose call went unanswered so calls again soon.
+Between two formations nobody accepts: the kernel queues a few connections and leaves the rest
+unanswered, at no cost to the run. A rank left unanswered so tries again soon.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from collections.abc import Callable, Sequence
 from harpy.config import Deadlines
 from harpy.errors import AuthenticationError, GangError, PeerLost, RendezvousTimeout
 from harpy.gang.listening import Exhausted, waiting
-from harpy.gang.strangers import Strangers
+from harpy.gang.unauthenticated import Unauthenticated
 from harpy.kernels.collective import Mesh
 from harpy.wire.auth import Acceptor, Identity, Initiator, Role
 from harpy.wire.channel import CONNECT_S, prepare
 from harpy.wire.member import Member
 
-MAX_STRANGERS = 128
+MAX_UNAUTHENTICATED = 128
 POLL_S = 0.2
 FIRST_TRY_S = 0.25  # for a first connection to be taken; twice as long for each further one
-PAUSE_S = 0.02  # before a call is made again that was cut off
+PAUSE_S = 0.02  # before a further try where a connection was cut off
 
 
 def form_mesh(
@@ -65,13 +65,13 @@ def form_mesh(
     me = Identity(Role.PEER, rank, members[rank].attempt, epoch)
     identities = [Identity(Role.PEER, m.rank, m.attempt, epoch) for m in members]
 
-    def calling(peer: Identity) -> Callable[[], Initiator]:
+    def initiating(peer: Identity) -> Callable[[], Initiator]:
         return lambda: Initiator(secret, job_id, me, peer)
 
     with _Formation(Acceptor(secret, job_id, me), listener, me, deadlines) as formation:
         for member, peer in zip(members[:rank], identities[:rank], strict=True):
-            formation.call(_Call(member, calling(peer)))
-        formation.await_callers(identities[rank + 1 :])
+            formation.connect(_Outgoing(member, initiating(peer)))
+        formation.expect(identities[rank + 1 :])
         while formation.incomplete:
             formation.advance(deadline)
         socks = formation.take()
@@ -95,66 +95,68 @@ class _Formation:
         self._rendezvous_s = deadlines.rendezvous_s
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ)
-        self._strangers: Strangers[_Guest] = Strangers(MAX_STRANGERS, deadlines.handshake_s)
-        self._calls: set[_Call] = set()  # not answered yet
-        self._expected: set[Identity] = set()  # callers that have not come yet
+        self._unauthenticated: Unauthenticated[_Incoming] = Unauthenticated(
+            MAX_UNAUTHENTICATED, deadlines.handshake_s
+        )
+        self._outgoing: set[_Outgoing] = set()  # not answered yet
+        self._expected: set[Identity] = set()  # higher ranks that have not connected yet
         self._made: dict[int, socket.socket] = {}  # by rank
 
     def __enter__(self) -> _Formation:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for guest in self._strangers.everybody():
-            guest.sock.close()
-        for call in self._calls:
-            call.hang_up()
+        for incoming in self._unauthenticated.all():
+            incoming.sock.close()
+        for outgoing in self._outgoing:
+            outgoing.hang_up()
         for sock in self._made.values():
             sock.close()
         self._selector.close()
 
     @property
     def incomplete(self) -> bool:
-        return bool(self._calls or self._expected)
+        return bool(self._outgoing or self._expected)
 
     def take(self) -> dict[int, socket.socket]:
         """Hand over the connections, by rank."""
         made, self._made = self._made, {}
         return made
 
-    def await_callers(self, peers: Sequence[Identity]) -> None:
+    def expect(self, peers: Sequence[Identity]) -> None:
         self._expected.update(peers)
 
-    def call(self, call: _Call) -> None:
-        self._calls.add(call)
-        self._dial(call)
+    def connect(self, outgoing: _Outgoing) -> None:
+        self._outgoing.add(outgoing)
+        self._dial(outgoing)
 
     def advance(self, deadline: float) -> None:
         """Wait a little for something to happen, and deal with it."""
         now = time.monotonic()
         if now > deadline:
             raise self._too_late()
-        for guest in self._strangers.overdue(now):
-            self._send_away(guest)
-        for call in self._calls:
-            if call.sock is None and now >= call.next_try:
-                self._dial(call)
-            elif call.unanswered(now):
-                self._again(call, OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
-        soonest = min((call.next_try for call in self._calls), default=deadline)
+        for incoming in self._unauthenticated.overdue(now):
+            self._drop(incoming)
+        for outgoing in self._outgoing:
+            if outgoing.sock is None and now >= outgoing.next_try:
+                self._dial(outgoing)
+            elif outgoing.unanswered(now):
+                self._again(outgoing, OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
+        soonest = min((outgoing.next_try for outgoing in self._outgoing), default=deadline)
         left = max(0.0, min(soonest, deadline, now + POLL_S) - now)
         for key, _ in self._selector.select(left):
             if key.fileobj is self._listener:
                 self._accept()
-            elif isinstance(key.data, _Call):
-                self._on_call(key.data)
-            elif key.data in self._strangers:  # else it was displaced just now
-                self._on_guest(key.data)
+            elif isinstance(key.data, _Outgoing):
+                self._on_outgoing(key.data)
+            elif key.data in self._unauthenticated:  # else it was displaced just now
+                self._on_incoming(key.data)
 
     def _too_late(self) -> GangError:
         within = f"within {self._rendezvous_s:g} s (HARPY_RENDEZVOUS_S)"
-        if self._calls:
-            call = min(self._calls, key=lambda call: call.member.rank)
-            return PeerLost(f"{call.where} did not answer {within}", rank=call.member.rank)
+        if self._outgoing:
+            outgoing = min(self._outgoing, key=lambda outgoing: outgoing.member.rank)
+            return PeerLost(f"{outgoing.where} did not answer {within}", rank=outgoing.member.rank)
         missing = tuple(sorted(peer.rank for peer in self._expected))
         return RendezvousTimeout(
             f"rank {', '.join(map(str, missing))} did not connect to rank {self._me.rank} {within} "
@@ -163,73 +165,75 @@ class _Formation:
             missing=missing,
         )
 
-    # -- calls to lower ranks ----------------------------------------------------------------------
+    # -- connections to lower ranks ----------------------------------------------------------------
 
-    def _dial(self, call: _Call) -> None:
-        sock = call.dial(time.monotonic())
-        self._selector.register(sock, selectors.EVENT_WRITE, call)
+    def _dial(self, outgoing: _Outgoing) -> None:
+        sock = outgoing.dial(time.monotonic())
+        self._selector.register(sock, selectors.EVENT_WRITE, outgoing)
 
-    def _on_call(self, call: _Call) -> None:
-        assert call.sock is not None
+    def _on_outgoing(self, outgoing: _Outgoing) -> None:
+        assert outgoing.sock is not None
         try:
-            greeted = call.connected
-            done = call.advance()
+            greeted = outgoing.connected
+            done = outgoing.advance()
         except AuthenticationError:
             raise
         except PeerLost as exc:
             # A rank that has not heard of this epoch yet will; one that is further is gone.
-            if call.answered_by is None or call.answered_by.epoch >= self._me.epoch:
-                raise PeerLost(f"{call.where}: {exc}", rank=call.member.rank) from exc
-            self._again(call, exc)
+            if outgoing.answered_by is None or outgoing.answered_by.epoch >= self._me.epoch:
+                raise PeerLost(f"{outgoing.where}: {exc}", rank=outgoing.member.rank) from exc
+            self._again(outgoing, exc)
         except OSError as exc:
-            self._again(call, exc)
+            self._again(outgoing, exc)
         else:
             if done:
-                self._selector.unregister(call.sock)
-                self._calls.discard(call)
-                self._made[call.member.rank] = call.sock
+                self._selector.unregister(outgoing.sock)
+                self._outgoing.discard(outgoing)
+                self._made[outgoing.member.rank] = outgoing.sock
             elif not greeted:
-                self._selector.modify(call.sock, selectors.EVENT_READ, call)
+                self._selector.modify(outgoing.sock, selectors.EVENT_READ, outgoing)
 
-    def _again(self, call: _Call, exc: OSError) -> None:
-        """Hang up and call again; PeerLost if there is no sense in it."""
-        if call.hopeless(exc):
-            raise PeerLost(f"cannot reach {call.where}: {exc}", rank=call.member.rank) from exc
-        assert call.sock is not None
-        self._selector.unregister(call.sock)
-        call.hang_up()
+    def _again(self, outgoing: _Outgoing, exc: OSError) -> None:
+        """Hang up and try again; PeerLost if there is no sense in it."""
+        if outgoing.hopeless(exc):
+            raise PeerLost(
+                f"cannot reach {outgoing.where}: {exc}", rank=outgoing.member.rank
+            ) from exc
+        assert outgoing.sock is not None
+        self._selector.unregister(outgoing.sock)
+        outgoing.hang_up()
 
-    # -- calls of higher ranks ---------------------------------------------------------------------
+    # -- connections of higher ranks ---------------------------------------------------------------
 
     def _accept(self) -> None:
         try:
             for sock in waiting(self._listener):
-                guest = _Guest(sock, self._acceptor.another())
-                self._selector.register(sock, selectors.EVENT_READ, guest)
-                displaced = self._strangers.add(guest, time.monotonic())
+                incoming = _Incoming(sock, self._acceptor.another())
+                self._selector.register(sock, selectors.EVENT_READ, incoming)
+                displaced = self._unauthenticated.add(incoming, time.monotonic())
                 if displaced is not None:
-                    self._send_away(displaced)
+                    self._drop(displaced)
         except Exhausted as exc:
-            oldest = self._strangers.oldest()
+            oldest = self._unauthenticated.oldest()
             if oldest is None:
                 raise GangError(f"rank {self._me.rank} can take no connection: {exc}") from exc
-            self._send_away(oldest)
+            self._drop(oldest)
 
-    def _on_guest(self, guest: _Guest) -> None:
+    def _on_incoming(self, incoming: _Incoming) -> None:
         try:
-            guest.advance()
+            incoming.advance()
         except (GangError, OSError):
-            self._send_away(guest)
+            self._drop(incoming)
             return
-        if guest.acceptor.done:
-            assert guest.acceptor.peer is not None
-            self._selector.unregister(guest.sock)
-            self._strangers.remove(guest)
-            self._welcome(guest.acceptor.peer, guest.sock)
-        elif guest.acceptor.peer is not None:
-            self._strangers.greeted(guest)
+        if incoming.acceptor.done:
+            assert incoming.acceptor.peer is not None
+            self._selector.unregister(incoming.sock)
+            self._unauthenticated.remove(incoming)
+            self._keep(incoming.acceptor.peer, incoming.sock)
+        elif incoming.acceptor.peer is not None:
+            self._unauthenticated.greeted(incoming)
 
-    def _welcome(self, peer: Identity, sock: socket.socket) -> None:
+    def _keep(self, peer: Identity, sock: socket.socket) -> None:
         if peer in self._expected:
             prepare(sock)
             self._expected.discard(peer)
@@ -237,13 +241,13 @@ class _Formation:
         else:  # a rank of an epoch that is over
             sock.close()
 
-    def _send_away(self, guest: _Guest) -> None:
-        self._selector.unregister(guest.sock)
-        self._strangers.remove(guest)
-        guest.sock.close()
+    def _drop(self, incoming: _Incoming) -> None:
+        self._selector.unregister(incoming.sock)
+        self._unauthenticated.remove(incoming)
+        incoming.sock.close()
 
 
-class _Call:
+class _Outgoing:
     """A connection to a lower rank, begun anew as often as it is cut off or not taken."""
 
     def __init__(self, member: Member, initiator: Callable[[], Initiator]) -> None:
@@ -321,8 +325,8 @@ class _Call:
         return True
 
 
-class _Guest:
-    """A connection in its handshake. Reads not a byte more, as in _Call."""
+class _Incoming:
+    """A connection in its handshake. Reads not a byte more, as in _Outgoing."""
 
     def __init__(self, sock: socket.socket, acceptor: Acceptor) -> None:
         self.sock, self.acceptor = sock, acceptor
