@@ -48,6 +48,7 @@ def clean(
         Also what was to be kept; a job that is named need not be asked for twice.
     force : bool
         Also jobs of which nobody can say whether they run: the caller knows that they do not.
+        What cannot be removed any more, as its cluster is gone, is forgotten.
 
     Raises
     ------
@@ -78,17 +79,18 @@ def _clean_one(standing: Standing, force: bool) -> Removed | None:
     record, state = standing.record, standing.state
     if state in (JobState.SUBMITTED, JobState.RUNNING):
         return None
-    if state is not JobState.UNKNOWN:
-        remove_job(record)
-        return Removed(record.job_id)
-    if not force:
+    if state is JobState.UNKNOWN and not force:
         raise JobStateUnknown(f"nobody can say whether it runs: {standing.why}")
     try:
         n_finished = finished_runs(record)
         remove_job(record)
     except HarpyError as exc:
+        if not force:
+            raise
         registry.forget(record.job_id)
         return Removed(record.job_id, f"its record; {record.job_url} may remain: {exc}")
+    if state is not JobState.UNKNOWN:
+        return Removed(record.job_id)
     runs = f"{n_finished} finished run" + ("" if n_finished == 1 else "s")
     return Removed(record.job_id, f"{record.job_url} with {runs} and all checkpoints")
 
