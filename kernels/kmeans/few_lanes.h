@@ -11,65 +11,56 @@
 namespace harpy::kmeans {
 namespace {
 
-// Raises highest[j], ... to the magnitudes of the rows' values, where Magnitudes is true.
-template <class S, bool Magnitudes, int N>
+// Raises highest[j], ... to the magnitudes of the rows' values; highest may be nullptr.
+template <class S, int N>
 inline void raise_columns(const typename S::Vector (&rows)[N], typename S::Scalar* highest,
                           std::int64_t j) {
-    if constexpr (Magnitudes) {
-        auto most = S::load(highest + j);
+    if (highest == nullptr) return;
+    auto most = S::load(highest + j);
 #pragma GCC unroll 16
-        for (int r = 0; r < N; ++r) most = S::raise(most, rows[r]);
-        S::store(highest + j, most);
-    }
+    for (int r = 0; r < N; ++r) most = S::raise(most, rows[r]);
+    S::store(highest + j, most);
 }
 
 // Columns of rows, less an offset, in vectors of one value a row: transpose() in steps, to be taken
-// between other work.
-template <class S, bool Magnitudes>
+// between other work. First each quad of rows is turned, then the quads are joined.
+template <class S>
 class Turning {
     using T = typename S::Scalar;
-    static constexpr int L = S::kLanes, Q = S::kQuad, kQuads = L / Q;
+    static constexpr int L = S::kLanes, Q = S::kQuad;
 
   public:
-    static constexpr int kSteps = kQuads + Q;
+    static constexpr int kQuads = L / Q, kJoins = Q;
 
-    // Step `number` for columns j to j + L, which are whole after the last one. The rows kFewAhead
-    // further on are fetched into the cache.
-    void step(int number, const T* const* rows, const T* offset, std::int64_t j, T* highest,
-              T* columns) {
-        if (number < kQuads) {
-            turn(number * Q, rows + number * Q, S::load(offset + j), j, highest);
-        } else {
-            join(number - kQuads, columns);
-        }
-    }
-
-  private:
-    void turn(int first, const T* const* rows, typename S::Vector offset, std::int64_t j,
-              T* highest) {
+    // Columns j to j + L of one quad; the rows kFewAhead further on are fetched into the cache.
+    void turn(int number, const T* const* rows, const T* offset, std::int64_t j, T* highest) {
+        const int first = number * Q;
+        const auto shift = S::load(offset + j);
         typename S::Vector quad[Q];
         for (int r = 0; r < Q; ++r) {
-            quad[r] = S::load(rows[r] + j);
-            fetch_line(rows[kFewAhead + r] + j);
+            quad[r] = S::load(rows[first + r] + j);
+            fetch_line(rows[kFewAhead + first + r] + j);
         }
-        raise_columns<S, Magnitudes>(quad, highest, j);
-        for (int r = 0; r < Q; ++r) quad[r] = S::sub(quad[r], offset);
+        raise_columns<S>(quad, highest, j);
+        for (int r = 0; r < Q; ++r) quad[r] = S::sub(quad[r], shift);
         S::turn_quad(quad);
         for (int r = 0; r < Q; ++r) S::store(quads_ + (first + r) * L, quad[r]);
     }
 
-    void join(int c, T* columns) {
+    // Every kJoins-th column from `number` on.
+    void join(int number, T* columns) {
         typename S::Vector joined[kQuads];
-        for (int q = 0; q < kQuads; ++q) joined[q] = S::load(quads_ + (q * Q + c) * L);
+        for (int q = 0; q < kQuads; ++q) joined[q] = S::load(quads_ + (q * Q + number) * L);
         S::join_quads(joined);
-        for (int q = 0; q < kQuads; ++q) S::store(columns + (q * Q + c) * L, joined[q]);
+        for (int q = 0; q < kQuads; ++q) S::store(columns + (q * Q + number) * L, joined[q]);
     }
 
+  private:
     alignas(64) T quads_[L * L];
 };
 
 // The same for n columns, up to L, all at once.
-template <class S, bool Magnitudes>
+template <class S>
 [[gnu::noinline]] void turn_columns(const FewSearch<typename S::Scalar>& search,
                                     const typename S::Scalar* const* rows, std::int64_t j, int n,
                                     typename S::Scalar* highest, typename S::Scalar* columns) {
@@ -81,7 +72,7 @@ template <class S, bool Magnitudes>
         block[l] = n == L ? S::load(rows[l] + j) : S::load_first(rows[l] + j, n);
         fetch_line(rows[kFewAhead + l] + j);
     }
-    raise_columns<S, Magnitudes>(block, highest, j);
+    raise_columns<S>(block, highest, j);
 #pragma GCC unroll 16
     for (int l = 0; l < L; ++l) block[l] = S::sub(block[l], offset);
     transpose<S>(block);
@@ -93,22 +84,26 @@ template <class S, bool Magnitudes>
 // order the processor does not reach so far ahead. For fewer the stores in between cost more.
 constexpr int kLeastInterleaved = 6;
 
-// What a search may look at besides.
-enum class Beside { nothing, norms, magnitudes };
+template <int N>
+struct Count {
+    constexpr operator int() const { return N; }
+};
 
-// Scores of one row per lane against K centers, and the rows' squared norms or magnitudes.
-template <class S, int K, Beside B>
+// Scores of one row per lane against K centers, and the rows' squared norms or their
+// columns' magnitudes.
+template <class S, int K, bool kNorms>
 inline void score_few(const FewSearch<typename S::Scalar>& search,
                       const typename S::Scalar* const* rows, typename S::Vector (&score)[K],
                       typename S::Vector& squared, typename S::Scalar* highest) {
     using T = typename S::Scalar;
-    constexpr bool kMagnitudes = B == Beside::magnitudes;
-    constexpr int L = S::kLanes, kSteps = Turning<S, kMagnitudes>::kSteps;
+    constexpr int L = S::kLanes;
+    using Turns = Turning<S>;
+    if (kNorms) highest = nullptr;
     for (int k = 0; k < K; ++k) score[k] = S::set1(search.half_norms[k]);
     squared = S::set1(T{0});
     const auto add_column = [&](const T* column, const T* centers) {
         const auto value = S::load(column);
-        if (B == Beside::norms) squared = S::fma(value, value, squared);
+        if (kNorms) squared = S::fma(value, value, squared);
 #pragma GCC unroll 24
         for (int k = 0; k < K; ++k) score[k] = S::fnma(value, S::set1(centers[k]), score[k]);
     };
@@ -116,28 +111,43 @@ inline void score_few(const FewSearch<typename S::Scalar>& search,
     std::int64_t j = 0;
     alignas(64) T columns[2][L * L];
     if (K >= kLeastInterleaved && search.d >= 2 * L) {
-        Turning<S, kMagnitudes> turning;
-        for (int s = 0; s < kSteps; ++s) {
-            turning.step(s, rows, search.offset, 0, highest, columns[0]);
-        }
-        for (; j + 2 * L <= search.d; j += L, centers += L * K) {
+        Turns turning;
+        constexpr int kQuads = Turns::kQuads, kJoins = Turns::kJoins;
+        // Steps are taken beside so many columns.
+        constexpr int kHalf = L / 2, kBesideTurn = kHalf / kQuads;
+        constexpr int kBesideJoin = kHalf < kJoins ? 1 : kHalf / kJoins;
+        constexpr int kJoinsAtOnce = kHalf < kJoins ? kJoins / kHalf : 1;
+        for (int q = 0; q < kQuads; ++q) turning.turn(q, rows, search.offset, 0, highest);
+        for (int c = 0; c < kJoins; ++c) turning.join(c, columns[0]);
+        for (; j + 2 * L <= search.d; j += L) {
             const T* these = columns[j / L % 2];
             T* next = columns[(j / L + 1) % 2];
-#pragma GCC unroll 16
-            for (int c = 0; c < L; ++c) {
-                add_column(these + c * L, centers + c * K);
-                for (int s = c * kSteps / L; s < (c + 1) * kSteps / L; ++s) {
-                    turning.step(s, rows, search.offset, j + L, highest, next);
+            const auto add_columns = [&](auto n) {
+                constexpr int kColumns = n;
+#pragma GCC unroll 4
+                for (int c = 0; c < kColumns; ++c, these += L, centers += K) {
+                    add_column(these, centers);
                 }
+            };
+#pragma GCC unroll 2
+            for (int q = 0; q < kQuads; ++q) {
+                add_columns(Count<kBesideTurn>{});
+                turning.turn(q, rows, search.offset, j + L, highest);
+            }
+#pragma GCC unroll 2
+            for (int c = 0; c < kJoins; c += kJoinsAtOnce) {
+                add_columns(Count<kBesideJoin>{});
+                for (int i = 0; i < kJoinsAtOnce; ++i) turning.join(c + i, next);
             }
         }
         const T* last = columns[j / L % 2];
+#pragma GCC unroll 4
         for (int c = 0; c < L; ++c, centers += K) add_column(last + c * L, centers);
         j += L;
     }
     for (; j < search.d; j += L) {
         const int n = static_cast<int>(search.d - j < L ? search.d - j : L);
-        turn_columns<S, kMagnitudes>(search, rows, j, n, highest, columns[0]);
+        turn_columns<S>(search, rows, j, n, highest, columns[0]);
         for (int c = 0; c < n; ++c, centers += K) add_column(columns[0] + c * L, centers);
     }
 }
@@ -165,19 +175,19 @@ inline void lowest_two(const typename S::Vector (&score)[K], typename S::Vector&
 
 // Searches L rows, which become those from `first` on in `nearest`. Within a loop over rows the
 // compiler would leave scores in memory.
-template <class S, int K, Beside B>
+template <class S, int K, bool kNorms>
 [[gnu::noinline]] void search_vector(const FewSearch<typename S::Scalar>& search,
                                      const typename S::Scalar* const* rows,
                                      typename S::Scalar* highest, int first, FewNearest& nearest) {
     using T = typename S::Scalar;
     constexpr int L = S::kLanes;
     typename S::Vector score[K], squared_norm, lowest, label, second;
-    score_few<S, K, B>(search, rows, score, squared_norm, highest);
+    score_few<S, K, kNorms>(search, rows, score, squared_norm, highest);
     lowest_two<S, K>(score, lowest, label, second);
     alignas(64) T labels[L], squared[L], best_score[L], second_score[L];
     S::store(labels, label);
     for (int l = 0; l < L; ++l) nearest.label[first + l] = static_cast<std::int32_t>(labels[l]);
-    if (B != Beside::norms) return;
+    if (!kNorms) return;
     S::store(squared, squared_norm);
     S::store(best_score, lowest);
     S::store(second_score, second);
@@ -194,9 +204,8 @@ template <class S, int K>
 void search_few(const FewSearch<typename S::Scalar>& search, const typename S::Scalar* const* rows,
                 int n_groups, typename S::Scalar* highest, FewNearest& nearest) {
     const int n_rows = n_groups * kFewRows;
-    const auto search_rows = search.keeps_bounds  ? search_vector<S, K, Beside::norms>
-                             : highest != nullptr ? search_vector<S, K, Beside::magnitudes>
-                                                  : search_vector<S, K, Beside::nothing>;
+    const auto search_rows =
+        search.keeps_bounds ? search_vector<S, K, true> : search_vector<S, K, false>;
     for (int i = 0; i < n_rows; i += S::kLanes) search_rows(search, rows + i, highest, i, nearest);
     if (!search.keeps_bounds) return;
     float moved[kFewRowsAtOnce], others_moved[kFewRowsAtOnce];
