@@ -12,7 +12,7 @@ from libc.stdlib cimport getenv
 
 from harpy.errors import ConfigError
 
-cdef extern from "threads.h" namespace "harpy::kmeans" nogil:
+cdef extern from "threads/threads.h" namespace "harpy::kmeans" nogil:
     bint calls_are_close_ "harpy::kmeans::calls_are_close"()
 
 
