@@ -11,11 +11,11 @@
 namespace harpy::kmeans {
 namespace {
 
-// Raises highest[j], ... to the magnitudes of the rows' values; highest may be nullptr.
-template <class S, int N>
+// Raises highest[j], ... to the magnitudes of the rows' values, where kMagnitudes is true.
+template <class S, bool kMagnitudes, int N>
 inline void raise_columns(const typename S::Vector (&rows)[N], typename S::Scalar* highest,
                           std::int64_t j) {
-    if (highest == nullptr) return;
+    if (!kMagnitudes) return;
     auto most = S::load(highest + j);
 #pragma GCC unroll 16
     for (int r = 0; r < N; ++r) most = S::raise(most, rows[r]);
@@ -24,7 +24,7 @@ inline void raise_columns(const typename S::Vector (&rows)[N], typename S::Scala
 
 // Columns of rows, less an offset, in vectors of one value a row: transpose() in steps, to be taken
 // between other work. First each quad of rows is turned, then the quads are joined.
-template <class S>
+template <class S, bool kMagnitudes>
 class Turning {
     using T = typename S::Scalar;
     static constexpr int L = S::kLanes, Q = S::kQuad;
@@ -41,7 +41,7 @@ class Turning {
             quad[r] = S::load(rows[first + r] + j);
             fetch_line(rows[kFewAhead + first + r] + j);
         }
-        raise_columns<S>(quad, highest, j);
+        raise_columns<S, kMagnitudes>(quad, highest, j);
         for (int r = 0; r < Q; ++r) quad[r] = S::sub(quad[r], shift);
         S::turn_quad(quad);
         for (int r = 0; r < Q; ++r) S::store(quads_ + (first + r) * L, quad[r]);
@@ -60,7 +60,7 @@ class Turning {
 };
 
 // The same for n columns, up to L, all at once.
-template <class S>
+template <class S, bool kMagnitudes>
 [[gnu::noinline]] void turn_columns(const FewSearch<typename S::Scalar>& search,
                                     const typename S::Scalar* const* rows, std::int64_t j, int n,
                                     typename S::Scalar* highest, typename S::Scalar* columns) {
@@ -72,7 +72,7 @@ template <class S>
         block[l] = n == L ? S::load(rows[l] + j) : S::load_first(rows[l] + j, n);
         fetch_line(rows[kFewAhead + l] + j);
     }
-    raise_columns<S>(block, highest, j);
+    raise_columns<S, kMagnitudes>(block, highest, j);
 #pragma GCC unroll 16
     for (int l = 0; l < L; ++l) block[l] = S::sub(block[l], offset);
     transpose<S>(block);
@@ -84,21 +84,19 @@ template <class S>
 // order the processor does not reach so far ahead. For fewer the stores in between cost more.
 constexpr int kLeastInterleaved = 6;
 
-template <int N>
-struct Count {
-    constexpr operator int() const { return N; }
-};
+// What a search finds out besides.
+enum class Beside { nothing, norms, magnitudes };
 
-// Scores of one row per lane against K centers, and the rows' squared norms or their
-// columns' magnitudes.
-template <class S, int K, bool kNorms>
+// Scores of one row per lane against K centers, and the rows' squared norms or their columns'
+// magnitudes.
+template <class S, int K, Beside B>
 inline void score_few(const FewSearch<typename S::Scalar>& search,
                       const typename S::Scalar* const* rows, typename S::Vector (&score)[K],
                       typename S::Vector& squared, typename S::Scalar* highest) {
     using T = typename S::Scalar;
     constexpr int L = S::kLanes;
-    using Turns = Turning<S>;
-    if (kNorms) highest = nullptr;
+    constexpr bool kNorms = B == Beside::norms, kMagnitudes = B == Beside::magnitudes;
+    using Turns = Turning<S, kMagnitudes>;
     for (int k = 0; k < K; ++k) score[k] = S::set1(search.half_norms[k]);
     squared = S::set1(T{0});
     const auto add_column = [&](const T* column, const T* centers) {
@@ -112,32 +110,25 @@ inline void score_few(const FewSearch<typename S::Scalar>& search,
     alignas(64) T columns[2][L * L];
     if (K >= kLeastInterleaved && search.d >= 2 * L) {
         Turns turning;
-        constexpr int kQuads = Turns::kQuads, kJoins = Turns::kJoins;
-        // Steps are taken beside so many columns.
-        constexpr int kHalf = L / 2, kBesideTurn = kHalf / kQuads;
-        constexpr int kBesideJoin = kHalf < kJoins ? 1 : kHalf / kJoins;
-        constexpr int kJoinsAtOnce = kHalf < kJoins ? kJoins / kHalf : 1;
-        for (int q = 0; q < kQuads; ++q) turning.turn(q, rows, search.offset, 0, highest);
-        for (int c = 0; c < kJoins; ++c) turning.join(c, columns[0]);
-        for (; j + 2 * L <= search.d; j += L) {
+        constexpr int kQuads = Turns::kQuads, kSteps = kQuads + Turns::kJoins;
+        const auto take_step = [&](int step, std::int64_t from, T* to) {
+            if (step < kQuads) {
+                turning.turn(step, rows, search.offset, from, highest);
+            } else {
+                turning.join(step - kQuads, to);
+            }
+        };
+#pragma GCC unroll 1
+        for (int step = 0; step < kSteps; ++step) take_step(step, 0, columns[0]);
+        for (; j + 2 * L <= search.d; j += L, centers += L * K) {
             const T* these = columns[j / L % 2];
             T* next = columns[(j / L + 1) % 2];
-            const auto add_columns = [&](auto n) {
-                constexpr int kColumns = n;
-#pragma GCC unroll 4
-                for (int c = 0; c < kColumns; ++c, these += L, centers += K) {
-                    add_column(these, centers);
+#pragma GCC unroll 16
+            for (int c = 0; c < L; ++c) {
+                add_column(these + c * L, centers + c * K);
+                for (int step = c * kSteps / L; step < (c + 1) * kSteps / L; ++step) {
+                    take_step(step, j + L, next);
                 }
-            };
-#pragma GCC unroll 2
-            for (int q = 0; q < kQuads; ++q) {
-                add_columns(Count<kBesideTurn>{});
-                turning.turn(q, rows, search.offset, j + L, highest);
-            }
-#pragma GCC unroll 2
-            for (int c = 0; c < kJoins; c += kJoinsAtOnce) {
-                add_columns(Count<kBesideJoin>{});
-                for (int i = 0; i < kJoinsAtOnce; ++i) turning.join(c + i, next);
             }
         }
         const T* last = columns[j / L % 2];
@@ -147,7 +138,7 @@ inline void score_few(const FewSearch<typename S::Scalar>& search,
     }
     for (; j < search.d; j += L) {
         const int n = static_cast<int>(search.d - j < L ? search.d - j : L);
-        turn_columns<S>(search, rows, j, n, highest, columns[0]);
+        turn_columns<S, kMagnitudes>(search, rows, j, n, highest, columns[0]);
         for (int c = 0; c < n; ++c, centers += K) add_column(columns[0] + c * L, centers);
     }
 }
@@ -175,19 +166,19 @@ inline void lowest_two(const typename S::Vector (&score)[K], typename S::Vector&
 
 // Searches L rows, which become those from `first` on in `nearest`. Within a loop over rows the
 // compiler would leave scores in memory.
-template <class S, int K, bool kNorms>
+template <class S, int K, Beside B>
 [[gnu::noinline]] void search_vector(const FewSearch<typename S::Scalar>& search,
                                      const typename S::Scalar* const* rows,
                                      typename S::Scalar* highest, int first, FewNearest& nearest) {
     using T = typename S::Scalar;
     constexpr int L = S::kLanes;
     typename S::Vector score[K], squared_norm, lowest, label, second;
-    score_few<S, K, kNorms>(search, rows, score, squared_norm, highest);
+    score_few<S, K, B>(search, rows, score, squared_norm, highest);
     lowest_two<S, K>(score, lowest, label, second);
     alignas(64) T labels[L], squared[L], best_score[L], second_score[L];
     S::store(labels, label);
     for (int l = 0; l < L; ++l) nearest.label[first + l] = static_cast<std::int32_t>(labels[l]);
-    if (!kNorms) return;
+    if (B != Beside::norms) return;
     S::store(squared, squared_norm);
     S::store(best_score, lowest);
     S::store(second_score, second);
@@ -204,8 +195,9 @@ template <class S, int K>
 void search_few(const FewSearch<typename S::Scalar>& search, const typename S::Scalar* const* rows,
                 int n_groups, typename S::Scalar* highest, FewNearest& nearest) {
     const int n_rows = n_groups * kFewRows;
-    const auto search_rows =
-        search.keeps_bounds ? search_vector<S, K, true> : search_vector<S, K, false>;
+    const auto search_rows = search.keeps_bounds  ? search_vector<S, K, Beside::norms>
+                             : highest != nullptr ? search_vector<S, K, Beside::magnitudes>
+                                                  : search_vector<S, K, Beside::nothing>;
     for (int i = 0; i < n_rows; i += S::kLanes) search_rows(search, rows + i, highest, i, nearest);
     if (!search.keeps_bounds) return;
     float moved[kFewRowsAtOnce], others_moved[kFewRowsAtOnce];
