@@ -107,7 +107,7 @@ fingerprint() { # what the installed state depends on; docs and plain Python nee
     "$1" -c 'import sys; print(sys.version, sys.prefix)'
     find setup.py pyproject.toml scripts/setup.sh kernels harpy/launch/java -type f \
       \( -name '*.py' -o -name '*.toml' -o -name '*.sh' -o -name '*.pyx' -o -name '*.pxd' \
-      -o -name '*.h' -o -name '*.java' -o -name '*.cpp' ! -name '_*.cpp' \) -print0 |
+      -o -name '*.pxi' -o -name '*.h' -o -name '*.java' -o -name '*.cpp' ! -name '_*.cpp' \) -print0 |
       sort -z | xargs -0 sha256sum
     # A built file that was deleted is built again.
     find harpy/launch kernels -name '*.so' -o -name '*.jar' | sort

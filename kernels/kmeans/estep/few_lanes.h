@@ -1,5 +1,5 @@
-// Nearest of few centers, lanes over rows: compiled once per instruction set, over the vectors of a
-// simd_*.h. The scores are the chains of tiles.h, one row and center each, in column order.
+// Nearest of few centers, lanes over rows: compiled once per instruction set, over the vectors of
+// isa/. The scores are the chains of tiles.h, one row and center each, in column order.
 #pragma once
 
 #include <cstdint>

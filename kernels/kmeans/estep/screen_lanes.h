@@ -1,5 +1,5 @@
 // Searches of all centers in 16-bit integers, two columns in a lane, lanes over rows: compiled once
-// per instruction set, over the vectors of an ints_*.h. A row is settled where its lowest score is
+// per instruction set, over the vectors of isa/. A row is settled where its lowest score is
 // below all others by more than what rounding to integers can do; docs/numerics.md has the bound.
 #pragma once
 

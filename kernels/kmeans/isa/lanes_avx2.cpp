@@ -10,9 +10,7 @@
 #else
 #pragma GCC target("avx2,fma")
 #endif
-#include "isa/eight_avx2.h"
-#include "isa/ints_avx2.h"
-#include "isa/simd_avx2.h"
+#include "isa/avx2.h"
 // The loops, over those vectors:
 #include "estep/screen_lanes.h"
 #include "isa/lanes.h"

@@ -11,10 +11,7 @@
 #else
 #pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")
 #endif
-#include "isa/intrinsics_avx512.h"
-// Vectors of these:
-#include "isa/eight_avx512.h"
-#include "isa/simd_avx512.h"
+#include "isa/avx512.h"
 // The loops, over those vectors:
 #include "isa/lanes.h"
 

@@ -3,8 +3,7 @@
 
 #if defined(__aarch64__)
 
-#include "isa/eight_neon.h"
-#include "isa/simd_neon.h"
+#include "isa/neon.h"
 // The loops, over those vectors:
 #include "isa/lanes.h"
 

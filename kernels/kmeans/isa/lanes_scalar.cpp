@@ -1,8 +1,6 @@
 // The portable build of the inner loops. Where the baseline has no fused multiply-add (x86-64
 // before 2013) the C library's correctly rounded fma is called: slow, and the same bits.
-#include "isa/eight_scalar.h"
-#include "isa/ints_scalar.h"
-#include "isa/simd_scalar.h"
+#include "isa/scalar.h"
 // The loops, over those vectors:
 #include "estep/screen_lanes.h"
 #include "isa/lanes.h"

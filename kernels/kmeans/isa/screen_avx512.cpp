@@ -13,10 +13,9 @@
 #else
 #pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,prefer-vector-width=512")
 #endif
-#include "isa/intrinsics_avx512.h"
-// Vectors of these:
+#include "isa/avx512_vnni.h"
+// The loops, over those vectors:
 #include "estep/screen_lanes.h"
-#include "isa/ints_avx512.h"
 
 namespace harpy::kmeans {
 

@@ -2,9 +2,15 @@
 // whatever the environment.
 #pragma once
 
-#include "isa/lane_kernels.h"
+#include <cstdint>
+#include <type_traits>
 
 namespace harpy::kmeans {
+
+// Integers as wide as T: bits of magnitudes are in the order of the magnitudes.
+template <class T>
+using Bits = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+
 namespace {
 
 template <class T>

@@ -1,5 +1,5 @@
 // Which rows may be near some candidate, measured in float32: compiled once per instruction set,
-// over the vectors of a simd_*.h. Lanes run over columns, in whatever order: docs/numerics.md has
+// over the vectors of isa/. Lanes run over columns, in whatever order: docs/numerics.md has
 // the error.
 #pragma once
 

@@ -1,5 +1,5 @@
 // The inner loops over compressed sparse rows, compiled once per instruction set over the vectors
-// of a simd_*.h. Everything is in an unnamed namespace and uses no library template, so that no
+// of isa/. Everything is in an unnamed namespace and uses no library template, so that no
 // code of one instruction set can be linked into another.
 //
 // Lanes run over centers: per value one broadcast, and one fused multiply-add for each vector of

@@ -1,4 +1,4 @@
-// Vectors of AVX2 with FMA for tiles.h. Included within one translation unit, after its target
+// The vectors of scalar.h in AVX2 with FMA. Included within one translation unit, after its target
 // pragma.
 #pragma once
 
@@ -164,6 +164,112 @@ struct Double256 {
 
 using SimdFloat = Float256;
 using SimdDouble = Double256;
+
+// Eight float64 lanes.
+
+constexpr int kFolded = 4;
+constexpr int kHeld = 4;
+
+struct Eight {
+    __m256d low, high;
+
+    static Eight zero() { return {_mm256_setzero_pd(), _mm256_setzero_pd()}; }
+    static Eight load(const double* p) { return {_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4)}; }
+    static Eight load(const float* p) {
+        return {_mm256_cvtps_pd(_mm_loadu_ps(p)), _mm256_cvtps_pd(_mm_loadu_ps(p + 4))};
+    }
+    static Eight load_some(const double* p, std::int64_t n) {
+        alignas(64) double values[8] = {};
+        for (std::int64_t l = 0; l < n; ++l) values[l] = p[l];
+        return load(values);
+    }
+    static Eight load_some(const float* p, std::int64_t n) {
+        alignas(64) float values[8] = {};
+        for (std::int64_t l = 0; l < n; ++l) values[l] = p[l];
+        return load(values);
+    }
+};
+
+inline Eight operator-(Eight a, Eight b) {
+    return {_mm256_sub_pd(a.low, b.low), _mm256_sub_pd(a.high, b.high)};
+}
+inline Eight fused(Eight a, Eight b, Eight c) {
+    return {_mm256_fmadd_pd(a.low, b.low, c.low), _mm256_fmadd_pd(a.high, b.high, c.high)};
+}
+
+inline unsigned below(const double* values, double bound) {
+    const auto half = [&](int at) {
+        return static_cast<unsigned>(_mm256_movemask_pd(
+            _mm256_cmp_pd(_mm256_loadu_pd(values + at), _mm256_set1_pd(bound), _CMP_LT_OQ)));
+    };
+    return half(0) | half(4) << 4;
+}
+
+inline void fold(const Eight* sums, double* out) {
+    const auto halves = [&](int i, int j) {
+        const __m256d a = _mm256_add_pd(sums[i].low, sums[i].high);
+        const __m256d b = _mm256_add_pd(sums[j].low, sums[j].high);
+        return _mm256_add_pd(_mm256_permute2f128_pd(a, b, 0x20),
+                             _mm256_permute2f128_pd(a, b, 0x31));
+    };
+    const __m256d even = halves(0, 2), odd = halves(1, 3);
+    _mm256_storeu_pd(out,
+                     _mm256_add_pd(_mm256_unpacklo_pd(even, odd), _mm256_unpackhi_pd(even, odd)));
+}
+
+// Pairs of 16-bit integers.
+
+struct Ints256 {
+    using Simd = Float256;
+    // Not __m256i: gcc 12 would keep arrays of those in memory.
+    using Vector __attribute__((vector_size(32))) = std::int32_t;
+    using Register = __m256i;
+    using Scalar = std::int32_t;
+    static constexpr int kLanes = Simd::kLanes;
+    static constexpr int kChains = Simd::kChains;
+
+    static Vector load(const std::int32_t* p) {
+        return as_ints(_mm256_loadu_si256(reinterpret_cast<const Register*>(p)));
+    }
+    static void store(std::int32_t* p, Vector v) {
+        _mm256_storeu_si256(reinterpret_cast<Register*>(p), as_register(v));
+    }
+    static Vector set1(std::int32_t x) { return as_ints(_mm256_set1_epi32(x)); }
+    static Vector min(Vector a, Vector b) {
+        return as_ints(_mm256_min_epi32(as_register(a), as_register(b)));
+    }
+    static Vector max(Vector a, Vector b) {
+        return as_ints(_mm256_max_epi32(as_register(a), as_register(b)));
+    }
+    // sum + a's halves times b's
+    static Vector add_product(Vector sum, Vector a, Vector b) {
+        return sum + as_ints(_mm256_madd_epi16(as_register(a), as_register(b)));
+    }
+    // a where the mask is 0, else b
+    static Vector select(Vector mask, Vector a, Vector b) { return (~mask & a) | (mask & b); }
+    static Vector halves(Vector low, Vector high) {
+        return as_ints(_mm256_blend_epi16(as_register(low), as_register(high << 16), 0xAA));
+    }
+    static Vector round(Simd::Vector v) { return as_ints(_mm256_cvtps_epi32(v)); }
+    static Simd::Vector to_float(Vector v) { return _mm256_cvtepi32_ps(as_register(v)); }
+
+    // The first n values less the offset, times the scale, and zeros.
+    static Simd::Vector load_scaled(const double* x, const double* offset, int n, double scale) {
+        const auto half = [&](int first) {
+            const int rest = n - first < 0 ? 0 : n - first < 4 ? n - first : 4;
+            const __m256d value = _mm256_sub_pd(Double256::load_first(x + first, rest),
+                                                Double256::load_first(offset + first, rest));
+            return _mm256_cvtpd_ps(_mm256_mul_pd(value, _mm256_set1_pd(scale)));
+        };
+        return _mm256_set_m128(half(4), half(0));
+    }
+
+  private:
+    static Vector as_ints(Register v) { return reinterpret_cast<Vector>(v); }
+    static Register as_register(Vector v) { return reinterpret_cast<Register>(v); }
+};
+
+using Ints = Ints256;
 
 }  // namespace
 }  // namespace harpy::kmeans

@@ -1,12 +1,9 @@
-// Pairs of 16-bit integers in the lanes of AVX-512, for screen_lanes.h; needs its VNNI
-// instructions.
+// Pairs of 16-bit integers in AVX-512 with VNNI. Included as avx512.h is.
 #pragma once
-
-#include <immintrin.h>
 
 #include <cstdint>
 
-#include "isa/simd_avx512.h"
+#include "isa/avx512.h"
 
 namespace harpy::kmeans {
 namespace {
