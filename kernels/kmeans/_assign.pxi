@@ -90,7 +90,7 @@ def screen(const floating[:, ::1] X not None, const floating[:, ::1] centers not
     cdef const LaneKernels* lanes = _lanes()
     cdef Status status
     with nogil:
-        status = screen_(lanes, _matrix(X), _matrix(centers), &offset[0], &nearest_view[0],
+        status = prefilter_(lanes, _matrix(X), _matrix(centers), &offset[0], &nearest_view[0],
                          &most_view[0], &least_view[0])
     _check(status, "screen")
     return nearest, most, least

@@ -58,7 +58,7 @@ cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
     Status column_means_ "harpy::kmeans::column_means"(
         const int64_t* limbs, const int64_t* counts, const int32_t* exponents,
         int64_t n_clusters, int64_t n_columns, double* means)
-    Status screen_ "harpy::kmeans::screen"[T](
+    Status prefilter_ "harpy::kmeans::prefilter"[T](
         const LaneKernels* lanes, Matrix[T] x, Matrix[T] centers, const T* offset,
         int32_t* nearest, T* most, T* least)
     Status center_offset_ "harpy::kmeans::center_offset"[T](

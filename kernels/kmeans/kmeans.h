@@ -51,8 +51,8 @@ Status assign(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T*
 // score (docs/numerics.md, but unrounded) is at most most[i], and all others' at least least[i]; or
 // -1.
 template <class T>
-Status screen(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T* offset,
-              std::int32_t* nearest, T* most, T* least) noexcept;
+Status prefilter(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T* offset,
+                 std::int32_t* nearest, T* most, T* least) noexcept;
 
 // Largest magnitude of each column of the weighted rows, whose last column are the weights:
 // absmax (n_columns + 1). All values are finite.

@@ -7,8 +7,8 @@
 
 #include <cstdint>
 
-#include "isa/fetch.h"
 #include "isa/lane_kernels.h"
+#include "isa/prefetch.h"
 #include "ranges/magnitudes.h"
 
 namespace harpy::kmeans {
@@ -98,7 +98,7 @@ void distances_to(const T* x, std::int64_t d, const std::int32_t* rows, std::int
         const T* row[R];
         double bound[R];
         for (int r = 0; r < R; ++r) {
-            if (i + r + ahead < n_rows) fetch_row(row_at(i + r + ahead), d);
+            if (i + r + ahead < n_rows) prefetch_row(row_at(i + r + ahead), d);
             row[r] = row_at(i + r);
             bound[r] = bound_at(i + r);
         }
@@ -182,7 +182,7 @@ void to_all(const T* x, std::int64_t d, const std::int32_t* rows, std::int64_t n
 }
 
 // Distances of P rows, one below the other, to centers of their own; those `ahead` rows further on
-// are fetched.
+// are prefetched.
 template <class T, int P>
 inline void own_tile(const T* x, std::int64_t d, const double* centers, std::int64_t center_stride,
                      const std::int32_t* labels, std::int64_t ahead, double* out) {
@@ -203,7 +203,7 @@ inline void own_tile(const T* x, std::int64_t d, const double* centers, std::int
     for (; j + 8 <= d; j += 8) {
         if (j % kLine == 0) {
 #pragma GCC unroll 8
-            for (int p = 0; p < P; ++p) fetch_line(x + (ahead + p) * d + j);
+            for (int p = 0; p < P; ++p) prefetch_line(x + (ahead + p) * d + j);
         }
 #pragma GCC unroll 8
         for (int p = 0; p < P; ++p) add(p, Eight::load(x + p * d + j), j);
@@ -288,7 +288,7 @@ void raise_magnitudes(const T* __restrict x, std::int64_t n_rows, std::int64_t d
     std::int64_t i = 0;
     const std::int64_t ahead = 4 + rows_ahead<T>(d);
     for (; i + 4 <= n_rows; i += 4, x += 4 * d) {
-        fetch_row(x + ahead * d, 4 * d);
+        prefetch_row(x + ahead * d, 4 * d);
 #pragma omp simd
         for (std::int64_t j = 0; j < d; ++j) {
             const Bits<T> a = higher(magnitude_bits(x[j]), magnitude_bits(x[d + j]));

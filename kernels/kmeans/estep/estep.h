@@ -48,7 +48,7 @@ class EStep {
         }
         for_row_blocks(n_rows, block_rows, n_thread_,
                        [&](int thread, std::int64_t begin, std::int64_t end) {
-                           search(thread, begin, end);  // it fetches rows ahead
+                           search(thread, begin, end);  // it prefetches rows
                            if (ranges_ != nullptr) ranges_->look(thread, begin, end);
                        });
     }

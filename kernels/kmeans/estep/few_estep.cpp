@@ -19,7 +19,7 @@ static_assert(kTestRows % kFewRows == 0 && kTestRows <= kBlockRows);
 // share is, testing them all would cost more than it saves.
 constexpr std::int64_t kSamples = 32;
 constexpr double kMostSearched = 0.7;
-// What a search is handed: its rows, and those that are fetched meanwhile.
+// What a search is handed: its rows, and those that are prefetched meanwhile.
 constexpr int kHanded = kFewRowsAtOnce + kFewAhead;
 
 }  // namespace

@@ -10,7 +10,7 @@ namespace harpy::kmeans {
 // A search among few centers takes groups of so many rows, which their bounds are padded to; some
 // groups at a time.
 constexpr int kFewRows = 16, kFewGroups = 4, kFewRowsAtOnce = kFewGroups * kFewRows;
-// While it searches a row, the one so far behind it is fetched.
+// While it searches a row, the one so far behind it is prefetched.
 constexpr int kFewAhead = 2 * kFewRows;
 // Numbers of centers that such a search exists for: multiples of kFewStep.
 constexpr int kFewStep = 2, kFewSizes = 12;

@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include "isa/fetch.h"
 #include "isa/lane_kernels.h"
+#include "isa/prefetch.h"
 #include "isa/transpose.h"
 
 namespace harpy::kmeans {
@@ -23,27 +23,28 @@ inline void raise_columns(const typename S::Vector (&rows)[N], typename S::Scala
 }
 
 // Columns of rows, less an offset, in vectors of one value a row: transpose() in steps, to be taken
-// between other work. First each quad of rows is turned, then the quads are joined.
+// between other work. First each quad of rows is transposed, then the quads are joined.
 template <class S, bool kMagnitudes>
-class Turning {
+class StepwiseTranspose {
     using T = typename S::Scalar;
     static constexpr int L = S::kLanes, Q = S::kQuad;
 
   public:
     static constexpr int kQuads = L / Q, kJoins = Q;
 
-    // Columns j to j + L of one quad; the rows kFewAhead further on are fetched into the cache.
-    void turn(int number, const T* const* rows, const T* offset, std::int64_t j, T* highest) {
+    // Columns j to j + L of one quad; the rows kFewAhead further on are prefetched into the cache.
+    void transpose_quad(int number, const T* const* rows, const T* offset, std::int64_t j,
+                        T* highest) {
         const int first = number * Q;
         const auto shift = S::load(offset + j);
         typename S::Vector quad[Q];
         for (int r = 0; r < Q; ++r) {
             quad[r] = S::load(rows[first + r] + j);
-            fetch_line(rows[kFewAhead + first + r] + j);
+            prefetch_line(rows[kFewAhead + first + r] + j);
         }
         raise_columns<S, kMagnitudes>(quad, highest, j);
         for (int r = 0; r < Q; ++r) quad[r] = S::sub(quad[r], shift);
-        S::turn_quad(quad);
+        S::transpose_quad(quad);
         for (int r = 0; r < Q; ++r) S::store(quads_ + (first + r) * L, quad[r]);
     }
 
@@ -61,16 +62,17 @@ class Turning {
 
 // The same for n columns, up to L, all at once.
 template <class S, bool kMagnitudes>
-[[gnu::noinline]] void turn_columns(const FewSearch<typename S::Scalar>& search,
-                                    const typename S::Scalar* const* rows, std::int64_t j, int n,
-                                    typename S::Scalar* highest, typename S::Scalar* columns) {
+[[gnu::noinline]] void transpose_columns(const FewSearch<typename S::Scalar>& search,
+                                         const typename S::Scalar* const* rows, std::int64_t j,
+                                         int n, typename S::Scalar* highest,
+                                         typename S::Scalar* columns) {
     constexpr int L = S::kLanes;
     const auto offset = S::load_first(search.offset + j, n);
     typename S::Vector block[L];
 #pragma GCC unroll 16
     for (int l = 0; l < L; ++l) {
         block[l] = n == L ? S::load(rows[l] + j) : S::load_first(rows[l] + j, n);
-        fetch_line(rows[kFewAhead + l] + j);
+        prefetch_line(rows[kFewAhead + l] + j);
     }
     raise_columns<S, kMagnitudes>(block, highest, j);
 #pragma GCC unroll 16
@@ -80,8 +82,8 @@ template <class S, bool kMagnitudes>
     for (int l = 0; l < L; ++l) S::store(columns + l * L, block[l]);
 }
 
-// From so many centers on the next columns are turned between the multiply-adds of these: out of
-// order the processor does not reach so far ahead. For fewer the stores in between cost more.
+// From so many centers on the next columns are transposed between the multiply-adds of these: out
+// of order the processor does not reach so far ahead. For fewer the stores in between cost more.
 constexpr int kLeastInterleaved = 6;
 
 // What a search finds out besides.
@@ -96,7 +98,7 @@ inline void score_few(const FewSearch<typename S::Scalar>& search,
     using T = typename S::Scalar;
     constexpr int L = S::kLanes;
     constexpr bool kNorms = B == Beside::norms, kMagnitudes = B == Beside::magnitudes;
-    using Turns = Turning<S, kMagnitudes>;
+    using Steps = StepwiseTranspose<S, kMagnitudes>;
     for (int k = 0; k < K; ++k) score[k] = S::set1(search.half_norms[k]);
     squared = S::set1(T{0});
     const auto add_column = [&](const T* column, const T* centers) {
@@ -109,13 +111,13 @@ inline void score_few(const FewSearch<typename S::Scalar>& search,
     std::int64_t j = 0;
     alignas(64) T columns[2][L * L];
     if (K >= kLeastInterleaved && search.d >= 2 * L) {
-        Turns turning;
-        constexpr int kQuads = Turns::kQuads, kSteps = kQuads + Turns::kJoins;
+        Steps transposed;
+        constexpr int kQuads = Steps::kQuads, kSteps = kQuads + Steps::kJoins;
         const auto take_step = [&](int step, std::int64_t from, T* to) {
             if (step < kQuads) {
-                turning.turn(step, rows, search.offset, from, highest);
+                transposed.transpose_quad(step, rows, search.offset, from, highest);
             } else {
-                turning.join(step - kQuads, to);
+                transposed.join(step - kQuads, to);
             }
         };
 #pragma GCC unroll 1
@@ -138,7 +140,7 @@ inline void score_few(const FewSearch<typename S::Scalar>& search,
     }
     for (; j < search.d; j += L) {
         const int n = static_cast<int>(search.d - j < L ? search.d - j : L);
-        turn_columns<S, kMagnitudes>(search, rows, j, n, highest, columns[0]);
+        transpose_columns<S, kMagnitudes>(search, rows, j, n, highest, columns[0]);
         for (int c = 0; c < n; ++c, centers += K) add_column(columns[0] + c * L, centers);
     }
 }

@@ -6,27 +6,28 @@
 #include <memory>
 #include <vector>
 
-#include "estep/screen.h"
+#include "estep/prefilter.h"
 #include "isa/lane_kernels.h"
 #include "threads/buffer.h"
 
 namespace harpy::kmeans {
 
-// A thread that has of late screened so many more rows in vain than others stops it for the call.
-constexpr std::int64_t kScreenedInVain = 480;
+// A thread that has of late prefiltered so many more rows in vain than others stops that for the
+// call.
+constexpr std::int64_t kPrefilteredInVain = 480;
 
 template <class T>
 struct PanelBatch {
-    PanelBatch(std::int64_t d, int sweep_rows, int thread)
+    PanelBatch(std::int64_t d, int scan_rows, int thread)
         : thread(thread),
           capacity(rows_at_once(d)),
           stride(row_stride(d)),
-          columns(d * sweep_rows) {}
+          columns(d * scan_rows) {}
 
-    // What a screen of rows needs.
-    void prepare_screen(const ScreenKernels<T>& kernels, std::int64_t d, int sweep_rows) {
-        screen = std::make_unique<ScreenBlock<T>>(kernels, d, kMaxGroups);
-        unsettled = Buffer<T>(sweep_rows * d);
+    // What the prefilter needs.
+    void prepare_prefilter(const PrefilterKernels<T>& kernels, std::int64_t d, int scan_rows) {
+        prefiltered = std::make_unique<PrefilterBlock<T>>(kernels, d, kMaxGroups);
+        unsettled = Buffer<T>(scan_rows * d);
     }
 
     // What a search near the old centers needs.
@@ -44,21 +45,23 @@ struct PanelBatch {
         n_in_reach = Buffer<std::int32_t>(capacity);
         waiting = Buffer<std::int32_t>(n_panels * capacity);
         n_waiting.assign(n_panels, 0);
-        to_screen.reserve(capacity);
+        to_prefilter.reserve(capacity);
         in_reach.resize(capacity);
     }
 
-    void count_screened(bool settled) noexcept {
-        n_in_vain = settled ? std::max(n_in_vain - 1, -kScreenedInVain) : n_in_vain + 1;
+    void count_prefiltered(bool settled) noexcept {
+        n_in_vain = settled ? std::max(n_in_vain - 1, -kPrefilteredInVain) : n_in_vain + 1;
     }
-    bool screens() const noexcept { return screen != nullptr && n_in_vain < kScreenedInVain; }
+    bool prefilters() const noexcept {
+        return prefiltered != nullptr && n_in_vain < kPrefilteredInVain;
+    }
 
     // Rows less the offset that a thread works on at a time should stay in its second-level cache,
-    // and come in whole blocks of a screen.
+    // and come in whole blocks of the prefilter.
     static constexpr std::int64_t kBytes = 256 << 10, kMostRows = 480, kLeastRows = 144;
     static std::int64_t rows_at_once(std::int64_t d) noexcept {
         const std::int64_t rows = kBytes / static_cast<std::int64_t>(sizeof(T)) / d;
-        return std::clamp(rows / kMostSweepRows * kMostSweepRows, kLeastRows, kMostRows);
+        return std::clamp(rows / kMostScanRows * kMostScanRows, kLeastRows, kMostRows);
     }
 
     // Values from one row to the next. Rows a multiple of kCrowded bytes apart would share a few
@@ -73,11 +76,11 @@ struct PanelBatch {
     std::int64_t capacity, stride, n_rows = 0;
     Buffer<T> columns;  // of an exhaustive search
 
-    // Of a screen: rows that are still to be searched, and their numbers.
-    std::unique_ptr<ScreenBlock<T>> screen;
-    std::int64_t n_in_vain = 0;  // rows screened in vain less others, of late
+    // Of the prefilter: rows that are still to be searched, and their numbers.
+    std::unique_ptr<PrefilterBlock<T>> prefiltered;
+    std::int64_t n_in_vain = 0;  // rows prefiltered in vain less others, of late
     Buffer<T> unsettled;
-    std::int64_t unsettled_rows[kMostSweepRows];
+    std::int64_t unsettled_rows[kMostScanRows];
     std::int64_t n_unsettled = 0;
 
     // Of a search near the old centers.
@@ -90,8 +93,8 @@ struct PanelBatch {
     Buffer<std::int32_t> n_in_reach;  // groups
     Buffer<std::int32_t> waiting;     // (n_panels, capacity): rows to search a panel for
     std::vector<std::int32_t> n_waiting;
-    std::vector<std::int32_t> to_screen;  // rows
-    std::vector<std::uint64_t> in_reach;  // (capacity) groups
+    std::vector<std::int32_t> to_prefilter;  // rows
+    std::vector<std::uint64_t> in_reach;     // (capacity) groups
 
     // Of the call in progress.
     std::int64_t n_changed = 0, n_kept_by_gap = 0;

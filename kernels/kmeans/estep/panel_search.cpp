@@ -11,36 +11,36 @@ namespace {
 // The distance of a typical row is taken from the first rows of each thread.
 constexpr std::int64_t kMeasuredRows = 256;
 
-// Screens save time where centers are many beside the work of rounding a row, and rows beside that
-// of rounding the centers.
-constexpr std::int64_t kScreenedCenters = 32, kScreenedRows = 256;
-// With bounds, rows are screened that have more than this share of the groups in reach: panels are
-// searched at the rate of T's own products.
+// The prefilter saves time where centers are many beside the work of rounding a row, and rows
+// beside that of rounding the centers.
+constexpr std::int64_t kPrefilteredCenters = 32, kPrefilteredRows = 256;
+// With bounds, rows are prefiltered that have more than this share of the groups in reach: panels
+// are searched at the rate of T's own products.
 template <class T>
-constexpr float kScreenedShare = sizeof(T) == sizeof(float) ? 0.2f : 0.1f;
+constexpr float kPrefilteredShare = sizeof(T) == sizeof(float) ? 0.2f : 0.1f;
 
 }  // namespace
 
 template <class T>
 PanelSearch<T>::PanelSearch(const LaneKernels& lanes, Matrix<T> x, std::int64_t n_clusters,
-                            int n_thread, bool may_screen, bool measures)
+                            int n_thread, bool may_prefilter, bool measures)
     : kernels_(row_kernels<T>(lanes).tiles),
       x_(x),
       n_clusters_(n_clusters),
       n_thread_(n_thread),
       measures_(measures),
-      all_(n_clusters, x.n_columns, kernels_.sweep_centers) {
-    const ScreenKernels<T>& screens = row_kernels<T>(lanes).screen;
-    if (screens.search != nullptr && may_screen && n_clusters >= kScreenedCenters &&
-        x.n_rows >= kScreenedRows && x.n_columns <= kMostScreenColumns) {
+      all_(n_clusters, x.n_columns, kernels_.scan_centers) {
+    const PrefilterKernels<T>& kernels = row_kernels<T>(lanes).prefilter;
+    if (kernels.search != nullptr && may_prefilter && n_clusters >= kPrefilteredCenters &&
+        x.n_rows >= kPrefilteredRows && x.n_columns <= kMostPrefilterColumns) {
         integers_ =
             std::make_unique<IntegerCenters<T>>(row_kernels<T>(lanes), n_clusters, x.n_columns);
     }
     batches_.reserve(n_thread);
     for (int t = 0; t < n_thread; ++t) {
-        batches_.emplace_back(x.n_columns, kernels_.sweep_rows, t);
+        batches_.emplace_back(x.n_columns, kernels_.scan_rows, t);
         if (integers_ != nullptr) {
-            batches_[t].prepare_screen(screens, x.n_columns, kernels_.sweep_rows);
+            batches_[t].prepare_prefilter(kernels, x.n_columns, kernels_.scan_rows);
         }
     }
 }
@@ -63,7 +63,7 @@ template <class T>
 void PanelSearch<T>::search_all(const PanelCall<T>& call, PanelBatch<T>& batch, std::int64_t begin,
                                 std::int64_t end) const noexcept {
     if (integers_ != nullptr) {
-        screen(call, batch, begin, end);
+        prefilter(call, batch, begin, end);
     } else {
         scan(call, batch, begin, end);
     }
@@ -72,13 +72,13 @@ void PanelSearch<T>::search_all(const PanelCall<T>& call, PanelBatch<T>& batch, 
 template <class T>
 void PanelSearch<T>::scan(const PanelCall<T>& call, PanelBatch<T>& batch, std::int64_t begin,
                           std::int64_t end) const noexcept {
-    std::int32_t nearest[kMostSweepRows];
-    T best[kMostSweepRows];
-    for (std::int64_t row = begin; row < end; row += kernels_.sweep_rows) {
-        const std::int64_t n = std::min<std::int64_t>(kernels_.sweep_rows, end - row);
+    std::int32_t nearest[kMostScanRows];
+    T best[kMostScanRows];
+    for (std::int64_t row = begin; row < end; row += kernels_.scan_rows) {
+        const std::int64_t n = std::min<std::int64_t>(kernels_.scan_rows, end - row);
         const std::int64_t n_ahead =
-            std::min<std::int64_t>(kernels_.sweep_rows, x_.n_rows - row - n);
-        sweep(call, batch, x_.data + row * x_.n_columns, n, n_ahead, nearest, best);
+            std::min<std::int64_t>(kernels_.scan_rows, x_.n_rows - row - n);
+        scan_block(call, batch, x_.data + row * x_.n_columns, n, n_ahead, nearest, best);
         if (measures_ && batch.n_measured < kMeasuredRows) {
             measure(batch, best, n);
         }
@@ -88,37 +88,37 @@ void PanelSearch<T>::scan(const PanelCall<T>& call, PanelBatch<T>& batch, std::i
 
 // Searches all centers for a block of n rows.
 template <class T>
-void PanelSearch<T>::sweep(const PanelCall<T>& call, PanelBatch<T>& batch, const T* rows,
-                           std::int64_t n, std::int64_t n_ahead, std::int32_t* nearest,
-                           T* best) const noexcept {
-    kernels_.sweep({rows, n, n_ahead, x_.n_columns, call.offset, all_.panels.data(),
-                    all_.half_norms.data(), all_.n_panels, batch.columns.data()},
-                   nearest, best);
+void PanelSearch<T>::scan_block(const PanelCall<T>& call, PanelBatch<T>& batch, const T* rows,
+                                std::int64_t n, std::int64_t n_ahead, std::int32_t* nearest,
+                                T* best) const noexcept {
+    kernels_.exhaustive_scan({rows, n, n_ahead, x_.n_columns, call.offset, all_.panels.data(),
+                              all_.half_norms.data(), all_.n_panels, batch.columns.data()},
+                             nearest, best);
 }
 
 // Rows whose nearest center integers cannot tell are gathered for an exact search.
 template <class T>
-void PanelSearch<T>::screen(const PanelCall<T>& call, PanelBatch<T>& batch, std::int64_t begin,
-                            std::int64_t end) const noexcept {
+void PanelSearch<T>::prefilter(const PanelCall<T>& call, PanelBatch<T>& batch, std::int64_t begin,
+                               std::int64_t end) const noexcept {
     const std::int64_t d = x_.n_columns, step = integers_->block_rows();
     std::int64_t row = begin + (measures_ ? std::min(kMeasuredRows, end - begin) : 0);
     scan(call, batch, begin, row);
-    for (; row < end && batch.screens(); row += step) {
+    for (; row < end && batch.prefilters(); row += step) {
         const std::int64_t n = std::min(step, end - row);
         const T* first = x_.data + row * d;
-        for (std::int64_t i = 0; i < n; ++i) batch.screen->rows[i] = first + i * d;
-        integers_->search(*batch.screen, n, call.offset, false, first + n * d,
+        for (std::int64_t i = 0; i < n; ++i) batch.prefiltered->rows[i] = first + i * d;
+        integers_->search(*batch.prefiltered, n, call.offset, false, first + n * d,
                           std::min(step, x_.n_rows - row - n) * d);
         for (std::int64_t i = 0; i < n; ++i) {
-            const std::int32_t slot = batch.screen->slot[i];
-            batch.count_screened(slot >= 0);
+            const std::int32_t slot = batch.prefiltered->slot[i];
+            batch.count_prefiltered(slot >= 0);
             if (slot >= 0) {
                 call.relabel(batch, row + i, slot);
                 continue;
             }
             std::copy_n(first + i * d, d, batch.unsettled.data() + batch.n_unsettled * d);
             batch.unsettled_rows[batch.n_unsettled++] = row + i;
-            if (batch.n_unsettled == kernels_.sweep_rows) scan_unsettled(call, batch);
+            if (batch.n_unsettled == kernels_.scan_rows) scan_unsettled(call, batch);
         }
     }
     scan_unsettled(call, batch);
@@ -128,22 +128,22 @@ void PanelSearch<T>::screen(const PanelCall<T>& call, PanelBatch<T>& batch, std:
 template <class T>
 void PanelSearch<T>::scan_unsettled(const PanelCall<T>& call, PanelBatch<T>& batch) const noexcept {
     if (batch.n_unsettled == 0) return;
-    std::int32_t nearest[kMostSweepRows];
-    T best[kMostSweepRows];
-    sweep(call, batch, batch.unsettled.data(), batch.n_unsettled, 0, nearest, best);
+    std::int32_t nearest[kMostScanRows];
+    T best[kMostScanRows];
+    scan_block(call, batch, batch.unsettled.data(), batch.n_unsettled, 0, nearest, best);
     for (std::int64_t i = 0; i < batch.n_unsettled; ++i) {
         call.relabel(batch, batch.unsettled_rows[i], nearest[i]);
     }
     batch.n_unsettled = 0;
 }
 
-// Adds up the distances of rows that were swept.
+// Adds up the distances of rows that were scanned.
 template <class T>
 void PanelSearch<T>::measure(PanelBatch<T>& batch, const T* best, std::int64_t n) const noexcept {
     for (std::int64_t i = 0; i < n; ++i) {
         double squared = 2.0 * best[i];
         for (std::int64_t j = 0; j < x_.n_columns; ++j) {
-            const double value = batch.columns[j * kernels_.sweep_rows + i];
+            const double value = batch.columns[j * kernels_.scan_rows + i];
             squared += value * value;
         }
         batch.distances += std::sqrt(std::max(squared, 0.0));
@@ -164,18 +164,18 @@ void PanelSearch<T>::search_near(const PanelCall<T>& call, PanelBatch<T>& batch,
     std::fill(batch.group_low.begin(), batch.group_low.begin() + n * stride,
               std::numeric_limits<T>::infinity());
     if (first) std::fill_n(batch.lower.begin(), n * stride, kFar);
-    batch.to_screen.clear();
-    const bool may_screen = batch.screens();
+    batch.to_prefilter.clear();
+    const bool may_prefilter = batch.prefilters();
     for (std::int64_t i = 0; i < n; ++i) {
         batch.n_in_reach[i] = __builtin_popcountll(batch.in_reach[i]);
-        if (may_screen && batch.n_in_reach[i] > kScreenedShare<T> * bounds.n_groups()) {
-            batch.to_screen.push_back(static_cast<std::int32_t>(i));
+        if (may_prefilter && batch.n_in_reach[i] > kPrefilteredShare<T> * bounds.n_groups()) {
+            batch.to_prefilter.push_back(static_cast<std::int32_t>(i));
         } else {
             enlist(call, batch, bounds, i);
         }
     }
-    screen_some(call, batch, bounds);
-    for (const std::int32_t i : batch.to_screen) enlist(call, batch, bounds, i);
+    prefilter_some(call, batch, bounds);
+    for (const std::int32_t i : batch.to_prefilter) enlist(call, batch, bounds, i);
     const Search<T> search{batch.x.data(),
                            x_.n_columns,
                            batch.stride,
@@ -222,37 +222,38 @@ void PanelSearch<T>::enlist(const PanelCall<T>& call, PanelBatch<T>& batch,
     }
 }
 
-// Settles what it can of batch.to_screen, and leaves the others there.
+// Settles what it can of batch.to_prefilter, and leaves the others there.
 template <class T>
-void PanelSearch<T>::screen_some(const PanelCall<T>& call, PanelBatch<T>& batch,
-                                 const PanelBounds<T>& bounds) const noexcept {
+void PanelSearch<T>::prefilter_some(const PanelCall<T>& call, PanelBatch<T>& batch,
+                                    const PanelBounds<T>& bounds) const noexcept {
     std::size_t n_left = 0;
-    const auto n_rows = batch.to_screen.size();
+    const auto n_rows = batch.to_prefilter.size();
     for (std::size_t begin = 0; begin < n_rows;) {
         const auto n = std::min<std::size_t>(integers_->block_rows(), n_rows - begin);
         for (std::size_t r = 0; r < n; ++r) {
-            batch.screen->rows[r] = x_.data + batch.rows[batch.to_screen[begin + r]] * x_.n_columns;
+            batch.prefiltered->rows[r] =
+                x_.data + batch.rows[batch.to_prefilter[begin + r]] * x_.n_columns;
         }
-        integers_->search(*batch.screen, static_cast<std::int64_t>(n), call.offset, true, nullptr,
-                          0);
+        integers_->search(*batch.prefiltered, static_cast<std::int64_t>(n), call.offset, true,
+                          nullptr, 0);
         for (std::size_t r = 0; r < n; ++r) {
-            const std::int32_t i = batch.to_screen[begin + r];
-            const bool settled = keep_screened(batch, bounds, static_cast<std::int64_t>(r), i);
-            batch.count_screened(settled);
-            if (!settled) batch.to_screen[n_left++] = i;
+            const std::int32_t i = batch.to_prefilter[begin + r];
+            const bool settled = keep_prefiltered(batch, bounds, static_cast<std::int64_t>(r), i);
+            batch.count_prefiltered(settled);
+            if (!settled) batch.to_prefilter[n_left++] = i;
         }
         begin += n;
     }
-    batch.to_screen.resize(n_left);
+    batch.to_prefilter.resize(n_left);
 }
 
-// What a screen found out about row i of a batch, as if all panels had been searched for it.
+// What the prefilter found out about row i of a batch, as if all panels had been searched for it.
 template <class T>
-bool PanelSearch<T>::keep_screened(PanelBatch<T>& batch, const PanelBounds<T>& bounds,
-                                   std::int64_t block_row, std::int64_t i) const noexcept {
+bool PanelSearch<T>::keep_prefiltered(PanelBatch<T>& batch, const PanelBounds<T>& bounds,
+                                      std::int64_t block_row, std::int64_t i) const noexcept {
     const int lanes = bounds.packed().lanes;
     const std::int64_t stride = bounds.group_stride();
-    const ScreenBlock<T>& block = *batch.screen;
+    const PrefilterBlock<T>& block = *batch.prefiltered;
     const std::int32_t slot = block.slot[block_row];
     if (slot < 0) return false;
     batch.n_in_reach[i] = bounds.n_groups();

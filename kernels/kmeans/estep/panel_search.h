@@ -9,7 +9,7 @@
 #include "estep/centers.h"
 #include "estep/panel_batch.h"
 #include "estep/panel_bounds.h"
-#include "estep/screen.h"
+#include "estep/prefilter.h"
 #include "isa/lane_kernels.h"
 #include "kmeans.h"
 #include "sums/exact_sums.h"
@@ -36,10 +36,10 @@ struct PanelCall {
 template <class T>
 class PanelSearch {
   public:
-    // may_screen: whether integers may be tried; measures: whether typical distances are wanted.
+    // may_prefilter: whether integers may be tried; measures: whether typical distances are wanted.
     // Throws std::bad_alloc.
     PanelSearch(const LaneKernels& lanes, Matrix<T> x, std::int64_t n_clusters, int n_thread,
-                bool may_screen, bool measures);
+                bool may_prefilter, bool measures);
 
     // The centers of search_all, or besides those that `bounds` packed the ones of search_near.
     void pack(const T* centers, const T* offset);
@@ -59,18 +59,18 @@ class PanelSearch {
   private:
     void scan(const PanelCall<T>& call, PanelBatch<T>& batch, std::int64_t begin,
               std::int64_t end) const noexcept;
-    void sweep(const PanelCall<T>& call, PanelBatch<T>& batch, const T* rows, std::int64_t n,
-               std::int64_t n_ahead, std::int32_t* nearest, T* best) const noexcept;
-    void screen(const PanelCall<T>& call, PanelBatch<T>& batch, std::int64_t begin,
-                std::int64_t end) const noexcept;
+    void scan_block(const PanelCall<T>& call, PanelBatch<T>& batch, const T* rows, std::int64_t n,
+                    std::int64_t n_ahead, std::int32_t* nearest, T* best) const noexcept;
+    void prefilter(const PanelCall<T>& call, PanelBatch<T>& batch, std::int64_t begin,
+                   std::int64_t end) const noexcept;
     void scan_unsettled(const PanelCall<T>& call, PanelBatch<T>& batch) const noexcept;
     void measure(PanelBatch<T>& batch, const T* best, std::int64_t n) const noexcept;
     static void enlist(const PanelCall<T>& call, PanelBatch<T>& batch, const PanelBounds<T>& bounds,
                        std::int64_t i) noexcept;
-    void screen_some(const PanelCall<T>& call, PanelBatch<T>& batch,
-                     const PanelBounds<T>& bounds) const noexcept;
-    bool keep_screened(PanelBatch<T>& batch, const PanelBounds<T>& bounds, std::int64_t block_row,
-                       std::int64_t i) const noexcept;
+    void prefilter_some(const PanelCall<T>& call, PanelBatch<T>& batch,
+                        const PanelBounds<T>& bounds) const noexcept;
+    bool keep_prefiltered(PanelBatch<T>& batch, const PanelBounds<T>& bounds,
+                          std::int64_t block_row, std::int64_t i) const noexcept;
 
     const TileKernels<T>& kernels_;
     const Matrix<T> x_;

@@ -30,7 +30,7 @@ struct Float256 {
                                    _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)), 4);
     }
 
-    static void turn_quad(Vector (&v)[4]) {
+    static void transpose_quad(Vector (&v)[4]) {
         Vector pairs[4];
         for (int r = 0; r < 4; r += 2) {
             pairs[r] = _mm256_unpacklo_ps(v[r], v[r + 1]);
@@ -114,7 +114,7 @@ struct Double256 {
         return _mm256_maskload_pd(p, _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), lanes));
     }
 
-    static void turn_quad(Vector (&v)[2]) {
+    static void transpose_quad(Vector (&v)[2]) {
         const Vector first = _mm256_unpacklo_pd(v[0], v[1]);
         v[1] = _mm256_unpackhi_pd(v[0], v[1]);
         v[0] = first;

@@ -62,7 +62,7 @@ struct Float512 {
         return _mm512_permutex2var_ps(load(table), _mm512_loadu_si512(index), load(table + 16));
     }
 
-    static void turn_quad(Vector (&v)[4]) {
+    static void transpose_quad(Vector (&v)[4]) {
         Vector pairs[4];
         for (int r = 0; r < 4; r += 2) {
             pairs[r] = _mm512_unpacklo_ps(v[r], v[r + 1]);
@@ -145,7 +145,7 @@ struct Double512 {
     static double lowest(Vector v) { return _mm512_reduce_min_pd(v); }
     static double sum(Vector v) { return _mm512_reduce_add_pd(v); }
 
-    static void turn_quad(Vector (&v)[2]) {
+    static void transpose_quad(Vector (&v)[2]) {
         const Vector first = _mm512_unpacklo_pd(v[0], v[1]);
         v[1] = _mm512_unpackhi_pd(v[0], v[1]);
         v[0] = first;

@@ -6,12 +6,12 @@
 
 #include "distance/distance_kernels.h"
 #include "estep/bounds_kernels.h"
+#include "estep/exhaustive_kernels.h"
 #include "estep/few_kernels.h"
 #include "estep/margins.h"
 #include "estep/neighbour_kernels.h"
 #include "estep/panel_kernels.h"
-#include "estep/screen_kernels.h"
-#include "estep/sweep_kernels.h"
+#include "estep/prefilter_kernels.h"
 #include "ranges/magnitudes.h"
 #include "seeding/value_kernels.h"
 #include "sparse/sparse_kernels.h"
@@ -36,8 +36,8 @@ struct TileKernels {
                                  T* second);
 
     // nearest[i] = nearest of all centers to row i of a block; best[i] = its score.
-    int sweep_rows, sweep_centers;
-    void (*sweep)(const Sweep<T>&, std::int32_t* nearest, T* best);
+    int scan_rows, scan_centers;
+    void (*exhaustive_scan)(const ExhaustiveScan<T>&, std::int32_t* nearest, T* best);
 
     // scores[l] = that of x[l] and centers[l], both less the offset; as many as a vector has lanes.
     int n_pairs;
@@ -109,7 +109,7 @@ struct RowKernels {
 
     DistanceKernels<T> distance;
     SparseKernels<T> sparse;
-    ScreenKernels<T> screen;
+    PrefilterKernels<T> prefilter;
 };
 
 struct LaneKernels {
@@ -148,7 +148,7 @@ const LaneKernels* avx2_lane_kernels() noexcept;
 const LaneKernels* avx512_lane_kernels() noexcept;
 const LaneKernels* neon_lane_kernels() noexcept;
 
-// Screens with AVX-512's integer products, which not every processor with AVX-512 has.
-void add_avx512_screens(LaneKernels* kernels) noexcept;
+// Prefilters with AVX-512's integer products, which not every processor with AVX-512 has.
+void add_avx512_prefilters(LaneKernels* kernels) noexcept;
 
 }  // namespace harpy::kmeans

@@ -9,11 +9,11 @@
 
 #include "distance/distance_lanes.h"
 #include "estep/bounds_lanes.h"
+#include "estep/exhaustive_lanes.h"
 #include "estep/few_columns.h"
 #include "estep/few_lanes.h"
 #include "estep/median_lanes.h"
 #include "estep/packing_lanes.h"
-#include "estep/sweep_lanes.h"
 #include "estep/tiles.h"
 #include "isa/lane_kernels.h"
 #include "seeding/near_lanes.h"
@@ -40,9 +40,9 @@ constexpr TileKernels<typename S::Scalar> make_tile_kernels() {
         {S::kLanes, 2 * S::kLanes, 3 * S::kLanes},
         {search_panel<S, 1>, search_panel<S, 2>, search_panel<S, 3>},
         {settle<S, 1>, settle<S, 2>, settle<S, 3>},
-        SweepShape<S>::kRows,
-        SweepShape<S>::kCenters,
-        sweep<S>,
+        ScanShape<S>::kRows,
+        ScanShape<S>::kCenters,
+        exhaustive_scan<S>,
         S::kLanes,
         score_pairs<S>,
         {panel_lows<S, 1>, panel_lows<S, 2>, panel_lows<S, 3>},

@@ -12,13 +12,13 @@
 #endif
 #include "isa/avx2.h"
 // The loops, over those vectors:
-#include "estep/screen_lanes.h"
+#include "estep/prefilter_lanes.h"
 #include "isa/lanes.h"
 
 namespace harpy::kmeans {
 
 const LaneKernels* avx2_lane_kernels() noexcept {
-    static constexpr LaneKernels kernels = with_screens<Ints>(make_lane_kernels("avx2"));
+    static constexpr LaneKernels kernels = with_prefilters<Ints>(make_lane_kernels("avx2"));
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &kernels : nullptr;
 }
 

@@ -20,7 +20,7 @@ namespace harpy::kmeans {
 const LaneKernels* avx512_lane_kernels() noexcept {
     static const LaneKernels kernels = [] {
         LaneKernels made = make_lane_kernels("avx512");
-        add_avx512_screens(&made);
+        add_avx512_prefilters(&made);
         return made;
     }();
     const bool present = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

@@ -54,7 +54,7 @@ struct Float128 {
     static float sum(Vector v) { return vaddvq_f32(v); }
 
     static void join_quads(Vector (&)[1]) {}
-    static void turn_quad(Vector (&v)[4]) {
+    static void transpose_quad(Vector (&v)[4]) {
         const Vector even[2] = {vtrn1q_f32(v[0], v[1]), vtrn1q_f32(v[2], v[3])};
         const Vector odd[2] = {vtrn2q_f32(v[0], v[1]), vtrn2q_f32(v[2], v[3])};
         v[0] = vcombine_f32(vget_low_f32(even[0]), vget_low_f32(even[1]));
@@ -122,7 +122,7 @@ struct Double128 {
     static double sum(Vector v) { return vaddvq_f64(v); }
 
     static void join_quads(Vector (&)[1]) {}
-    static void turn_quad(Vector (&v)[2]) {
+    static void transpose_quad(Vector (&v)[2]) {
         const Vector first = vtrn1q_f64(v[0], v[1]);
         v[1] = vtrn2q_f64(v[0], v[1]);
         v[0] = first;

@@ -41,9 +41,9 @@ struct Plain {
     static Vector look_up(const T* table, const std::int32_t* index) {
         return each([&](int l) { return table[index[l]]; });
     }
-    // The two stages of transpose.h: kQuad rows turned on their own, then one vector of each quad
-    // with the others.
-    static void turn_quad(Vector (&v)[kLanes]) {
+    // The two stages of transpose.h: kQuad rows transposed on their own, then one vector of each
+    // quad with the others.
+    static void transpose_quad(Vector (&v)[kLanes]) {
         for (int r = 0; r < kLanes; ++r) {
             for (int c = 0; c < r; ++c) {
                 const T other = v[r].lane[c];
@@ -167,7 +167,7 @@ inline void fold(const Eight* sums, double* out) {
     }
 }
 
-// Pairs of 16-bit integers, for screen_lanes.h.
+// Pairs of 16-bit integers, for prefilter_lanes.h.
 
 struct PlainInts {
     using Simd = Plain<float>;

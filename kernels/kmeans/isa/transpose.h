@@ -1,5 +1,5 @@
-// Square blocks of vectors, turned so that their columns become vectors: first quads of S::kQuad
-// rows each on their own, then the vectors of the same number of all quads together.
+// Square blocks of vectors, transposed so that their columns become vectors: first quads of
+// S::kQuad rows each on their own, then the vectors of the same number of all quads together.
 #pragma once
 
 namespace harpy::kmeans {
@@ -13,7 +13,7 @@ template <class S>
     for (int first = 0; first < S::kLanes; first += Q) {
         typename S::Vector quad[Q];
         for (int r = 0; r < Q; ++r) quad[r] = v[first + r];
-        S::turn_quad(quad);
+        S::transpose_quad(quad);
         for (int r = 0; r < Q; ++r) v[first + r] = quad[r];
     }
 #pragma GCC unroll 8

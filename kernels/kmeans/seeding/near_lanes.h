@@ -65,7 +65,7 @@ std::int64_t keep_near_some(const float* x, std::int64_t d, std::int32_t* rows, 
         const float* row[R];
         std::int64_t at[R];
         for (int r = 0; r < R; ++r) {
-            if (i + r + ahead < n_rows) fetch_row(x + rows[i + r + ahead] * d, d);
+            if (i + r + ahead < n_rows) prefetch_row(x + rows[i + r + ahead] * d, d);
             at[r] = i + r < n_rows ? i + r : n_rows - 1;
             row[r] = x + rows[at[r]] * d;
         }

@@ -9,7 +9,7 @@
 
 #include <cstdint>
 
-#include "isa/fetch.h"
+#include "isa/prefetch.h"
 #include "sparse/sparse_kernels.h"
 
 namespace harpy::kmeans {
@@ -32,7 +32,7 @@ void search_sparse(const SparseSearch<typename S::Scalar>& search, const typenam
         const std::int64_t ahead = end + kAhead <= n_values ? kAhead : 0;
         for (std::int64_t at = search.x.starts[row]; at < end; ++at) {
             const T* later = panel + static_cast<std::int64_t>(columns[at + ahead]) * kPanel;
-            for (int w = 0; w < W; ++w) fetch_line(later + w * S::kLanes);
+            for (int w = 0; w < W; ++w) prefetch_line(later + w * S::kLanes);
             const auto value = S::set1(values[at]);
             const T* centers = panel + static_cast<std::int64_t>(columns[at]) * kPanel;
 #pragma GCC unroll 8

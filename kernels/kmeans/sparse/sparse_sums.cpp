@@ -6,7 +6,7 @@
 #include <numeric>
 #include <vector>
 
-#include "isa/fetch.h"
+#include "isa/prefetch.h"
 #include "sparse/sparse.h"
 #include "sparse/sparse_rows.h"
 #include "sums/exact_sums.h"
@@ -107,10 +107,10 @@ std::vector<SumsBorder> share_sums(CsrMatrix<T> x, const std::vector<std::int64_
 
 // Rows come in the order of their clusters, which no prefetcher foresees.
 template <class T>
-void fetch_sparse_row(CsrMatrix<T> x, std::int64_t i) noexcept {
+void prefetch_sparse_row(CsrMatrix<T> x, std::int64_t i) noexcept {
     const std::int64_t start = x.starts[i], n = x.starts[i + 1] - start;
-    fetch_row(x.columns + start, n);
-    fetch_row(x.values + start, n);
+    prefetch_row(x.columns + start, n);
+    prefetch_row(x.values + start, n);
 }
 
 // Adds what a cluster's changed rows hold in columns [first, last) to its sums (n_columns,
@@ -122,7 +122,7 @@ void add_columns(CsrMatrix<T> x, const ChangedRows& changed, std::int64_t cluste
     const std::int64_t* row = changed.rows.data() + changed.starts[cluster];
     const std::int64_t* const end_row = changed.rows.data() + changed.starts[cluster + 1];
     for (; row < end_row; ++row) {
-        if (row + 2 < end_row) fetch_sparse_row(x, row[2]);
+        if (row + 2 < end_row) prefetch_sparse_row(x, row[2]);
         const std::int32_t* begin = x.columns + x.starts[*row];
         const std::int32_t* end = x.columns + x.starts[*row + 1];
         if (first > 0) begin = std::lower_bound(begin, end, first);

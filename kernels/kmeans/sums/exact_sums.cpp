@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "isa/fetch.h"
+#include "isa/prefetch.h"
 #include "threads/float_environment.h"
 #include "threads/parallel.h"
 
@@ -112,7 +112,7 @@ Status accumulate(const LaneKernels* lanes, Matrix<T> x, const T* weights,
                        [&](int thread, std::int64_t begin, std::int64_t end) {
                            for (std::int64_t i = begin; i < end; ++i) {
                                const std::int64_t soon = std::min(i + ahead, x.n_rows - 1);
-                               fetch_row(x.data + soon * x.n_columns, x.n_columns);
+                               prefetch_row(x.data + soon * x.n_columns, x.n_columns);
                                sums.move(thread, i, -1, labels == nullptr ? 0 : labels[i]);
                            }
                        });

@@ -10,20 +10,20 @@ namespace {
 // Brings a line into the second-level cache: what goes to the first at once occupies the few places
 // for its misses, and the work waits for one (Zen 4: 1.6 to 1.9 times as long where 16 centers meet
 // rows of 64 values, or 10 rows of 784).
-inline void fetch_line(const void* address) { __builtin_prefetch(address, 0, 2); }
+inline void prefetch_line(const void* address) { __builtin_prefetch(address, 0, 2); }
 
 // About what memory delivers within its own latency.
 constexpr std::int64_t kBytesAhead = 4096;
 
 // Of a very long row the first lines set the hardware going.
 template <class T>
-inline void fetch_row(const T* row, std::int64_t d) {
+inline void prefetch_row(const T* row, std::int64_t d) {
     const std::int64_t bytes = d * static_cast<std::int64_t>(sizeof(T));
     const char* line = reinterpret_cast<const char*>(row);
-    for (std::int64_t at = 0; at < bytes && at < kBytesAhead; at += 64) fetch_line(line + at);
+    for (std::int64_t at = 0; at < bytes && at < kBytesAhead; at += 64) prefetch_line(line + at);
 }
 
-// Rows between those at work and one that is fetched meanwhile.
+// Rows between those at work and one that is prefetched meanwhile.
 template <class T>
 inline std::int64_t rows_ahead(std::int64_t d) {
     return kBytesAhead / (d * static_cast<std::int64_t>(sizeof(T)) + 1);

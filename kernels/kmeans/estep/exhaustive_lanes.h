@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include "isa/fetch.h"
 #include "isa/lane_kernels.h"
+#include "isa/prefetch.h"
 #include "isa/transpose.h"
 
 namespace harpy::kmeans {
@@ -13,13 +13,13 @@ namespace {
 
 // A block of rows and a panel of centers whose scores fill the registers.
 template <class S>
-struct SweepShape {
+struct ScanShape {
     static constexpr int kVectors = S::kChains % 3 == 0 ? 3 : 2;  // of rows
     static constexpr int kRows = kVectors * S::kLanes;
     static constexpr int kCenters = S::kChains / kVectors;
 };
 
-// Rows that follow a block, fetched into the cache a few lines at a time.
+// Rows that follow a block, prefetched into the cache a few lines at a time.
 class RowsAhead {
   public:
     RowsAhead(const void* rows, std::int64_t n_bytes, std::int64_t n_times)
@@ -27,9 +27,9 @@ class RowsAhead {
           end_(next_ + n_bytes),
           step_((n_bytes / n_times / kCacheLine + 1) * kCacheLine) {}
 
-    void fetch_some() {
+    void prefetch_some() {
         const char* const stop = end_ - next_ < step_ ? end_ : next_ + step_;
-        for (; next_ < stop; next_ += kCacheLine) fetch_line(next_);
+        for (; next_ < stop; next_ += kCacheLine) prefetch_line(next_);
     }
 
   private:
@@ -50,17 +50,17 @@ struct Meeting {
 };
 
 template <class P>
-using Scores = typename P::Vector[SweepShape<P>::kCenters][SweepShape<P>::kVectors];
+using Scores = typename P::Vector[ScanShape<P>::kCenters][ScanShape<P>::kVectors];
 
 // Calls finish(panel, scores) for all panels, ascending.
 template <class P, class Finish>
 inline void meet(const Meeting<P>& meeting, RowsAhead ahead, const Finish& finish) {
     using Vector = typename P::Vector;
-    constexpr int V = SweepShape<P>::kVectors, C = SweepShape<P>::kCenters;
+    constexpr int V = ScanShape<P>::kVectors, C = ScanShape<P>::kCenters;
     const auto* centers = meeting.centers;
     const auto* starts = meeting.starts;
     for (std::int64_t panel = 0; panel < meeting.n_panels; ++panel) {
-        ahead.fetch_some();
+        ahead.prefetch_some();
         Scores<P> score;
 #pragma GCC unroll 8
         for (int c = 0; c < C; ++c) {
@@ -88,34 +88,34 @@ inline void meet(const Meeting<P>& meeting, RowsAhead ahead, const Finish& finis
     }
 }
 
-// Where panels are few, fetching rows beside their search would be a few bursts.
+// Where panels are few, prefetching rows beside their search would be a few bursts.
 template <class T>
-inline bool fetches_early(const Sweep<T>& sweep) {
-    return sweep.n_panels < 4;
+inline bool prefetches_early(const ExhaustiveScan<T>& scan) {
+    return scan.n_panels < 4;
 }
 
 // columns (d, kRows) = the block's rows less the offset, a row a lane; lanes beyond the last row
 // repeat it.
 template <class S>
-inline void turn_rows(const Sweep<typename S::Scalar>& sweep) {
+inline void transpose_rows(const ExhaustiveScan<typename S::Scalar>& scan) {
     using T = typename S::Scalar;
-    constexpr int L = S::kLanes, kRows = SweepShape<S>::kRows;
-    const std::int64_t d = sweep.d, last = sweep.n_rows - 1;
-    const std::int64_t n_fetched = fetches_early(sweep) ? sweep.n_ahead : 0;
+    constexpr int L = S::kLanes, kRows = ScanShape<S>::kRows;
+    const std::int64_t d = scan.d, last = scan.n_rows - 1;
+    const std::int64_t n_prefetched = prefetches_early(scan) ? scan.n_ahead : 0;
     for (std::int64_t j = 0; j < d; j += L) {
         const int n = static_cast<int>(d - j < L ? d - j : L);
-        const auto offset = n == L ? S::load(sweep.offset + j) : S::load_first(sweep.offset + j, n);
+        const auto offset = n == L ? S::load(scan.offset + j) : S::load_first(scan.offset + j, n);
         for (int first = 0; first < kRows; first += L) {
             typename S::Vector block[L];
 #pragma GCC unroll 16
             for (int l = 0; l < L; ++l) {
                 const std::int64_t i = first + l < last ? first + l : last;
-                const T* values = sweep.x + i * d + j;
+                const T* values = scan.x + i * d + j;
                 block[l] = S::sub(n == L ? S::load(values) : S::load_first(values, n), offset);
-                if (first + l < n_fetched) fetch_line(values + sweep.n_rows * d);
+                if (first + l < n_prefetched) prefetch_line(values + scan.n_rows * d);
             }
             transpose<S>(block);
-            T* column = sweep.columns + j * kRows + first;
+            T* column = scan.columns + j * kRows + first;
 #pragma GCC unroll 16
             for (int l = 0; l < L; ++l) {
                 if (l < n) S::store(column + l * kRows, block[l]);
@@ -150,9 +150,9 @@ void score_pairs(const typename S::Scalar* const* x, const typename S::Scalar* c
     S::store(scores, score);
 }
 
-// The scores of a sweep.
+// The scores of a scan.
 template <class S>
-struct SweepSteps : S {
+struct ScanSteps : S {
     using Vector = typename S::Vector;
     static Vector add_product(Vector score, Vector value, Vector center) {
         return S::fnma(value, center, score);
@@ -162,22 +162,22 @@ struct SweepSteps : S {
 // Each lane keeps its lowest score and whose it is. Centers ascend, so that the first of equal ones
 // stays.
 template <class S>
-void sweep(const Sweep<typename S::Scalar>& sweep, std::int32_t* nearest,
-           typename S::Scalar* best) {
+void exhaustive_scan(const ExhaustiveScan<typename S::Scalar>& scan, std::int32_t* nearest,
+                     typename S::Scalar* best) {
     using T = typename S::Scalar;
     using Vector = typename S::Vector;
-    using P = SweepSteps<S>;
-    constexpr int V = SweepShape<S>::kVectors, C = SweepShape<S>::kCenters, L = S::kLanes;
-    turn_rows<S>(sweep);
+    using P = ScanSteps<S>;
+    constexpr int V = ScanShape<S>::kVectors, C = ScanShape<S>::kCenters, L = S::kLanes;
+    transpose_rows<S>(scan);
     alignas(64) T low[V * L], index[V * L];
     for (int r = 0; r < V * L; ++r) {
         low[r] = static_cast<T>(__builtin_inf());
         index[r] = 0;
     }
-    const std::int64_t n_ahead = fetches_early(sweep) ? 0 : sweep.n_ahead;
-    const auto row_bytes = sweep.d * static_cast<std::int64_t>(sizeof(T));
-    const RowsAhead ahead(sweep.x + sweep.n_rows * sweep.d, n_ahead * row_bytes, sweep.n_panels);
-    meet<P>({sweep.columns, sweep.centers, sweep.half_norms, sweep.d, sweep.n_panels}, ahead,
+    const std::int64_t n_ahead = prefetches_early(scan) ? 0 : scan.n_ahead;
+    const auto row_bytes = scan.d * static_cast<std::int64_t>(sizeof(T));
+    const RowsAhead ahead(scan.x + scan.n_rows * scan.d, n_ahead * row_bytes, scan.n_panels);
+    meet<P>({scan.columns, scan.centers, scan.half_norms, scan.d, scan.n_panels}, ahead,
             [&](std::int64_t panel, Scores<P>& score) {
 #pragma GCC unroll 3
                 for (int v = 0; v < V; ++v) {
@@ -193,7 +193,7 @@ void sweep(const Sweep<typename S::Scalar>& sweep, std::int32_t* nearest,
                     S::store(index + v * L, found);
                 }
             });
-    for (int r = 0; r < sweep.n_rows; ++r) {
+    for (int r = 0; r < scan.n_rows; ++r) {
         nearest[r] = static_cast<std::int32_t>(index[r]);
         best[r] = low[r];
     }

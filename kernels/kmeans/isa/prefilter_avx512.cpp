@@ -1,5 +1,5 @@
-// Screens of AVX-512 with VNNI, whose products of 16-bit pairs run at twice the rate of float32
-// ones.
+// The integer prefilter of AVX-512 with VNNI, whose products of 16-bit pairs run at twice the rate
+// of float32 ones.
 #include <cstdint>
 
 #include "isa/lane_kernels.h"
@@ -15,13 +15,13 @@
 #endif
 #include "isa/avx512_vnni.h"
 // The loops, over those vectors:
-#include "estep/screen_lanes.h"
+#include "estep/prefilter_lanes.h"
 
 namespace harpy::kmeans {
 
-void add_avx512_screens(LaneKernels* kernels) noexcept {
+void add_avx512_prefilters(LaneKernels* kernels) noexcept {
     if (!__builtin_cpu_supports("avx512vnni")) return;
-    add_screens<Ints>(*kernels);
+    add_prefilters<Ints>(*kernels);
 }
 
 }  // namespace harpy::kmeans
@@ -33,7 +33,7 @@ void add_avx512_screens(LaneKernels* kernels) noexcept {
 #else
 
 namespace harpy::kmeans {
-void add_avx512_screens(LaneKernels*) noexcept {}
+void add_avx512_prefilters(LaneKernels*) noexcept {}
 }  // namespace harpy::kmeans
 
 #endif

@@ -1,4 +1,4 @@
-// Searches in 16-bit integers: what their inner loops, screen_lanes.h, are given, and what they
+// Searches in 16-bit integers: what their inner loops, prefilter_lanes.h, are given, and what they
 // find.
 #pragma once
 
@@ -6,24 +6,24 @@
 
 namespace harpy::kmeans {
 
-// Nor meets more centers at a time in a screen.
-constexpr int kMostScreenCenters = 8;
+// Nor meets more centers at a time in a prefilter.
+constexpr int kMostPrefilterCenters = 8;
 
 // A row's squares and products with a center stay within int32 while both have this norm.
-constexpr float kScreenNorm = 31000.0f;
+constexpr float kPrefilterNorm = 31000.0f;
 // No score reaches this.
-constexpr std::int32_t kScreenHighest = 1 << 30;
-// Covers the float32 roundings of up to kMostScreenColumns squares.
-constexpr float kScreenGuard = 1.01f;
-constexpr std::int64_t kMostScreenColumns = 1 << 16;
+constexpr std::int32_t kPrefilterHighest = 1 << 30;
+// Covers the float32 roundings of up to kMostPrefilterColumns squares.
+constexpr float kPrefilterGuard = 1.01f;
+constexpr std::int64_t kMostPrefilterColumns = 1 << 16;
 // Rows less than this share of the centers' norm are rounded like those of that length.
-constexpr float kScreenLeast = 0x1p-20f;
+constexpr float kPrefilterLeast = 0x1p-20f;
 
 // How centers became integers, and what their scores may be off by. Of (-c', h - middle), where h
 // is the half norm, the last value is divided by `one`, which rows have as one more column; all is
-// in units of 1 / scale and then multiplied so that the largest norm becomes kScreenNorm.
+// in units of 1 / scale and then multiplied so that the largest norm becomes kPrefilterNorm.
 template <class T>
-struct ScreenUnits {
+struct PrefilterUnits {
     T scale;            // a power of two that brings the centers' norms to about 1
     float one;          // value of the rows' last column
     float norm;         // at least that of every center
@@ -45,39 +45,39 @@ struct ScreenUnits {
 
 // A block of rows that meets all centers as pairs of 16-bit integers, a row a lane.
 template <class T>
-struct Screen {
+struct PrefilterRows {
     const T* const* rows;  // each (d)
     std::int64_t n_rows;   // at most those of the kernel
-    const void* ahead;     // what is to be fetched meanwhile
+    const void* ahead;     // what is to be prefetched meanwhile
     std::int64_t n_ahead_bytes;
     std::int64_t d;
-    const T* offset;               // (d)
-    const std::int32_t* centers;   // (n_panels, n_pairs, centers of the kernel)
-    const std::int32_t* starts;    // (n_panels, centers) 0, kScreenHighest beyond the last center
-    const std::int32_t* slots;     // (n_panels, centers) 0, 1, 2, ...
+    const T* offset;              // (d)
+    const std::int32_t* centers;  // (n_panels, n_pairs, centers of the kernel)
+    const std::int32_t* starts;   // (n_panels, centers) 0, kPrefilterHighest beyond the last center
+    const std::int32_t* slots;    // (n_panels, centers) 0, 1, 2, ...
     const std::int32_t* group_of;  // (n_panels)
     std::int64_t n_pairs, n_panels, n_groups;
-    ScreenUnits<T> units;
+    PrefilterUnits<T> units;
     std::int32_t* pairs;  // (n_pairs, rows of the kernel) scratch
     std::int32_t* lows;   // (2, n_groups, rows) out: lowest scores of each group, second lowest
 };
 
 // What it finds: scores in integers, their last bits the slot of the center.
 template <class T>
-struct ScreenFound {
+struct PrefilterFound {
     std::int32_t* lowest;  // (rows)
     bool* settled;         // (rows) whether that is the nearest center for certain
     float* doubt;          // (rows) what each score may be off by
-    float* unit;           // (rows) what ScreenUnits calls u
+    float* unit;           // (rows) what PrefilterUnits calls u
     T* most;               // (rows) the lowest one's real score is no higher; may be nullptr
     T* least;              // (n_groups, rows) those of others of the group are no lower
 };
 
 template <class T>
-struct ScreenKernels {
+struct PrefilterKernels {
     int rows = 0, centers = 0;
     // nullptr where the instruction set has nothing that makes this worth while.
-    void (*search)(const Screen<T>&, const ScreenFound<T>&) = nullptr;
+    void (*search)(const PrefilterRows<T>&, const PrefilterFound<T>&) = nullptr;
 };
 
 }  // namespace harpy::kmeans

@@ -14,18 +14,18 @@ namespace harpy::kmeans {
 
 // What a thread needs for its searches, and what it found in the last one.
 template <class T>
-struct ScreenBlock {
-    ScreenBlock(const ScreenKernels<T>& kernels, std::int64_t d, std::int64_t most_groups);
+struct PrefilterBlock {
+    PrefilterBlock(const PrefilterKernels<T>& kernels, std::int64_t d, std::int64_t most_groups);
 
-    const T* rows[kMostSweepRows];
-    std::int32_t slot[kMostSweepRows];  // of the nearest center, or -1 where that is not certain
-    T most[kMostSweepRows];             // that center's real score is no higher
-    Buffer<T> least;                    // (n_groups, rows) those of others of a group are no lower
+    const T* rows[kMostScanRows];
+    std::int32_t slot[kMostScanRows];  // of the nearest center, or -1 where that is not certain
+    T most[kMostScanRows];             // that center's real score is no higher
+    Buffer<T> least;                   // (n_groups, rows) those of others of a group are no lower
 
-    Buffer<std::int32_t> pairs, lows;     // as in Screen
-    std::int32_t lowest[kMostSweepRows];  // and in ScreenFound
-    bool settled[kMostSweepRows];
-    float doubt[kMostSweepRows], unit[kMostSweepRows];
+    Buffer<std::int32_t> pairs, lows;    // as in PrefilterRows
+    std::int32_t lowest[kMostScanRows];  // and in PrefilterFound
+    bool settled[kMostScanRows];
+    float doubt[kMostScanRows], unit[kMostScanRows];
 
     // Centers that integers cannot tell apart, until their exact scores do.
     struct Candidate {
@@ -53,20 +53,20 @@ class IntegerCenters {
     std::int64_t plain_groups() const noexcept;
 
     // Searches for block.rows, of which there are n_rows, less the offset. with_bounds: whether to
-    // fill `most` and `least`, too. Meanwhile fetches what lies `ahead`.
-    void search(ScreenBlock<T>& block, std::int64_t n_rows, const T* offset, bool with_bounds,
+    // fill `most` and `least`, too. Meanwhile prefetches what lies `ahead`.
+    void search(PrefilterBlock<T>& block, std::int64_t n_rows, const T* offset, bool with_bounds,
                 const T* ahead, std::int64_t n_ahead) const noexcept;
 
   private:
-    void find_candidates(ScreenBlock<T>& block, std::int64_t n_rows) const noexcept;
-    void score_candidates(ScreenBlock<T>& block, const T* offset) const noexcept;
-    void choose_candidates(ScreenBlock<T>& block, bool with_bounds) const noexcept;
+    void find_candidates(PrefilterBlock<T>& block, std::int64_t n_rows) const noexcept;
+    void score_candidates(PrefilterBlock<T>& block, const T* offset) const noexcept;
+    void choose_candidates(PrefilterBlock<T>& block, bool with_bounds) const noexcept;
     std::int32_t slot_of(std::int32_t lowest) const noexcept {
         return lowest & ((1 << units_.tag_bits) - 1);
     }
 
     const TileKernels<T>& tiles_;
-    const ScreenKernels<T>& kernels_;
+    const PrefilterKernels<T>& kernels_;
     const std::int64_t n_clusters_, d_, n_pairs_;
     const PackedCenters<T>* exact_ = nullptr;
     const T* centers_ = nullptr;
@@ -75,7 +75,7 @@ class IntegerCenters {
     std::vector<std::int32_t> starts_, slots_;  // (n_panels, kernels.centers)
     std::vector<std::int32_t> group_of_;        // (n_panels)
     std::vector<double> errors_;                // (n_panels)
-    ScreenUnits<T> units_{};
+    PrefilterUnits<T> units_{};
 };
 
 }  // namespace harpy::kmeans

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "estep/sweep_lanes.h"
+#include "estep/exhaustive_lanes.h"
 #include "isa/lane_kernels.h"
 #include "isa/transpose.h"
 
@@ -17,23 +17,23 @@ namespace {
 // norms of scaled row r and of what rounding took from it, unit[r] is what its scale multiplied it
 // with.
 template <class P, class T>
-inline void round_rows(const Screen<T>& screen, float* norm, float* error, float* unit) {
+inline void round_rows(const PrefilterRows<T>& given, float* norm, float* error, float* unit) {
     using S = typename P::Simd;
     using Vector = typename S::Vector;
-    constexpr int L = P::kLanes, kRows = SweepShape<P>::kRows;
-    const std::int64_t d = screen.d, last = screen.n_rows - 1;
-    const float one = screen.units.one;
+    constexpr int L = P::kLanes, kRows = ScanShape<P>::kRows;
+    const std::int64_t d = given.d, last = given.n_rows - 1;
+    const float one = given.units.one;
     for (int first = 0; first < kRows; first += L) {
         const T* rows[L];
-        for (int l = 0; l < L; ++l) rows[l] = screen.rows[first + l < last ? first + l : last];
+        for (int l = 0; l < L; ++l) rows[l] = given.rows[first + l < last ? first + l : last];
         Vector block[L], lost = S::set1(0.0f);
         const auto load = [&](std::int64_t j, int n, int l) {
-            const T *values = rows[l] + j, *offset = screen.offset + j;
+            const T *values = rows[l] + j, *offset = given.offset + j;
             if constexpr (sizeof(T) == sizeof(float)) {
                 const Vector value = S::sub(S::load_first(values, n), S::load_first(offset, n));
-                return S::mul(value, S::set1(screen.units.scale));
+                return S::mul(value, S::set1(given.units.scale));
             } else {
-                return P::load_scaled(values, offset, n, screen.units.scale);
+                return P::load_scaled(values, offset, n, given.units.scale);
             }
         };
         const auto add_squares = [&](std::int64_t j, int n) {
@@ -53,8 +53,9 @@ inline void round_rows(const Screen<T>& screen, float* norm, float* error, float
         S::store(norm + first, S::add(block[0], S::set1(one * one)));
         for (int l = 0; l < L; ++l) {
             const float length = __builtin_sqrtf(norm[first + l]);
-            unit[first + l] = kScreenNorm / (length > kScreenLeast ? length : kScreenLeast);
-            norm[first + l] = length * unit[first + l] * kScreenGuard;
+            unit[first + l] =
+                kPrefilterNorm / (length > kPrefilterLeast ? length : kPrefilterLeast);
+            norm[first + l] = length * unit[first + l] * kPrefilterGuard;
         }
         const Vector units = S::load(unit + first);
         const auto round = [&](std::int64_t j, int l) {
@@ -63,7 +64,7 @@ inline void round_rows(const Screen<T>& screen, float* norm, float* error, float
             const Vector lost_a = S::sub(a, P::to_float(rounded_a));
             const Vector lost_b = S::sub(b, P::to_float(rounded_b));
             lost = S::fma(lost_a, lost_a, S::fma(lost_b, lost_b, lost));
-            P::store(screen.pairs + (j + l) / 2 * kRows + first, P::halves(rounded_a, rounded_b));
+            P::store(given.pairs + (j + l) / 2 * kRows + first, P::halves(rounded_a, rounded_b));
         };
         for (j = 0; j + L <= d; j += L) {
 #pragma GCC unroll 16
@@ -81,31 +82,32 @@ inline void round_rows(const Screen<T>& screen, float* norm, float* error, float
         S::store(error + first, lost);
     }
     // Scaling rounds each value once or twice before that.
-    constexpr float kScaled = kScreenNorm * 0x1p-22f;
-    for (int r = 0; r < kRows; ++r) error[r] = __builtin_sqrtf(error[r]) * kScreenGuard + kScaled;
+    constexpr float kScaled = kPrefilterNorm * 0x1p-22f;
+    for (int r = 0; r < kRows; ++r)
+        error[r] = __builtin_sqrtf(error[r]) * kPrefilterGuard + kScaled;
 }
 
 // Each lane keeps the two lowest scores of each group, with the slots of their centers in their
 // last bits.
 template <class P, class T>
-void search_screened(const Screen<T>& screen, const ScreenFound<T>& found) {
+void search_prefiltered(const PrefilterRows<T>& given, const PrefilterFound<T>& found) {
     using Vector = typename P::Vector;
-    constexpr int V = SweepShape<P>::kVectors, C = SweepShape<P>::kCenters, L = P::kLanes;
+    constexpr int V = ScanShape<P>::kVectors, C = ScanShape<P>::kCenters, L = P::kLanes;
     constexpr int kRows = V * L;
     alignas(64) float norm[kRows], error[kRows];
     float* const unit = found.unit;
-    round_rows<P>(screen, norm, error, unit);
-    std::int32_t* const lows = screen.lows;
-    std::int32_t* const seconds = lows + screen.n_groups * kRows;
-    for (std::int64_t i = 0; i < 2 * screen.n_groups * kRows; ++i) lows[i] = kScreenHighest;
-    const std::int32_t tag = (1 << screen.units.tag_bits) - 1;
-    meet<P>({screen.pairs, screen.centers, screen.starts, screen.n_pairs, screen.n_panels},
-            RowsAhead(screen.ahead, screen.n_ahead_bytes, screen.n_panels),
+    round_rows<P>(given, norm, error, unit);
+    std::int32_t* const lows = given.lows;
+    std::int32_t* const seconds = lows + given.n_groups * kRows;
+    for (std::int64_t i = 0; i < 2 * given.n_groups * kRows; ++i) lows[i] = kPrefilterHighest;
+    const std::int32_t tag = (1 << given.units.tag_bits) - 1;
+    meet<P>({given.pairs, given.centers, given.starts, given.n_pairs, given.n_panels},
+            RowsAhead(given.ahead, given.n_ahead_bytes, given.n_panels),
             [&](std::int64_t panel, Scores<P>& score) {
                 const Vector mask = P::set1(tag);
-                const std::int32_t* slots = screen.slots + panel * C;
-                std::int32_t* const low = lows + screen.group_of[panel] * kRows;
-                std::int32_t* const second = seconds + screen.group_of[panel] * kRows;
+                const std::int32_t* slots = given.slots + panel * C;
+                std::int32_t* const low = lows + given.group_of[panel] * kRows;
+                std::int32_t* const second = seconds + given.group_of[panel] * kRows;
 #pragma GCC unroll 3
                 for (int v = 0; v < V; ++v) {
                     Vector lowest = P::load(low + v * L), next = P::load(second + v * L);
@@ -119,7 +121,7 @@ void search_screened(const Screen<T>& screen, const ScreenFound<T>& found) {
                     P::store(second + v * L, next);
                 }
             });
-    const ScreenUnits<T>& units = screen.units;
+    const PrefilterUnits<T>& units = given.units;
     // What tags, and arithmetic in float32, may add to a score or take from it.
     const float rounding = static_cast<float>(1 << units.tag_bits) + 0x1p10f;
     alignas(64) std::int32_t second[kRows], own[kRows];
@@ -129,11 +131,11 @@ void search_screened(const Screen<T>& screen, const ScreenFound<T>& found) {
         const float chains =
             units.chain_error * (unit[r] * units.half_norm + norm[r] * units.norm) +
             unit[r] * units.underflow;
-        found.doubt[r] = rounding + kScreenGuard * (integers + chains);
-        low[r] = second[r] = kScreenHighest;
+        found.doubt[r] = rounding + kPrefilterGuard * (integers + chains);
+        low[r] = second[r] = kPrefilterHighest;
         own[r] = 0;
     }
-    const auto n_groups = static_cast<std::int32_t>(screen.n_groups);
+    const auto n_groups = static_cast<std::int32_t>(given.n_groups);
     for (std::int32_t g = 0; g < n_groups; ++g) {
         const std::int32_t *lows_here = lows + g * kRows, *seconds_here = seconds + g * kRows;
         for (int r = 0; r < kRows; ++r) {
@@ -160,21 +162,21 @@ void search_screened(const Screen<T>& screen, const ScreenFound<T>& found) {
             const std::int32_t lowest = g == own[r] ? seconds_here[r] : lows_here[r];
             const T least = units.real_score(static_cast<float>(lowest) - found.doubt[r], unit[r]);
             found.least[g * kRows + r] =
-                lowest < kScreenHighest ? least : static_cast<T>(__builtin_inf());
+                lowest < kPrefilterHighest ? least : static_cast<T>(__builtin_inf());
         }
     }
 }
 
 template <class P>
-constexpr void add_screens(LaneKernels& kernels) {
-    constexpr int kRows = SweepShape<P>::kRows, kCenters = SweepShape<P>::kCenters;
-    kernels.single.screen = {kRows, kCenters, search_screened<P, float>};
-    kernels.dual.screen = {kRows, kCenters, search_screened<P, double>};
+constexpr void add_prefilters(LaneKernels& kernels) {
+    constexpr int kRows = ScanShape<P>::kRows, kCenters = ScanShape<P>::kCenters;
+    kernels.single.prefilter = {kRows, kCenters, search_prefiltered<P, float>};
+    kernels.dual.prefilter = {kRows, kCenters, search_prefiltered<P, double>};
 }
 
 template <class P>
-constexpr LaneKernels with_screens(LaneKernels kernels) {
-    add_screens<P>(kernels);
+constexpr LaneKernels with_prefilters(LaneKernels kernels) {
+    add_prefilters<P>(kernels);
     return kernels;
 }
 

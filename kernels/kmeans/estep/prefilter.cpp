@@ -1,4 +1,4 @@
-#include "estep/screen.h"
+#include "estep/prefilter.h"
 
 #include <algorithm>
 #include <cmath>
@@ -36,8 +36,8 @@ float at_least(double value) noexcept { return round_up(value * (1.0 + 0x1p-20))
 }  // namespace
 
 template <class T>
-ScreenBlock<T>::ScreenBlock(const ScreenKernels<T>& kernels, std::int64_t d,
-                            std::int64_t most_groups)
+PrefilterBlock<T>::PrefilterBlock(const PrefilterKernels<T>& kernels, std::int64_t d,
+                                  std::int64_t most_groups)
     : least(kernels.rows * most_groups),
       pairs(kernels.rows * pairs_of(d)),
       lows(2 * kernels.rows * most_groups) {
@@ -48,7 +48,7 @@ template <class T>
 IntegerCenters<T>::IntegerCenters(const RowKernels<T>& kernels, std::int64_t n_clusters,
                                   std::int64_t d)
     : tiles_(kernels.tiles),
-      kernels_(kernels.screen),
+      kernels_(kernels.prefilter),
       n_clusters_(n_clusters),
       d_(d),
       n_pairs_(pairs_of(d)),
@@ -81,7 +81,7 @@ void IntegerCenters<T>::pack(const PackedCenters<T>& exact, const T* centers,
                            ? static_cast<std::int32_t>(p * n_groups / n_panels_)
                            : group_of_panel[p * lanes / exact.lanes];
     }
-    starts_.assign(n_panels_ * lanes, kScreenHighest);
+    starts_.assign(n_panels_ * lanes, kPrefilterHighest);
     std::fill_n(starts_.begin(), k, 0);
     const double largest = *std::max_element(exact.norms.begin(), exact.norms.end());
     const int exponent = largest > 0 ? -std::ilogb(largest) / 2 : 0;
@@ -106,7 +106,7 @@ void IntegerCenters<T>::pack(const PackedCenters<T>& exact, const T* centers,
     }
     // `norms` are rounded, too.
     const double norm = std::sqrt(squared) * (1.0 + 0x1p-20);
-    const double unit = kScreenNorm / std::max<double>(norm, kScreenLeast);
+    const double unit = kPrefilterNorm / std::max<double>(norm, kPrefilterLeast);
     for_row_blocks(
         n_panels_, 1, useful_threads(n_panels_, 8, n_thread),
         [&](int, std::int64_t first, std::int64_t end) {
@@ -115,7 +115,7 @@ void IntegerCenters<T>::pack(const PackedCenters<T>& exact, const T* centers,
                 const T* column = exact.panels.data() + slot / exact.lanes * exact.lanes * d_ +
                                   slot % exact.lanes;
                 std::int32_t* pair = pairs_.data() + slot * n_pairs_;
-                double lost[kMostScreenCenters] = {};
+                double lost[kMostPrefilterCenters] = {};
                 const auto value = [&](std::int64_t j, std::int64_t i) {
                     if (j < d_) return -scale * column[j * exact.lanes + i];
                     return j == d_ && slot + i < k ? last_value(slot + i) : 0.0;
@@ -144,7 +144,7 @@ void IntegerCenters<T>::pack(const PackedCenters<T>& exact, const T* centers,
 }
 
 template <class T>
-void IntegerCenters<T>::search(ScreenBlock<T>& block, std::int64_t n_rows, const T* offset,
+void IntegerCenters<T>::search(PrefilterBlock<T>& block, std::int64_t n_rows, const T* offset,
                                bool with_bounds, const T* ahead,
                                std::int64_t n_ahead) const noexcept {
     kernels_.search({block.rows, n_rows, ahead, n_ahead * static_cast<std::int64_t>(sizeof(T)), d_,
@@ -161,7 +161,8 @@ void IntegerCenters<T>::search(ScreenBlock<T>& block, std::int64_t n_rows, const
 // Of each row in doubt the lowest center of every group that cannot be told from the lowest of all;
 // where the second lowest of a group cannot either, a third might not, and the row stays as it is.
 template <class T>
-void IntegerCenters<T>::find_candidates(ScreenBlock<T>& block, std::int64_t n_rows) const noexcept {
+void IntegerCenters<T>::find_candidates(PrefilterBlock<T>& block,
+                                        std::int64_t n_rows) const noexcept {
     const std::int32_t* lows = block.lows.data();
     const std::int32_t* seconds = lows + n_groups_ * kernels_.rows;
     block.candidates.clear();
@@ -186,7 +187,7 @@ void IntegerCenters<T>::find_candidates(ScreenBlock<T>& block, std::int64_t n_ro
 }
 
 template <class T>
-void IntegerCenters<T>::score_candidates(ScreenBlock<T>& block, const T* offset) const noexcept {
+void IntegerCenters<T>::score_candidates(PrefilterBlock<T>& block, const T* offset) const noexcept {
     constexpr std::size_t kMostPairs = 16;
     const T *rows[kMostPairs], *centers[kMostPairs];
     T half_norms[kMostPairs], scores[kMostPairs];
@@ -205,7 +206,8 @@ void IntegerCenters<T>::score_candidates(ScreenBlock<T>& block, const T* offset)
 }
 
 template <class T>
-void IntegerCenters<T>::choose_candidates(ScreenBlock<T>& block, bool with_bounds) const noexcept {
+void IntegerCenters<T>::choose_candidates(PrefilterBlock<T>& block,
+                                          bool with_bounds) const noexcept {
     const std::int32_t* lows = block.lows.data();
     const std::int32_t* seconds = lows + n_groups_ * kernels_.rows;
     const auto* const end = block.candidates.data() + block.candidates.size();
@@ -221,7 +223,7 @@ void IntegerCenters<T>::choose_candidates(ScreenBlock<T>& block, bool with_bound
         block.slot[r] = best->slot;
         if (!with_bounds) continue;
         const auto score = [&](std::int32_t low, float doubt) {
-            if (low >= kScreenHighest) return std::numeric_limits<T>::infinity();
+            if (low >= kPrefilterHighest) return std::numeric_limits<T>::infinity();
             return units_.real_score(static_cast<float>(low) + doubt, block.unit[r]);
         };
         const std::int64_t best_at = best->group * kernels_.rows + r;
@@ -234,20 +236,20 @@ void IntegerCenters<T>::choose_candidates(ScreenBlock<T>& block, bool with_bound
 }
 
 template <class T>
-Status screen(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T* offset,
-              std::int32_t* nearest, T* most, T* least) noexcept {
+Status prefilter(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T* offset,
+                 std::int32_t* nearest, T* most, T* least) noexcept {
     return guarded([&]() -> Status {
         const std::int64_t k = centers.n_rows, d = centers.n_columns;
         if (!sizes_fit(k, d)) return Status::too_large;
         std::fill_n(nearest, x.n_rows, -1);
-        const ScreenKernels<T>& kernels = row_kernels<T>(*lanes).screen;
+        const PrefilterKernels<T>& kernels = row_kernels<T>(*lanes).prefilter;
         if (kernels.search == nullptr) return Status::ok;
         const TileKernels<T>& tiles = row_kernels<T>(*lanes).tiles;
-        PackedCenters<T> exact(k, d, tiles.sweep_centers);
+        PackedCenters<T> exact(k, d, tiles.scan_centers);
         exact.pack(tiles, centers, offset, 1);
         IntegerCenters<T> integers(row_kernels<T>(*lanes), k, d);
         integers.pack(exact, centers.data, nullptr, integers.plain_groups(), 1);
-        ScreenBlock<T> block(kernels, d, integers.plain_groups());
+        PrefilterBlock<T> block(kernels, d, integers.plain_groups());
         for (std::int64_t row = 0; row < x.n_rows; row += kernels.rows) {
             const std::int64_t n = std::min<std::int64_t>(kernels.rows, x.n_rows - row);
             for (std::int64_t i = 0; i < n; ++i) block.rows[i] = x.data + (row + i) * d;
@@ -265,12 +267,12 @@ Status screen(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T*
     });
 }
 
-template Status screen(const LaneKernels*, Matrix<float>, Matrix<float>, const float*,
-                       std::int32_t*, float*, float*) noexcept;
-template Status screen(const LaneKernels*, Matrix<double>, Matrix<double>, const double*,
-                       std::int32_t*, double*, double*) noexcept;
-template struct ScreenBlock<float>;
-template struct ScreenBlock<double>;
+template Status prefilter(const LaneKernels*, Matrix<float>, Matrix<float>, const float*,
+                          std::int32_t*, float*, float*) noexcept;
+template Status prefilter(const LaneKernels*, Matrix<double>, Matrix<double>, const double*,
+                          std::int32_t*, double*, double*) noexcept;
+template struct PrefilterBlock<float>;
+template struct PrefilterBlock<double>;
 template class IntegerCenters<float>;
 template class IntegerCenters<double>;
 
