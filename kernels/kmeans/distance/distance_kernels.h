@@ -30,7 +30,7 @@ struct DistanceKernels {
                               const T* candidates, std::int64_t stride, std::int64_t n_candidates,
                               const T* limits);
 
-    // Raises highest[j] to the bits of the magnitudes of column j.
+    // Raises highest[j] (INOUT) to the bits of the magnitudes of column j.
     void (*raise_magnitudes)(const T* x, std::int64_t n_rows, std::int64_t d, Bits<T>* highest);
 };
 

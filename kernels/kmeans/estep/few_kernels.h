@@ -33,7 +33,7 @@ struct FewSearch {
 
 // What it finds.
 struct FewNearest {
-    std::int32_t label[kFewRowsAtOnce];
+    std::int32_t label[kFewRowsAtOnce];                  // OUT, as all of it
     float upper[kFewRowsAtOnce], lower[kFewRowsAtOnce];  // as FewTest reads them
 };
 

@@ -13,17 +13,17 @@ constexpr int kChunk = 16;
 // Rows that walk from center to nearer center. A row's place is chunk * n_clusters + center.
 template <class T>
 struct Walk {
-    const T* x;       // (n_rows, d)
-    const T* offset;  // (d)
+    const T* x;       // IN (n_rows, d)
+    const T* offset;  // IN (d)
     std::int64_t d, n_clusters;
-    const T* chunks;  // (n_chunks, n_clusters, d + 1, kChunk): half norms, then columns; a center
-                      // is the first one of its own chunk 0
-    const std::int32_t* members;  // (n_chunks, n_clusters, kChunk), n_clusters beyond the last
-    const T* limits;              // (n_chunks, n_clusters): a row of smaller squared distance to
+    const T* chunks;  // IN (n_chunks, n_clusters, d + 1, kChunk): half norms, then columns; a
+                      // center is the first one of its own chunk 0
+    const std::int32_t* members;  // IN (n_chunks, n_clusters, kChunk), n_clusters beyond the last
+    const T* limits;              // IN (n_chunks, n_clusters): a row of smaller squared distance to
                                   // the center has no nearer one in the chunks that follow
-    std::int32_t* label;          // (n_rows) best center so far
-    T* best;                      // (n_rows) its score
-    std::int32_t* place;          // (n_rows)
+    std::int32_t* label;          // INOUT (n_rows) best center so far
+    T* best;                      // INOUT (n_rows) its score
+    std::int32_t* place;          // INOUT (n_rows)
 };
 
 }  // namespace harpy::kmeans

@@ -27,7 +27,7 @@ struct PanelBatch {
     // What the prefilter needs.
     void prepare_prefilter(const PrefilterKernels<T>& kernels, std::int64_t d, int scan_rows) {
         prefiltered = std::make_unique<PrefilterBlock<T>>(kernels, d, kMaxGroups);
-        unsettled = Buffer<T>(scan_rows * d);
+        uncertain = Buffer<T>(scan_rows * d);
     }
 
     // What a search near the old centers needs.
@@ -49,8 +49,8 @@ struct PanelBatch {
         in_reach.resize(capacity);
     }
 
-    void count_prefiltered(bool settled) noexcept {
-        n_in_vain = settled ? std::max(n_in_vain - 1, -kPrefilteredInVain) : n_in_vain + 1;
+    void count_prefiltered(bool certain) noexcept {
+        n_in_vain = certain ? std::max(n_in_vain - 1, -kPrefilteredInVain) : n_in_vain + 1;
     }
     bool prefilters() const noexcept {
         return prefiltered != nullptr && n_in_vain < kPrefilteredInVain;
@@ -79,9 +79,9 @@ struct PanelBatch {
     // Of the prefilter: rows that are still to be searched, and their numbers.
     std::unique_ptr<PrefilterBlock<T>> prefiltered;
     std::int64_t n_in_vain = 0;  // rows prefiltered in vain less others, of late
-    Buffer<T> unsettled;
-    std::int64_t unsettled_rows[kMostScanRows];
-    std::int64_t n_unsettled = 0;
+    Buffer<T> uncertain;
+    std::int64_t uncertain_rows[kMostScanRows];
+    std::int64_t n_uncertain = 0;
 
     // Of a search near the old centers.
     Buffer<std::int64_t> rows;

@@ -116,25 +116,25 @@ void PanelSearch<T>::prefilter(const PanelCall<T>& call, PanelBatch<T>& batch, s
                 call.relabel(batch, row + i, slot);
                 continue;
             }
-            std::copy_n(first + i * d, d, batch.unsettled.data() + batch.n_unsettled * d);
-            batch.unsettled_rows[batch.n_unsettled++] = row + i;
-            if (batch.n_unsettled == kernels_.scan_rows) scan_unsettled(call, batch);
+            std::copy_n(first + i * d, d, batch.uncertain.data() + batch.n_uncertain * d);
+            batch.uncertain_rows[batch.n_uncertain++] = row + i;
+            if (batch.n_uncertain == kernels_.scan_rows) scan_uncertain(call, batch);
         }
     }
-    scan_unsettled(call, batch);
+    scan_uncertain(call, batch);
     scan(call, batch, std::min(row, end), end);
 }
 
 template <class T>
-void PanelSearch<T>::scan_unsettled(const PanelCall<T>& call, PanelBatch<T>& batch) const noexcept {
-    if (batch.n_unsettled == 0) return;
+void PanelSearch<T>::scan_uncertain(const PanelCall<T>& call, PanelBatch<T>& batch) const noexcept {
+    if (batch.n_uncertain == 0) return;
     std::int32_t nearest[kMostScanRows];
     T best[kMostScanRows];
-    scan_block(call, batch, batch.unsettled.data(), batch.n_unsettled, 0, nearest, best);
-    for (std::int64_t i = 0; i < batch.n_unsettled; ++i) {
-        call.relabel(batch, batch.unsettled_rows[i], nearest[i]);
+    scan_block(call, batch, batch.uncertain.data(), batch.n_uncertain, 0, nearest, best);
+    for (std::int64_t i = 0; i < batch.n_uncertain; ++i) {
+        call.relabel(batch, batch.uncertain_rows[i], nearest[i]);
     }
-    batch.n_unsettled = 0;
+    batch.n_uncertain = 0;
 }
 
 // Adds up the distances of rows that were scanned.
@@ -152,7 +152,7 @@ void PanelSearch<T>::measure(PanelBatch<T>& batch, const T* best, std::int64_t n
 }
 
 // Rows with many groups in reach meet all centers as integers; the others, and what integers cannot
-// settle, the panels in reach and that of their old center.
+// decide, the panels in reach and that of their old center.
 template <class T>
 void PanelSearch<T>::search_near(const PanelCall<T>& call, PanelBatch<T>& batch,
                                  const PanelBounds<T>& bounds, bool first) const noexcept {
@@ -195,7 +195,7 @@ void PanelSearch<T>::search_near(const PanelCall<T>& call, PanelBatch<T>& batch,
                                         batch.n_waiting[p]);
         batch.n_waiting[p] = 0;
     }
-    kernels_.settle[bounds.width()](search, n, batch.slots.data(), batch.second.data());
+    kernels_.select_lanes[bounds.width()](search, n, batch.slots.data(), batch.second.data());
     // The panel of the best one counts for its group, too.
     for (std::int64_t i = 0; i < n; ++i) {
         T& own = batch.group_low[i * stride + bounds.group_of_panel()[batch.best_panel[i]]];
@@ -222,7 +222,7 @@ void PanelSearch<T>::enlist(const PanelCall<T>& call, PanelBatch<T>& batch,
     }
 }
 
-// Settles what it can of batch.to_prefilter, and leaves the others there.
+// Decides what it can of batch.to_prefilter, and leaves the others there.
 template <class T>
 void PanelSearch<T>::prefilter_some(const PanelCall<T>& call, PanelBatch<T>& batch,
                                     const PanelBounds<T>& bounds) const noexcept {
@@ -238,9 +238,9 @@ void PanelSearch<T>::prefilter_some(const PanelCall<T>& call, PanelBatch<T>& bat
                           nullptr, 0);
         for (std::size_t r = 0; r < n; ++r) {
             const std::int32_t i = batch.to_prefilter[begin + r];
-            const bool settled = keep_prefiltered(batch, bounds, static_cast<std::int64_t>(r), i);
-            batch.count_prefiltered(settled);
-            if (!settled) batch.to_prefilter[n_left++] = i;
+            const bool certain = keep_prefiltered(batch, bounds, static_cast<std::int64_t>(r), i);
+            batch.count_prefiltered(certain);
+            if (!certain) batch.to_prefilter[n_left++] = i;
         }
         begin += n;
     }

@@ -1,5 +1,5 @@
 // The searches of the E-step for many centers: all of them, or for each row the panels in reach;
-// first in integers where those may settle rows. Which rows, and when, others decide.
+// first in integers where those may decide. Which rows, and when, others decide.
 #pragma once
 
 #include <cstdint>
@@ -63,7 +63,7 @@ class PanelSearch {
                     std::int64_t n_ahead, std::int32_t* nearest, T* best) const noexcept;
     void prefilter(const PanelCall<T>& call, PanelBatch<T>& batch, std::int64_t begin,
                    std::int64_t end) const noexcept;
-    void scan_unsettled(const PanelCall<T>& call, PanelBatch<T>& batch) const noexcept;
+    void scan_uncertain(const PanelCall<T>& call, PanelBatch<T>& batch) const noexcept;
     void measure(PanelBatch<T>& batch, const T* best, std::int64_t n) const noexcept;
     static void enlist(const PanelCall<T>& call, PanelBatch<T>& batch, const PanelBounds<T>& bounds,
                        std::int64_t i) noexcept;

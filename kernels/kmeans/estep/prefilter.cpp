@@ -150,7 +150,7 @@ void IntegerCenters<T>::search(PrefilterBlock<T>& block, std::int64_t n_rows, co
     kernels_.search({block.rows, n_rows, ahead, n_ahead * static_cast<std::int64_t>(sizeof(T)), d_,
                      offset, pairs_.data(), starts_.data(), slots_.data(), group_of_.data(),
                      n_pairs_, n_panels_, n_groups_, units_, block.pairs.data(), block.lows.data()},
-                    {block.lowest, block.settled, block.doubt, block.unit,
+                    {block.lowest, block.certain, block.doubt, block.unit,
                      with_bounds ? block.most : nullptr, block.least.data()});
     find_candidates(block, n_rows);
     if (block.candidates.empty()) return;
@@ -167,8 +167,8 @@ void IntegerCenters<T>::find_candidates(PrefilterBlock<T>& block,
     const std::int32_t* seconds = lows + n_groups_ * kernels_.rows;
     block.candidates.clear();
     for (std::int64_t r = 0; r < n_rows; ++r) {
-        block.slot[r] = block.settled[r] ? slot_of(block.lowest[r]) : -1;
-        if (block.settled[r] || !(block.doubt[r] < std::numeric_limits<float>::max())) continue;
+        block.slot[r] = block.certain[r] ? slot_of(block.lowest[r]) : -1;
+        if (block.certain[r] || !(block.doubt[r] < std::numeric_limits<float>::max())) continue;
         const auto before = block.candidates.size();
         const auto in_doubt = [&](std::int32_t score) {
             const float gap = static_cast<float>(score) - static_cast<float>(block.lowest[r]);

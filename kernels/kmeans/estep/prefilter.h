@@ -1,4 +1,4 @@
-// Centers as 16-bit integers: a search of all of them at twice the rate of float32 that settles the
+// Centers as 16-bit integers: a search of all of them at twice the rate of float32 that decides the
 // rows whose nearest center is certain, and those where exact scores of a few centers decide.
 // docs/numerics.md has the proof.
 #pragma once
@@ -24,7 +24,7 @@ struct PrefilterBlock {
 
     Buffer<std::int32_t> pairs, lows;    // as in PrefilterRows
     std::int32_t lowest[kMostScanRows];  // and in PrefilterFound
-    bool settled[kMostScanRows];
+    bool certain[kMostScanRows];
     float doubt[kMostScanRows], unit[kMostScanRows];
 
     // Centers that integers cannot tell apart, until their exact scores do.

@@ -46,31 +46,32 @@ struct PrefilterUnits {
 // A block of rows that meets all centers as pairs of 16-bit integers, a row a lane.
 template <class T>
 struct PrefilterRows {
-    const T* const* rows;  // each (d)
+    const T* const* rows;  // IN each (d)
     std::int64_t n_rows;   // at most those of the kernel
     const void* ahead;     // what is to be prefetched meanwhile
     std::int64_t n_ahead_bytes;
     std::int64_t d;
-    const T* offset;              // (d)
-    const std::int32_t* centers;  // (n_panels, n_pairs, centers of the kernel)
-    const std::int32_t* starts;   // (n_panels, centers) 0, kPrefilterHighest beyond the last center
-    const std::int32_t* slots;    // (n_panels, centers) 0, 1, 2, ...
-    const std::int32_t* group_of;  // (n_panels)
+    const T* offset;              // IN (d)
+    const std::int32_t* centers;  // IN (n_panels, n_pairs, centers of the kernel)
+    const std::int32_t*
+        starts;  // IN (n_panels, centers) 0, kPrefilterHighest beyond the last center
+    const std::int32_t* slots;     // IN (n_panels, centers) 0, 1, 2, ...
+    const std::int32_t* group_of;  // IN (n_panels)
     std::int64_t n_pairs, n_panels, n_groups;
     PrefilterUnits<T> units;
-    std::int32_t* pairs;  // (n_pairs, rows of the kernel) scratch
-    std::int32_t* lows;   // (2, n_groups, rows) out: lowest scores of each group, second lowest
+    std::int32_t* pairs;  // SCRATCH (n_pairs, rows of the kernel)
+    std::int32_t* lows;   // OUT (2, n_groups, rows): lowest scores of each group, second lowest
 };
 
 // What it finds: scores in integers, their last bits the slot of the center.
 template <class T>
 struct PrefilterFound {
-    std::int32_t* lowest;  // (rows)
-    bool* settled;         // (rows) whether that is the nearest center for certain
-    float* doubt;          // (rows) what each score may be off by
-    float* unit;           // (rows) what PrefilterUnits calls u
-    T* most;               // (rows) the lowest one's real score is no higher; may be nullptr
-    T* least;              // (n_groups, rows) those of others of the group are no lower
+    std::int32_t* lowest;  // OUT (rows)
+    bool* certain;         // OUT (rows) whether that is the nearest center for certain
+    float* doubt;          // OUT (rows) what each score may be off by
+    float* unit;           // OUT (rows) what PrefilterUnits calls u
+    T* most;               // OUT (rows) the lowest one's real score is no higher; may be nullptr
+    T* least;              // OUT (n_groups, rows) those of others of the group are no lower
 };
 
 template <class T>

@@ -1,5 +1,5 @@
 // Searches of all centers in 16-bit integers, two columns in a lane, lanes over rows: compiled once
-// per instruction set, over the vectors of isa/. A row is settled where its lowest score is
+// per instruction set, over the vectors of isa/. A row is certain where its lowest score is
 // below all others by more than what rounding to integers can do; docs/numerics.md has the bound.
 #pragma once
 
@@ -149,7 +149,7 @@ void search_prefiltered(const PrefilterRows<T>& given, const PrefilterFound<T>& 
     }
     for (int r = 0; r < kRows; ++r) {
         const float gap = static_cast<float>(second[r]) - static_cast<float>(low[r]);
-        found.settled[r] = gap > 2.0f * found.doubt[r];
+        found.certain[r] = gap > 2.0f * found.doubt[r];
     }
     if (found.most == nullptr) return;
     for (int r = 0; r < kRows; ++r) {

@@ -78,7 +78,7 @@ inline void keep_found(const Search<typename S::Scalar>& search, std::int64_t ro
         lower_group(search, row, panel, lowest);
         return;
     }
-    // The best panel's own runners-up are found when the row is settled.
+    // The best panel's own runners-up are found when the row is certain.
     if (search.best_panel[row] >= 0) lower_group(search, row, search.best_panel[row], best);
     auto* kept = search.best_scores + row * kPanel;
 #pragma GCC unroll 4
@@ -152,8 +152,8 @@ void search_panel(const Search<typename S::Scalar>& search, std::int32_t panel,
 
 // Which lane of its best panel a row belongs to, and the lowest score of the panel's other lanes.
 template <class S, int V>
-void settle(const Search<typename S::Scalar>& search, std::int64_t n_rows, std::int32_t* slots,
-            typename S::Scalar* second) {
+void select_lanes(const Search<typename S::Scalar>& search, std::int64_t n_rows,
+                  std::int32_t* slots, typename S::Scalar* second) {
     using T = typename S::Scalar;
     constexpr int kPanel = V * S::kLanes;
     for (std::int64_t row = 0; row < n_rows; ++row) {

@@ -1,5 +1,6 @@
 // The table of inner loops that exist once per instruction set. What they are given is described in
-// the *_kernels.h of each idea.
+// the *_kernels.h of each idea. Pointers to const are IN, others OUT unless INOUT or SCRATCH stands
+// beside them.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +33,8 @@ struct TileKernels {
 
     // slots[i] = panel * lanes + lane of row i's best; second (may be nullptr) = lowest score of
     // the other lanes of that panel.
-    void (*settle[kPanelWidths])(const Search<T>&, std::int64_t n_rows, std::int32_t* slots,
-                                 T* second);
+    void (*select_lanes[kPanelWidths])(const Search<T>&, std::int64_t n_rows, std::int32_t* slots,
+                                       T* second);
 
     // nearest[i] = nearest of all centers to row i of a block; best[i] = its score.
     int scan_rows, scan_centers;
@@ -73,16 +74,16 @@ struct TileKernels {
     void (*pack_panel)(const T* centers, const std::int32_t* indices, int n_centers, int lanes,
                        std::int64_t d, const T* offset, T* panel, T* half_norms, double* norms);
 
-    // Splits each of the d values of a row in two words and adds both. With a weight (else nullptr)
-    // it is the values times the weight, and the weight itself as one value more.
+    // Splits each of the d values of a row in two words and adds both (INOUT). With a weight (else
+    // nullptr) it is the values times the weight, and the weight itself as one value more.
     void (*add_split)(const T* row, const T* weight, std::int64_t d, const Quanta&, double* high,
                       double* low);
     void (*move_split)(const T* row, const T* weight, std::int64_t d, const Quanta&,
                        double* high_from, double* low_from, double* high_to, double* low_to);
 
     // Searches of up to kFewGroups groups among up to kFewStep, 2 * kFewStep, … most_few centers.
-    // `rows` goes on with the kFewAhead that follow. `highest`, if given and no bounds are kept, is
-    // raised to the magnitude of the rows' columns: (d), to a whole kFewRows.
+    // `rows` goes on with the kFewAhead that follow. `highest` (INOUT), if given and no bounds are
+    // kept, is raised to the magnitude of the rows' columns: (d), to a whole kFewRows.
     int most_few;
     void (*search_few[kFewSizes])(const FewSearch<T>&, const T* const* rows, int n_groups,
                                   T* highest, FewNearest&);
@@ -97,7 +98,7 @@ struct RowKernels {
     TileKernels<T> tiles;
 
     // Medians of up to kMedianColumns columns of k finite rows that begin `stride` values apart; of
-    // two middle values the one of lesser magnitude. keys: (k, kMedianColumns) scratch.
+    // two middle values the one of lesser magnitude. keys: SCRATCH (k, kMedianColumns).
     void (*medians)(const T* x, std::int64_t k, std::int64_t stride, std::int64_t n_columns,
                     Bits<T>* keys, T* medians);
 

@@ -39,7 +39,7 @@ constexpr TileKernels<typename S::Scalar> make_tile_kernels() {
     return TileKernels<T>{
         {S::kLanes, 2 * S::kLanes, 3 * S::kLanes},
         {search_panel<S, 1>, search_panel<S, 2>, search_panel<S, 3>},
-        {settle<S, 1>, settle<S, 2>, settle<S, 3>},
+        {select_lanes<S, 1>, select_lanes<S, 2>, select_lanes<S, 3>},
         ScanShape<S>::kRows,
         ScanShape<S>::kCenters,
         exhaustive_scan<S>,

@@ -16,7 +16,7 @@ struct UnitScale {
 
 // Passes over float64 values, whatever X's dtype.
 struct ValueKernels {
-    // Adds to (low, high), words of 32 bits, what each of n_candidates takes off the
+    // Adds to (low, high) (INOUT), words of 32 bits, what each of n_candidates takes off the
     // potentials of n rows; marks in lowered[i] the candidates that lower row i: c in bit c, those
     // from 7 on in bit 7. stride is a multiple of 8; so many of low and high are written, and so
     // many distances of a row are read: none may be negative.

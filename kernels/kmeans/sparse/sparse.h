@@ -1,4 +1,5 @@
 // K-means of rows in compressed sparse row form with dense centers: the face of sparse_*.cpp.
+// Pointers to const are IN, others OUT unless INOUT is said.
 // Columns a row does not store are zeros, and cost nothing: the offset of all scores is 0.
 #pragma once
 
@@ -29,7 +30,7 @@ template <class T>
 Status sparse_column_ranges(CsrMatrix<T> x, int n_thread, double* absmax,
                             std::int64_t* first_bad) noexcept;
 
-// Nearest centers. labels and scores (may be nullptr) hold those of the last call and are
+// Nearest centers. labels and scores (may be nullptr), INOUT, hold those of the last call and are
 // overwritten. `moved` (n_clusters) says which centers differ from those of the last call; nullptr
 // means that there was none.
 template <class T>
@@ -38,7 +39,7 @@ Status sparse_assign(const LaneKernels* lanes, CsrMatrix<T> x, Matrix<T> centers
                      std::int64_t* n_changed) noexcept;
 
 // Takes each row out of the exact sums and counts of cluster from[row], where that is not -1, and
-// adds it to to[row]. limbs (n_clusters, n_columns, kSumLimbs).
+// adds it to to[row]. INOUT: counts, limbs (n_clusters, n_columns, kSumLimbs).
 template <class T>
 Status sparse_move(CsrMatrix<T> x, const std::int32_t* from, const std::int32_t* to,
                    const std::int32_t* exponents, std::int64_t n_clusters, int n_thread,

@@ -11,14 +11,14 @@ namespace harpy::kmeans {
 constexpr int kSparseWidths = 8;
 constexpr int kSparseDistanceWidths = 4;
 
-// Rows that look for their nearest centers, panel by panel.
+// Rows that search for their nearest centers, panel by panel.
 template <class T>
 struct SparseSearch {
     CsrMatrix<T> x;
     const std::int64_t* rows;  // (n_rows) which rows of x
     std::int64_t n_rows;
-    T* best;              // (n_rows) lowest score so far, +inf at first
-    std::int32_t* label;  // (n_rows) the lowest index of such a center, INT32_MAX at first
+    T* best;              // INOUT (n_rows) lowest score so far, +inf at first
+    std::int32_t* label;  // INOUT (n_rows) the lowest index of such a center, INT32_MAX at first
 };
 
 // One panel (n_columns, lanes); half_norms and indices (lanes) are +inf and INT32_MAX beyond the
