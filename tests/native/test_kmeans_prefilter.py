@@ -21,7 +21,7 @@ def real_scores(X: np.ndarray, centers: np.ndarray, offset: np.ndarray) -> np.nd
 
 
 def check(X: np.ndarray, centers: np.ndarray) -> float:
-    """Compare what the screen says with the search of all centers; return the share it settled."""
+    """Compare what the prefilter says with the scan of all centers; return the share it decided."""
     offset = kmeans.center_offset(centers)
     nearest, most, least = kmeans.screen(X, centers, offset)
     settled = np.flatnonzero(nearest >= 0)
@@ -136,7 +136,7 @@ def test_values_that_are_not_finite_are_never_settled(
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_labels_do_not_depend_on_the_screen(
+def test_labels_do_not_depend_on_the_prefilter(
     dtype: type, isa: str, use_isa: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_isa(isa)
