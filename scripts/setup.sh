@@ -5,11 +5,24 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+show_progress() { # of a build, by setup.py's lines: in place on a terminal, else now and then
+  local title=$1 line
+  while IFS= read -r line; do
+    [[ $line =~ compiled\ ([0-9]+)\ of\ ([0-9]+) ]] || continue
+    if [ -t 1 ]; then
+      printf '\rsetup: %s ... %s ' "$title" "${BASH_REMATCH[0]}"
+    elif ((BASH_REMATCH[1] % 10 == 0)); then
+      printf '%s, ' "${BASH_REMATCH[0]}"
+    fi
+  done
+  [ ! -t 1 ] || printf '\r\033[Ksetup: %s ... ' "$title"
+}
+
 step() { # step TITLE COMMAND...: run it; show what it printed only if it fails
   local title=$1 begun=$SECONDS log=build/setup.log
   shift
   printf 'setup: %s ... ' "$title"
-  if "$@" >"$log" 2>&1 </dev/null; then
+  if "$@" 2>&1 </dev/null | tee "$log" | show_progress "$title"; then
     echo "$((SECONDS - begun)) s"
   else
     echo "failed after $((SECONDS - begun)) s"
@@ -94,7 +107,7 @@ fingerprint() { # what the installed state depends on; docs and plain Python nee
     "$1" -c 'import sys; print(sys.version, sys.prefix)'
     find setup.py pyproject.toml scripts/setup.sh kernels harpy/launch/yarn/java -type f \
       \( -name '*.py' -o -name '*.toml' -o -name '*.sh' -o -name '*.pyx' -o -name '*.pxd' \
-      -o -name '*.h' -o -name '*.java' -o -name '*.cpp' ! -name '_*.cpp' \) -print0 |
+      -o -name '*.pxi' -o -name '*.h' -o -name '*.java' -o -name '*.cpp' ! -name '_*.cpp' \) -print0 |
       sort -z | xargs -0 sha256sum
     # A built file that was deleted is built again.
     find harpy/launch kernels -name '*.so' -o -name '*.jar' | sort
@@ -128,5 +141,5 @@ mapfile -t requires < <(build_requirements)
 step "build tools" .venv/bin/python -m pip install --quiet --upgrade-strategy only-if-needed \
   "${requires[@]}" wheel
 step "harpy: native code, launcher, dependencies" \
-  .venv/bin/python -m pip install --quiet --no-build-isolation --editable '.[demo,test,check]'
+  .venv/bin/python -m pip install -v --no-build-isolation --editable '.[demo,test,check]'
 fingerprint .venv/bin/python >$stamp

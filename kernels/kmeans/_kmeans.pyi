@@ -132,7 +132,7 @@ def column_means(
 def screen(
     X: NDArray[_F], centers: NDArray[_F], offset: NDArray[_F]
 ) -> tuple[NDArray[np.int32], NDArray[_F], NDArray[_F]]:
-    """What a search in 16-bit integers is certain of, for tests: the nearest center of each row or
+    """What the integer prefilter is certain of, for tests: the nearest center of each row or
     -1, an upper bound on that center's score and a lower one on all others' (n,). Always -1 where
     the instruction set has no such search."""
 

@@ -4,7 +4,7 @@
 from libc.stdint cimport uint8_t
 from libc.string cimport memcmp
 
-cdef extern from "sparse.h" namespace "harpy::kmeans" nogil:
+cdef extern from "sparse/sparse.h" namespace "harpy::kmeans" nogil:
     cdef cppclass CsrMatrix[T]:
         const T* values
         const int32_t* columns

@@ -1,4 +1,5 @@
 // Public face of the k-means kernels: plain arrays in, a Status out, no exception, no printing.
+// Pointers to const are IN, others OUT unless INOUT is said.
 // docs/numerics.md defines every number computed here; processes and files are other rooms' work.
 #pragma once
 
@@ -39,9 +40,9 @@ Status column_ranges(const LaneKernels* lanes, Matrix<T> x, int n_thread, double
 void column_exponents(const double* absmax, std::int64_t n_columns,
                       std::int32_t* exponents) noexcept;
 
-// labels: in the old labels, out the nearest centers; n_changed: how many differ. bound_bytes as
-// for Lloyd. absmax and first_bad as of column_ranges, for rows that nobody has looked at yet, or
-// nullptr.
+// labels: INOUT, the old labels and then the nearest centers; n_changed: how many differ.
+// bound_bytes as for Lloyd. absmax and first_bad as of column_ranges, for rows that nobody has
+// looked at yet, or nullptr.
 template <class T>
 Status assign(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T* offset,
               int n_thread, int bound_bytes, std::int32_t* labels, std::int64_t* n_changed,
@@ -51,8 +52,8 @@ Status assign(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T*
 // score (docs/numerics.md, but unrounded) is at most most[i], and all others' at least least[i]; or
 // -1.
 template <class T>
-Status screen(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T* offset,
-              std::int32_t* nearest, T* most, T* least) noexcept;
+Status prefilter(const LaneKernels* lanes, Matrix<T> x, Matrix<T> centers, const T* offset,
+                 std::int32_t* nearest, T* most, T* least) noexcept;
 
 // Largest magnitude of each column of the weighted rows, whose last column are the weights:
 // absmax (n_columns + 1). All values are finite.

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "kmeans.h"
-#include "sparse.h"
+#include "sparse/sparse.h"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>

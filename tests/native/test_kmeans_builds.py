@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 SOURCES = [
-    *(f for f in sorted((ROOT / "kernels/kmeans").glob("*.cpp")) if f.name != "_kmeans.cpp"),
+    *(f for f in sorted((ROOT / "kernels/kmeans").rglob("*.cpp")) if f.name != "_kmeans.cpp"),
     HERE / "kernel_bits.cpp",
 ]
 # As setup.py has them, but that warnings are errors.

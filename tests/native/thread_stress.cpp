@@ -5,7 +5,7 @@
 #include <thread>
 #include <vector>
 
-#include "parallel.h"
+#include "threads/parallel.h"
 
 using namespace harpy::kmeans;
 
