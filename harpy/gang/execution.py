@@ -43,7 +43,7 @@ ABORT_SIGNAL = signal.SIGUSR1
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class WorkerEnvironment:
     """What an execution needs of its worker."""
 
     rank: int
@@ -64,12 +64,12 @@ class Execution:
     """One run in one epoch, called from the main thread; `abort` and `set_peers` come from
     another."""
 
-    def __init__(self, spec: RunSpec, epoch: int, around: Surroundings) -> None:
+    def __init__(self, spec: RunSpec, epoch: int, env: WorkerEnvironment) -> None:
         self.spec = spec
         self.epoch = epoch
-        self._around = around
+        self._env = env
         self._outputs = Outputs(
-            around.directory.run(spec.run), around.rank, around.send if spec.deliver else None
+            env.directory.run(spec.run), env.rank, env.send if spec.deliver else None
         )
         # The addresses and the epoch; None ends the wait for them.
         self._peers: queue.SimpleQueue[tuple[tuple[Member, ...], int] | None] = queue.SimpleQueue()
@@ -86,19 +86,19 @@ class Execution:
 
     def run(self) -> Failure | None:
         """Execute the program and report to the hub; return the failure, if any."""
-        around, started = self._around, time.time()
+        env, started = self._env, time.time()
         failure: Failure | None = None
         try:
-            if around.rank == 0:
+            if env.rank == 0:
                 self._outputs.describe(_without_arrays(self.spec))
             value = self._call_program()
-            if around.rank == 0:
+            if env.rank == 0:
                 self._outputs.result(value)
             self._outputs.report(self._report(started, None))
             self._outputs.finish()
         except BaseException as exc:
             self._interruptible = False
-            failure = Failure.of_exception(exc, around.rank, around.host, self._in_program)
+            failure = Failure.of_exception(exc, env.rank, env.host, self._in_program)
             if self._abort_reason is not None:
                 # Whatever it raised, it was told to stop.
                 failure = replace(failure, echo=True)
@@ -106,19 +106,19 @@ class Execution:
         self.ended.set()
         if failure is not None:
             # The hub hears of the failure before the peers see the connections break.
-            self._leave(f"rank {around.rank} failed")
+            self._leave(f"rank {env.rank} failed")
             self._write_failure(self._report(started, failure))
         return failure
 
     def commit(self) -> None:
         """Rank 0, once all ranks are done: make the run's results final."""
-        around = self._around
+        env = self._env
         try:
             self._outputs.mark_success()
-            around.send(Committed(self.spec.run, self.epoch, self._outputs.delivered))
-            around.checkpoints.end(self.spec.run)
+            env.send(Committed(self.spec.run, self.epoch, self._outputs.delivered))
+            env.checkpoints.end(self.spec.run)
         except BaseException as exc:
-            self._send_report(Failure.of_exception(exc, around.rank, around.host))
+            self._send_report(Failure.of_exception(exc, env.rank, env.host))
 
     def _call_program(self) -> Any:
         try:
@@ -137,7 +137,7 @@ class Execution:
         return value
 
     def _load(self) -> Function:
-        spec, directory = self.spec, self._around.directory
+        spec, directory = self.spec, self._env.directory
         text = None
         if spec.file is not None:
             text = directory.fs.read_bytes(directory.program(spec.file)).decode()
@@ -146,17 +146,17 @@ class Execution:
         )
 
     def _context(self) -> Context:
-        around, spec = self._around, self.spec
+        env, spec = self._env, self.spec
         params = spec.params
         if params is None:
-            params = around.directory.run(spec.run).read_params()
-        around.shards.keep_only(spec.data.values())
-        around.checkpoints.begin(spec.run)
+            params = env.directory.run(spec.run).read_params()
+        env.shards.keep_only(spec.data.values())
+        env.checkpoints.begin(spec.run)
         context = Context(
-            around.rank,
-            around.n_node,
-            n_thread=around.n_thread,
-            memory=around.memory,
+            env.rank,
+            env.n_node,
+            n_thread=env.n_thread,
+            memory=env.memory,
             # The container's, which YARN removes; of a local worker its job directory.
             scratch=str(Path.cwd()),
             params=params,
@@ -168,40 +168,40 @@ class Execution:
         )
         # Files are for a rank 0 that remembers nothing, having taken another's place.
         context.checkpoint = GangCheckpoint(
-            around.checkpoints, lambda: context.comm, on_file=around.attempt > 0
+            env.checkpoints, lambda: context.comm, on_file=env.attempt > 0
         )
         return context
 
     def _opener(self, digest: str) -> Callable[[], Any]:
-        return lambda: self._around.shards.open(digest)
+        return lambda: self._env.shards.open(digest)
 
     def _form_communicator(self) -> Communicator:
-        around = self._around
-        if around.n_node == 1:
+        env = self._env
+        if env.n_node == 1:
             from harpy.program.communicator import LocalCommunicator
 
             return LocalCommunicator()
-        around.send(AskComm(self.spec.run, self.epoch))
+        env.send(AskComm(self.spec.run, self.epoch))
         # No deadline here: the hub keeps it, and an abort ends this wait.
         peers = self._peers.get()
         if peers is None:
             self._check_abort()
             raise PeerLost("the run was aborted")
-        communicator = around.form_mesh(*peers)
+        communicator = env.form_mesh(*peers)
         with self._lock:
             self._communicator = communicator
         self._check_abort()
         return communicator
 
     def _progress(self, fraction: float | None, values: dict[str, Any]) -> None:
-        around, now = self._around, time.monotonic()
+        env, now = self._env, time.monotonic()
         if now - self._launcher_heard_at > STATUS_S or fraction == 1.0:
             self._launcher_heard_at = now
-            around.say_progress(fraction, " ".join(f"{k}={v}" for k, v in values.items()))
-        if around.rank == 0 and (now - self._driver_heard_at > PROGRESS_S or fraction == 1.0):
+            env.say_progress(fraction, " ".join(f"{k}={v}" for k, v in values.items()))
+        if env.rank == 0 and (now - self._driver_heard_at > PROGRESS_S or fraction == 1.0):
             self._driver_heard_at = now
             plain = {k: _plain(v) for k, v in values.items()}
-            around.send(Progress(self.spec.run, fraction, plain))
+            env.send(Progress(self.spec.run, fraction, plain))
         if now - self._pace_since > PACE_S:
             self._tell_pace(now)
 
@@ -213,21 +213,21 @@ class Execution:
         passed = now - self._pace_since
         busy = 1.0 - min(1.0, (inside_s - self._inside_before_s) / passed)
         if self._inside_before_s > 0:
-            self._around.send(Pace(self.spec.run, self._around.host, busy))
+            self._env.send(Pace(self.spec.run, self._env.host, busy))
         self._pace_since, self._inside_before_s = now, inside_s
 
     def _log(self, text: str) -> None:
-        print(f"rank={self._around.rank} {text}", file=sys.stderr, flush=True)
+        print(f"rank={self._env.rank} {text}", file=sys.stderr, flush=True)
 
     # -- the end of a run --------------------------------------------------------------------------
 
     def _report(self, started: float, failure: Failure | None) -> Report:
-        around = self._around
+        env = self._env
         return Report(
-            rank=around.rank,
+            rank=env.rank,
             run=self.spec.run,
-            attempt=around.attempt,
-            host=around.host,
+            attempt=env.attempt,
+            host=env.host,
             pid=os.getpid(),
             state="done" if failure is None else "failed",
             started=started,
@@ -236,7 +236,7 @@ class Execution:
         )
 
     def _send_report(self, failure: Failure | None) -> None:
-        self._around.send(Reported(self.spec.run, self.epoch, failure))
+        self._env.send(Reported(self.spec.run, self.epoch, failure))
 
     def _write_failure(self, report: Report) -> None:
         """Best effort: the driver knows the cause already; a file system that is down may be it."""

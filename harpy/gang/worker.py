@@ -20,7 +20,7 @@ from harpy.wire.failure import Failure
 
 if TYPE_CHECKING:
     from harpy.errors import PeerLost
-    from harpy.gang.execution import Execution, Surroundings
+    from harpy.gang.execution import Execution, WorkerEnvironment
     from harpy.gang.hub import Hub
     from harpy.gang.link import Link
     from harpy.kernels.liveness import Pulse
@@ -164,7 +164,7 @@ class Worker:
     def _prepare(self, job: JobSpec, directory: JobDirectory) -> None:
         """Make what outlives the hubs that this worker joins: its rows, its states, the socket
         where it awaits its peers."""
-        from harpy.gang.execution import ABORT_SIGNAL, Surroundings
+        from harpy.gang.execution import ABORT_SIGNAL, WorkerEnvironment
         from harpy.gang.listening import listen
         from harpy.gang.shards import ShardCache
         from harpy.program.checkpoint import CheckpointKeeper
@@ -183,7 +183,7 @@ class Worker:
                 form_mesh(hello.rank, members, epoch, listener, hello.secret, job.job_id, deadlines)
             )
 
-        self._around: Surroundings = Surroundings(
+        self._environment: WorkerEnvironment = WorkerEnvironment(
             rank=hello.rank,
             n_node=hello.n_node,
             n_thread=hello.n_thread,
@@ -293,7 +293,7 @@ class Worker:
         match message:
             case to_worker.StartRun(spec, epoch):
                 # Here, not when the main thread comes to it: an abort may be right behind.
-                self._execution = Execution(spec, epoch, self._around)
+                self._execution = Execution(spec, epoch, self._environment)
                 assert self._link is not None
                 self._link.put(self._execution)
                 return True
