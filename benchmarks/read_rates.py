@@ -82,7 +82,7 @@ def load(url: str, n_thread: int) -> int:
     source: Any = open_files(
         harpy.dataset(url, dtype="float32").describe(), FileSystems(), n_thread
     )
-    source.settle(0, 1, lambda mine: [mine])
+    source.agree_on_rows(0, 1, lambda mine: [mine])
     rows = source.read_rows(0, source.shape[0])
     return int(rows.nbytes)
 

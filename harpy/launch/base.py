@@ -47,7 +47,7 @@ class Demand:
 
 @dataclass(frozen=True)
 class Grant:
-    """What preflight settled on. `notes`: lowered wishes; `warnings`: busy, scheduler unknown."""
+    """What preflight granted. `notes`: lowered wishes; `warnings`: busy, scheduler unknown."""
 
     n_node: int
     n_thread: int
@@ -141,7 +141,7 @@ class Launcher(ABC):
 
     @abstractmethod
     def preflight(self, demand: Demand) -> Grant:
-        """Settle the demand against the cluster's static limits; DemandRefused with numbers."""
+        """Check the demand against the cluster's static limits; DemandRefused with numbers."""
 
     @abstractmethod
     def submit(self, spec: GangSpec) -> str | None:

@@ -55,7 +55,7 @@ class ShardedArray:
     @cached_property
     def _source(self) -> RowSource:
         source = self._open_source()
-        source.settle(self._rank, self._size, self._gather)
+        source.agree_on_rows(self._rank, self._size, self._gather)
         return source
 
     @property

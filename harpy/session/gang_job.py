@@ -33,7 +33,7 @@ class GangJob:
         Of this job and its successors.
     max_losses : int
     grant : Grant or None
-        What preflight settled on.
+        What preflight granted.
     """
 
     def __init__(

@@ -140,7 +140,7 @@ def lloyd(
             break
         journal.note(centers, previous, n_iter, trace.course)
 
-    if not trace.course.settled or (previous != centers).any():
+    if not trace.course.strictly_converged or (previous != centers).any():
         # The centers moved after the last assignment: labels_ must be what predict says.
         state.label(centers)
     inertia = shard.inertia(centers, state.labels)

@@ -25,14 +25,14 @@ class Course:
         Of each iteration's assignment, about the centers it started from; empty unless asked for.
     shift, tolerance : float
         The centers' squared shift in the last iteration, and up to which they count as at rest.
-    settled : bool
+    strictly_converged : bool
         Whether the last iteration changed no label.
     """
 
     inertias: list[float] = field(default_factory=list)
     shift: float = 0.0
     tolerance: float = 0.0
-    settled: bool = False
+    strictly_converged: bool = False
 
 
 class Trace:
@@ -102,7 +102,7 @@ class Trace:
             self._spread = Spread.measure(self._shard, totals)
         tolerance = self._params.tol * self._spread.mean_variance if self._spread else 0.0
         n_changed = totals.n_changed
-        course.shift, course.tolerance, course.settled = shift, tolerance, n_changed == 0
+        course.shift, course.tolerance, course.strictly_converged = shift, tolerance, n_changed == 0
         self.converged = n_changed == 0 or shift <= tolerance
         if self._watched and self._spread:
             params = self._params

@@ -10,7 +10,7 @@ import pytest
 from harpy.errors import DemandRefused, QueueStopped
 from harpy.launch.base import Demand
 from harpy.launch.yarn.limits import Limits, Node, Queue, Resource
-from harpy.launch.yarn.preflight import settle
+from harpy.launch.yarn.preflight import grant_resources
 
 BOTH = frozenset({"n_thread", "n_mem"})
 NOTHING = Resource(0, 0)
@@ -36,14 +36,14 @@ EMBEDDED = cluster(Resource(12288, 16), largest=Resource(12288, 16), step_mb=128
 
 
 def test_untouched_defaults_fit_the_embedded_cluster() -> None:
-    grant = settle(Demand(1, 8, 10240, wishes=BOTH), EMBEDDED)
+    grant = grant_resources(Demand(1, 8, 10240, wishes=BOTH), EMBEDDED)
     assert (grant.n_thread, grant.n_mem, grant.vcores) == (8, 10240, 8)
     assert grant.notes == grant.warnings == ()
 
 
 def test_wishes_are_lowered_to_a_stock_clusters_largest_container_beside_the_master() -> None:
     # 8192 MB hold the master's 512, booked as 1024, and one container of 7 x 1024.
-    grant = settle(Demand(1, 8, 10240, wishes=BOTH), STOCK)
+    grant = grant_resources(Demand(1, 8, 10240, wishes=BOTH), STOCK)
     assert (grant.n_thread, grant.n_mem, grant.vcores) == (4, 7168, 4)
     assert len(grant.notes) == 2
     assert "n_thread lowered from 8 to 4" in grant.notes[0]
@@ -52,9 +52,9 @@ def test_wishes_are_lowered_to_a_stock_clusters_largest_container_beside_the_mas
 
 def test_wished_memory_is_shared_by_the_workers() -> None:
     # (12288 - 512) / 2 = 5888 = 46 x 128.
-    assert settle(Demand(2, 1, 10240, wishes=BOTH), EMBEDDED).n_mem == 5888
+    assert grant_resources(Demand(2, 1, 10240, wishes=BOTH), EMBEDDED).n_mem == 5888
     # (8192 - 1024) / 3 = 2389: two steps of 1024 each.
-    assert settle(Demand(3, 1, 10240, wishes=BOTH), STOCK).n_mem == 2048
+    assert grant_resources(Demand(3, 1, 10240, wishes=BOTH), STOCK).n_mem == 2048
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_wished_memory_is_shared_by_the_workers() -> None:
 )
 def test_a_demand_that_can_never_be_met_is_refused_with_numbers(demand: Demand, words: str) -> None:
     with pytest.raises(DemandRefused) as caught:
-        settle(demand, STOCK)
+        grant_resources(demand, STOCK)
     assert words in str(caught.value)
     assert isinstance(caught.value, ValueError)
 
@@ -78,31 +78,31 @@ def test_a_demand_that_can_never_be_met_is_refused_with_numbers(demand: Demand, 
 def test_memory_is_counted_per_node_not_in_sum() -> None:
     # 2 x 6144 hold the master and one container of 6144; a third of the sum would fit nowhere.
     two = cluster(Resource(6144, 8), Resource(6144, 8))
-    assert settle(Demand(1, 1, 6144), two).n_mem == 6144
+    assert grant_resources(Demand(1, 1, 6144), two).n_mem == 6144
     with pytest.raises(DemandRefused, match="available room for 1"):
-        settle(Demand(2, 1, 6144), two)
+        grant_resources(Demand(2, 1, 6144), two)
     # The master goes where it costs nothing: 6144 = 1024 + 5120.
-    assert settle(Demand(2, 1, 5120), two).n_node == 2
+    assert grant_resources(Demand(2, 1, 5120), two).n_node == 2
 
 
 def test_containers_are_booked_in_whole_steps() -> None:
     # 3 x 2100 and 512 are 6812 of 8192 MB, but are booked as 3 x 3072 and 1024.
     with pytest.raises(DemandRefused, match="3 workers of 3072 MB, available room for 2"):
-        settle(Demand(3, 1, 2100), STOCK)
-    assert settle(Demand(2, 1, 2100), STOCK).n_mem == 2100
+        grant_resources(Demand(3, 1, 2100), STOCK)
+    assert grant_resources(Demand(2, 1, 2100), STOCK).n_mem == 2100
 
 
 def test_vcores_limit_a_node_only_where_the_scheduler_counts_them() -> None:
     node = Resource(8192, 4)
-    assert settle(Demand(3, 4, 1024), cluster(node)).vcores == 4
+    assert grant_resources(Demand(3, 4, 1024), cluster(node)).vcores == 4
     with pytest.raises(DemandRefused, match="room for 0"):
-        settle(Demand(1, 4, 1024), cluster(node, vcores_count=True))
-    assert settle(Demand(3, 1, 1024), cluster(node, vcores_count=True)).n_node == 3
+        grant_resources(Demand(1, 4, 1024), cluster(node, vcores_count=True))
+    assert grant_resources(Demand(3, 1, 1024), cluster(node, vcores_count=True)).n_node == 3
 
 
 def test_wished_threads_are_lowered_to_the_largest_node_where_vcores_count() -> None:
     counted = cluster(Resource(8192, 3), Resource(8192, 3), vcores_count=True)
-    grant = settle(Demand(1, 8, 1024, wishes=BOTH), counted)
+    grant = grant_resources(Demand(1, 8, 1024, wishes=BOTH), counted)
     assert grant.n_thread == grant.vcores == 3
     assert "vcores of the largest node" in grant.notes[0]
 
@@ -115,35 +115,37 @@ def queue(**more: Any) -> Limits:
 
 def test_the_queues_maximum_is_a_limit() -> None:
     with pytest.raises(DemandRefused) as caught:
-        settle(Demand(4, 1, 4096, queue="small"), queue(max_mb=16384))
+        grant_resources(Demand(4, 1, 4096, queue="small"), queue(max_mb=16384))
     assert "asked 17408 MB (4 x 4096 and 1024 for the master)" in str(caught.value)
     assert "available 16384 MB: the maximum of queue root.small" in str(caught.value)
-    assert settle(Demand(3, 1, 4096, queue="root.small"), queue(max_mb=16384)).n_node == 3
+    assert grant_resources(Demand(3, 1, 4096, queue="root.small"), queue(max_mb=16384)).n_node == 3
 
 
 def test_capacity_times_user_limit_factor_is_a_limit() -> None:
     # The last container may begin while the user is still below the limit: 1024 + 3 x 4096.
     limits = queue(user_max_mb=8192, user_limit_factor=1.0)
     with pytest.raises(DemandRefused, match="capacity times its user-limit factor 1"):
-        settle(Demand(4, 1, 4096, queue="small"), limits)
-    grant = settle(Demand(2, 1, 4096, queue="small"), limits)
+        grant_resources(Demand(4, 1, 4096, queue="small"), limits)
+    grant = grant_resources(Demand(2, 1, 4096, queue="small"), limits)
     assert "pass one user's part of queue root.small (8192 MB)" in grant.warnings[0]
 
 
 def test_a_queue_may_have_a_smaller_largest_container() -> None:
     with pytest.raises(DemandRefused, match=r"largest container of queue root\.small"):
-        settle(Demand(1, 1, 4096, queue="small"), queue(largest=Resource(2048, 2)))
-    grant = settle(Demand(1, 8, 4096, "small", wishes=BOTH), queue(largest=Resource(2048, 2)))
+        grant_resources(Demand(1, 1, 4096, queue="small"), queue(largest=Resource(2048, 2)))
+    grant = grant_resources(
+        Demand(1, 8, 4096, "small", wishes=BOTH), queue(largest=Resource(2048, 2))
+    )
     assert (grant.n_mem, grant.n_thread) == (2048, 2)
 
 
 def test_queues_that_take_no_application_are_refused_by_name() -> None:
     with pytest.raises(DemandRefused, match=r"no queue 'other'; the cluster has: root\.small"):
-        settle(Demand(1, 1, 1024, queue="other"), queue())
+        grant_resources(Demand(1, 1, 1024, queue="other"), queue())
     with pytest.raises(QueueStopped, match="takes no applications: it is STOPPED"):
-        settle(Demand(1, 1, 1024, queue="small"), queue(running=False))
+        grant_resources(Demand(1, 1, 1024, queue="small"), queue(running=False))
     with pytest.raises(DemandRefused, match="takes no applications"):
-        settle(Demand(1, 1, 1024, queue="small"), queue(leaf=False))
+        grant_resources(Demand(1, 1, 1024, queue="small"), queue(leaf=False))
 
 
 def test_busy_now_is_a_warning_with_numbers_never_a_refusal() -> None:
@@ -163,7 +165,7 @@ def test_busy_now_is_a_warning_with_numbers_never_a_refusal() -> None:
         scheduler="capacity",
         step_mb=1024,
     )
-    grant = settle(Demand(2, 1, 2048), busy)
+    grant = grant_resources(Demand(2, 1, 2048), busy)
     assert grant.n_node == 2
     assert "room for 1 of 2 workers of 2048 MB (3072 of 8192 MB free)" in grant.warnings[0]
     assert "queue root.default uses 5120 of 8192 MB and 5120 MB are asked" in grant.warnings[1]
@@ -232,11 +234,14 @@ def test_fair_schedulers_answer_is_read() -> None:
     assert limits.scheduler == "fair"
     assert limits.vcores_count
     with pytest.raises(DemandRefused, match=r"the maximum of queue root\.a"):
-        settle(Demand(4, 1, 1024, queue="a"), limits)
+        grant_resources(Demand(4, 1, 1024, queue="a"), limits)
 
 
 def test_unknown_limits_are_a_warning_that_says_why() -> None:
     limits = Limits.from_event(event("the web service did not answer: 401"))
-    grant = settle(Demand(1, 1, 1024), limits)
+    grant = grant_resources(Demand(1, 1, 1024), limits)
     assert "not known (the web service did not answer: 401)" in grant.warnings[0]
-    assert settle(Demand(1, 1, 1024, queue="made-on-demand"), limits).queue == "made-on-demand"
+    assert (
+        grant_resources(Demand(1, 1, 1024, queue="made-on-demand"), limits).queue
+        == "made-on-demand"
+    )

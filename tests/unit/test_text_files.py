@@ -55,7 +55,7 @@ def load(urls: Any, size: int = 1, n_thread: int = 2, **options: Any) -> Any:
 
         try:
             source = open_files(described, FileSystems(), n_thread)
-            source.settle(rank, size, gather)
+            source.agree_on_rows(rank, size, gather)
             share = source.share(rank, size)
             loaded[rank] = (share, source.shape, source.read_rows(share.start, share.stop))
         except BaseException as exc:  # handed to the test's thread

@@ -14,7 +14,7 @@ def course_lines(courses: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         last = len(course["inertias"]) - 1
         for i, inertia in enumerate(course["inertias"]):
             yield f"Iteration {i}, inertia {inertia}."
-        if course["settled"]:
+        if course["strictly_converged"]:
             yield f"Converged at iteration {last}: strict convergence."
         elif course["shift"] <= course["tolerance"]:
             yield (

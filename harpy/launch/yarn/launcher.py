@@ -24,7 +24,7 @@ from harpy.launch.yarn.diagnostics import attempt_failure, attempt_taken_back
 from harpy.launch.yarn.job_settings import job_settings
 from harpy.launch.yarn.launch_errors import jvm_died, launch_error, no_answer
 from harpy.launch.yarn.limits import Limits
-from harpy.launch.yarn.preflight import DEFAULT_QUEUE, settle
+from harpy.launch.yarn.preflight import DEFAULT_QUEUE, grant_resources
 from harpy.launch.yarn.submitter import SubmitterProcess, send_conf, wait_for
 
 # Besides its own deadline for the first contact the JVM asks a few more questions.
@@ -81,12 +81,12 @@ class YarnLauncher(Launcher):
         self._jvm.send("limits")
 
     def preflight(self, demand: Demand) -> Grant:
-        """Settle `demand`; ClusterUnreachable or DemandRefused say why not."""
+        """Grant `demand` resources; ClusterUnreachable or DemandRefused say why not."""
         self._answer("ready", self._deadlines.submit_s, "the submitting JVM did not start")
         seconds = self._deadlines.first_contact_s + _ANSWER_S
         facts = self._answer("limits", seconds, no_answer(self._conf))
         queue = self._conf.get("mapreduce.job.queuename", DEFAULT_QUEUE)
-        return settle(demand, Limits.from_event(facts), queue)
+        return grant_resources(demand, Limits.from_event(facts), queue)
 
     def submit(self, spec: GangSpec) -> str:
         """Submit the job of `spec`; return its application id."""

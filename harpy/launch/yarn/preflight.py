@@ -1,4 +1,4 @@
-"""Settles a Demand against a cluster's static limits: a Grant, or DemandRefused with numbers.
+"""Turns a Demand into a Grant by a cluster's static limits, or DemandRefused with numbers.
 Pure functions; what is merely busy is a warning, never a refusal."""
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Refusal:
         return f"asked {self.asked}, available {self.available}: {self.limit}"
 
 
-def settle(demand: Demand, limits: Limits, default_queue: str = DEFAULT_QUEUE) -> Grant:
+def grant_resources(demand: Demand, limits: Limits, default_queue: str = DEFAULT_QUEUE) -> Grant:
     """Return the grant for `demand`.
 
     Parameters

@@ -31,8 +31,8 @@ class CachedRows:
     def dtype(self) -> np.dtype[Any]:
         return self.source.dtype
 
-    def settle(self, rank: int, size: int, gather: Gather) -> None:
-        self.source.settle(rank, size, gather)
+    def agree_on_rows(self, rank: int, size: int, gather: Gather) -> None:
+        self.source.agree_on_rows(rank, size, gather)
 
     def share(self, rank: int, size: int) -> range:
         return self.source.share(rank, size)

@@ -23,7 +23,7 @@ class RowSource(HasShape, Protocol):
     def read_rows(self, start: int, stop: int) -> Rows:
         """Rows `start` to `stop` (exclusive)."""
 
-    def settle(self, rank: int, size: int, gather: Gather) -> None:
+    def agree_on_rows(self, rank: int, size: int, gather: Gather) -> None:
         """Called before anything else: where the number of rows is not known yet, all ranks load
         their shares here and tell each other."""
 

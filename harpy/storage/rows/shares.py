@@ -22,7 +22,7 @@ class HasShape(Protocol):
 class EvenShares:
     """The RowSource's manners of rows whose number is known and that any rank can read."""
 
-    def settle(self, rank: int, size: int, gather: Gather) -> None:
+    def agree_on_rows(self, rank: int, size: int, gather: Gather) -> None:
         return None
 
     def share(self: HasShape, rank: int, size: int) -> range:

@@ -42,12 +42,12 @@ _NO_COLUMN = np.iinfo(np.int64).max
 
 
 class TextSource(FileParts, EvenShares):
-    """RowSource over text files. `settle` reads this rank's share and makes the rest known.
+    """RowSource over text files. `agree_on_rows` reads this rank's share and makes the rest known.
 
     Attributes
     ----------
     shape : tuple of int
-        After `settle`.
+        After `agree_on_rows`.
     dtype : dtype
     """
 
@@ -58,7 +58,7 @@ class TextSource(FileParts, EvenShares):
         self._described, self._form = rows, form
         self._systems, self._n_thread = systems, n_thread
         self._loaded: _Loaded | None = None
-        self._rows: Rows | None = None  # settled: as programs see them
+        self._rows: Rows | None = None  # as programs see them, once all ranks agree
         self._starts: np.ndarray | None = None  # of each rank's rows, and their number in all
 
     @property
@@ -75,7 +75,7 @@ class TextSource(FileParts, EvenShares):
         assert self._rows is not None and len(self._rows) == stop - start
         return self._rows
 
-    def settle(self, rank: int, size: int, gather: Gather) -> None:
+    def agree_on_rows(self, rank: int, size: int, gather: Gather) -> None:
         """Read this rank's share; learn from all ranks how many rows and columns there are.
 
         Raises
