@@ -20,7 +20,7 @@ from harpy.wire.connection import Connection
 logger = logging.getLogger(__name__)
 
 MAX_UNAUTHENTICATED = 256
-REST_S = 0.02  # the door stays shut after a refusal: a flood wakes the hub so rarely
+PAUSE_S = 0.02  # the door stays shut after a refusal: a flood wakes the hub so rarely
 EXHAUSTED_S = 0.25  # the same where the process can hold no further connection
 
 
@@ -48,11 +48,11 @@ class Door:
     ) -> None:
         listener.setblocking(False)
         self.listener = listener
-        self.rests = False  # the listener is not looked at
+        self.paused = False  # the listener is not looked at
         self._acceptor = acceptor
         self._selector = selector
         self._selector.register(listener, selectors.EVENT_READ)
-        self._rests_until = 0.0
+        self._paused_until = 0.0
         self._inside: Unauthenticated[Connection] = Unauthenticated(
             MAX_UNAUTHENTICATED, handshake_s
         )
@@ -67,7 +67,7 @@ class Door:
         try:
             for sock in waiting(self.listener):
                 connection = Connection(sock, self._acceptor.another(), time.monotonic())
-                if self._lets_in(connection):
+                if self._admit(connection):
                     taken.append(connection)
                 else:
                     refused = True
@@ -77,13 +77,13 @@ class Door:
                 self.drop(oldest, str(exc))
             else:
                 logger.warning("hub takes no connections for now: %s", exc)
-                self._rest(EXHAUSTED_S)
+                self._pause(EXHAUSTED_S)
                 return taken
         if refused:
-            self._rest(REST_S)
+            self._pause(PAUSE_S)
         return taken
 
-    def _lets_in(self, connection: Connection) -> bool:
+    def _admit(self, connection: Connection) -> bool:
         """Whether it may stay. Most have spoken by now: garbage goes before anything is arranged
         for it."""
         try:
@@ -122,14 +122,14 @@ class Door:
         for connection in self._inside.overdue(now):
             self.drop(connection, "it did not authenticate in time")
 
-    def _rest(self, seconds: float) -> None:
-        self.rests, self._rests_until = True, time.monotonic() + seconds
+    def _pause(self, seconds: float) -> None:
+        self.paused, self._paused_until = True, time.monotonic() + seconds
         self._selector.unregister(self.listener)
 
     def reopen(self, now: float) -> None:
         """Look at the listener again if the door has rested long enough."""
-        if self.rests and now >= self._rests_until:
-            self.rests = False
+        if self.paused and now >= self._paused_until:
+            self.paused = False
             self._selector.register(self.listener, selectors.EVENT_READ)
 
     def close(self) -> None:

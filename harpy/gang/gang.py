@@ -90,12 +90,12 @@ class Gang:
             case Left():
                 self._lose(self.membership.leave(event, step), step)
             case CommAsked() | Reported() | Committed():
-                self._hear_worker(event, step)
+                self._handle_worker(event, step)
             case Tick():
                 self._check_deadlines(step)
             case _:
-                self._hear_driver(event, step)
-        self._go_on(step)
+                self._handle_driver(event, step)
+        self._advance(step)
         return step.actions
 
     # -- members -----------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ class Gang:
         self._lose(self.membership.replace(event, step), step)
         self.membership.admit(event, step)
         step.do(self._joined_message())
-        if self.run is not None and self.run.goes_on:
+        if self.run is not None and self.run.active:
             self.run.start_on(event.member.rank, step)
 
     def _lose(self, loss: Loss | None, step: Step) -> None:
@@ -120,7 +120,7 @@ class Gang:
         if run is not None:
             run.lose(loss, step)
 
-    def _hear_worker(self, event: CommAsked | Reported | Committed, step: Step) -> None:
+    def _handle_worker(self, event: CommAsked | Reported | Committed, step: Step) -> None:
         run = self.run
         if run is None or not run.is_meant(event):
             return
@@ -134,7 +134,7 @@ class Gang:
 
     # -- the driver --------------------------------------------------------------------------------
 
-    def _hear_driver(self, event: Event, step: Step) -> None:
+    def _handle_driver(self, event: Event, step: Step) -> None:
         run = self.run
         match event:
             case DriverJoined():
@@ -206,7 +206,7 @@ class Gang:
         elif self.membership.complete and step.now - self._idle_since > self._deadlines.idle_s:
             self._end(f"no run for {self._deadlines.idle_s:g} s (HARPY_IDLE_S)", None, step)
 
-    def _go_on(self, step: Step) -> None:
+    def _advance(self, step: Step) -> None:
         """After every event: what has become possible, or is over."""
         run = self.run
         if run is not None and self.ended is None:
@@ -214,11 +214,11 @@ class Gang:
                 run.restart(self._next_epoch(), not self._driver, step)
             run.wind_down(step)
             if run.over:
-                self._let_go(run, step)
+                self._finish_run(run, step)
         if self.run is None and self.ended is None:
             self._begin_next_or_end(step)
 
-    def _let_go(self, run: Run, step: Step) -> None:
+    def _finish_run(self, run: Run, step: Step) -> None:
         """A run is over, and with it maybe the session."""
         self.run = None
         self._last_outcome = run.outcome

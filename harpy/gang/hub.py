@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from harpy.config import Deadlines
 from harpy.errors import ConfigError, GangError, ProtocolError
 from harpy.gang import events
-from harpy.gang.door import REST_S, Door
+from harpy.gang.door import PAUSE_S, Door
 from harpy.gang.gang import Gang
 from harpy.gang.listening import listen
 from harpy.gang.messages import event_of, read_message
@@ -116,7 +116,7 @@ class Hub:
     def _serve(self) -> None:
         tick_at = 0.0
         while not self._finished():
-            for key, mask in self._selector.select(REST_S if self._door.rests else TICK_S):
+            for key, mask in self._selector.select(PAUSE_S if self._door.paused else TICK_S):
                 if key.fileobj is self._door.listener:
                     for connection in self._door.accept():
                         self._watch(connection)
@@ -164,7 +164,7 @@ class Hub:
                 if connection.closed:
                     return
                 for message in messages:
-                    self._take(connection, message)
+                    self._handle_message(connection, message)
                     if connection.closed:
                         return
         except (OSError, GangError, ConfigError) as exc:
@@ -176,12 +176,12 @@ class Hub:
         """It has authenticated; workers and driver have still to say what they want."""
         identity = connection.identity
         if identity is not None and identity.role is Role.PULSE:
-            self._take_pulse(connection, (identity.rank, identity.attempt))
+            self._register_heartbeats(connection, (identity.rank, identity.attempt))
 
-    def _take_pulse(self, connection: Connection, key: tuple[int, int]) -> None:
+    def _register_heartbeats(self, connection: Connection, key: tuple[int, int]) -> None:
         """This connection carries heartbeats alone, for the pulse's thread."""
         if key == DRIVER_BEATS:
-            self._lay_down_pulse(key)  # of its older connection
+            self._remove_heartbeats(key)  # of its older connection
         elif key not in self._workers or key in self._beats:
             raise ProtocolError(f"heartbeats of rank {key[0]}, attempt {key[1]}, are not expected")
         self._selector.unregister(connection.sock)
@@ -225,17 +225,17 @@ class Hub:
             del self._workers[key]
             if self._pulse.was_terminated(self._beats.get(key, 0)):
                 why, counts = "it was ended from outside (SIGTERM)", False
-            self._lay_down_pulse(key)
+            self._remove_heartbeats(key)
             self._handle(events.Left(*key, why, counts))
 
-    def _lay_down_pulse(self, key: tuple[int, int]) -> None:
+    def _remove_heartbeats(self, key: tuple[int, int]) -> None:
         beats = self._beats.pop(key, None)
         if beats is not None:
             self._pulse.remove(beats)
 
     # -- messages in -------------------------------------------------------------------------------
 
-    def _take(self, connection: Connection, value: dict[str, Any]) -> None:
+    def _handle_message(self, connection: Connection, value: dict[str, Any]) -> None:
         identity = connection.identity
         assert identity is not None
         if value.get("type") == Heartbeat.TYPE:
@@ -248,16 +248,16 @@ class Hub:
                 self._drop(older, "a newer connection of the driver took its place")
             self._driver = connection
         elif isinstance(message, to_hub.Join):
-            self._place(connection, identity)
+            self._register_worker(connection, identity)
         elif not admitted and connection is not self._driver:
             raise ProtocolError(f"{identity} sent {message.TYPE!r} before it was let in")
         event = event_of(message, identity)
         if event is not None:
             self._handle(event)
         elif self._driver is not None:
-            self._send(self._driver, _passed_on(message, identity.rank))
+            self._send(self._driver, _forwarded(message, identity.rank))
 
-    def _place(self, connection: Connection, identity: Identity) -> None:
+    def _register_worker(self, connection: Connection, identity: Identity) -> None:
         """A worker asks to be let in: from here on this is its connection."""
         key = (identity.rank, identity.attempt)
         older = self._workers.get(key)
@@ -280,7 +280,7 @@ class Hub:
     def _do(self, action: events.Action) -> None:
         match action:
             case events.Admit(rank, attempt):
-                self._to(rank, to_worker.Admitted(), attempt)
+                self._send_to(rank, to_worker.Admitted(), attempt)
             case events.Refuse(rank, attempt, reason, superseded):
                 connection = self._workers.pop((rank, attempt), None)
                 if connection is not None:
@@ -288,24 +288,24 @@ class Hub:
                     self._drop(connection, reason)
             case events.Supersede(rank, attempt):
                 connection = self._workers.pop((rank, attempt), None)
-                self._lay_down_pulse((rank, attempt))
+                self._remove_heartbeats((rank, attempt))
                 if connection is not None:
                     self._send(connection, to_worker.Superseded())
             case events.StartRun(rank, spec, epoch):
-                self._to(rank, to_worker.StartRun(spec, epoch))
+                self._send_to(rank, to_worker.StartRun(spec, epoch))
             case events.SendPeers(run, epoch, members):
                 for member in members:
-                    self._to(member.rank, to_worker.Peers(run, epoch, members))
+                    self._send_to(member.rank, to_worker.Peers(run, epoch, members))
             case events.AbortRun(run, epoch, ranks, reason):
                 for rank in ranks:
-                    self._to(rank, to_worker.AbortRun(run, epoch, reason))
+                    self._send_to(rank, to_worker.AbortRun(run, epoch, reason))
             case events.Expel(rank, attempt, reason):
                 connection = self._workers.get((rank, attempt))
                 if connection is not None:
-                    self._pulse.order_end(self._beats.get((rank, attempt), 0))
+                    self._pulse.end_peer(self._beats.get((rank, attempt), 0))
                     self._drop(connection, reason)
             case events.CommitRun(run, epoch):
-                self._to(0, to_worker.CommitRun(run, epoch))
+                self._send_to(0, to_worker.CommitRun(run, epoch))
             case events.TellDriver(message):
                 if self._driver is not None:
                     self._send(self._driver, message)
@@ -314,7 +314,7 @@ class Hub:
                 for connection in list(self._workers.values()):
                     self._send(connection, to_worker.EndSession(reason, cause))
 
-    def _to(self, rank: int, message: Message, attempt: int | None = None) -> None:
+    def _send_to(self, rank: int, message: Message, attempt: int | None = None) -> None:
         if attempt is None:
             member = self._gang.membership.members.get(rank)
             attempt = member.attempt if member else -1
@@ -323,7 +323,7 @@ class Hub:
             self._send(connection, message)
 
 
-def _passed_on(message: to_hub.FromWorker | to_hub.FromDriver, rank: int) -> to_driver.ToDriver:
+def _forwarded(message: to_hub.FromWorker | to_hub.FromDriver, rank: int) -> to_driver.ToDriver:
     """What a rank says to the driver by way of the hub."""
     match message:
         case to_hub.Progress(run, fraction, values):

@@ -70,47 +70,47 @@ class Lifeline:
         from harpy.kernels.liveness import Pulse
 
         self._pulse = Pulse(heartbeat_s)
-        self._pulse.tie(self._in, self._out)
+        self._pulse.attach_launcher(self._in, self._out)
         return self._pulse
 
     def greet(self) -> None:
         """The worker's first line: which protocol it speaks, and its process."""
-        self.say("hello", f"{WORKER_LINES} {os.getpid()}")
+        self.write_line("hello", f"{WORKER_LINES} {os.getpid()}")
 
-    def say(self, verb: str, rest: str = "") -> None:
+    def write_line(self, verb: str, rest: str = "") -> None:
         """One protocol line. A launcher that is gone ends this process."""
         line = f"{verb} {rest}".rstrip() if rest else verb
         data = " ".join(line.splitlines()).encode("utf-8", "replace") + b"\n"
         try:
-            with self._lock, self._unbroken(data):
+            with self._lock, self._without_heartbeats(data):
                 while data:
                     data = data[os.write(self._out, data) :]
         except OSError:
-            die_with_children()
+            end_process_group()
 
     @contextmanager
-    def _unbroken(self, data: bytes) -> Iterator[None]:
+    def _without_heartbeats(self, data: bytes) -> Iterator[None]:
         """The system writes what is short in one piece; a heartbeat could break in on the rest."""
         if self._pulse is None or len(data) <= select.PIPE_BUF:
             yield
             return
-        self._pulse.hush(True)
+        self._pulse.pause_lines(True)
         try:
             yield
         finally:
-            self._pulse.hush(False)
+            self._pulse.pause_lines(False)
 
     def status(self, text: str) -> None:
-        self.say("status", text[:MAX_LINE_CHARS])
+        self.write_line("status", text[:MAX_LINE_CHARS])
 
     def error(self, failure: Failure) -> None:
         """The worker's own failure; only the first is said."""
         if not self._said_error:
             self._said_error = True
-            self.say("error", failure.to_line())
+            self.write_line("error", failure.to_line())
 
 
-def die_with_children() -> NoReturn:
+def end_process_group() -> NoReturn:
     """End at once. Where this process leads its group, as under the local launcher, take along what
     the program forked; in a container the node manager does that."""
     if os.getpgrp() == os.getpid():

@@ -114,7 +114,7 @@ RUN_TRANSITIONS = {
     (RunState.RESTARTING, RunTrigger.FAIL): RunState.FAILING,
     (RunState.FAILING, RunTrigger.STOP): RunState.FAILED,
 }
-GOES_ON = {RunState.BEGUN, RunState.FORMING, RunState.FORMED, RunState.COMMITTING}
+ACTIVE_STATES = {RunState.BEGUN, RunState.FORMING, RunState.FORMED, RunState.COMMITTING}
 
 
 @dataclass
@@ -122,7 +122,7 @@ class _Epoch:
     """One beginning of a run, and what is known of it."""
 
     number: int
-    unheard: bool = False  # for a while there was no driver to hear what it delivers
+    driver_absent: bool = False  # for a while there was no driver to hear what it delivers
     started: set[int] = field(default_factory=set)  # ranks that were told
     done: set[int] = field(default_factory=set)
     stopped: set[int] = field(default_factory=set)  # their programs failed, or were stopped
@@ -178,9 +178,9 @@ class Run:
         return self._epoch.number
 
     @property
-    def goes_on(self) -> bool:
+    def active(self) -> bool:
         """Whether it has begun and nobody was asked to stop."""
-        return self.state in GOES_ON
+        return self.state in ACTIVE_STATES
 
     @property
     def failing(self) -> bool:
@@ -206,19 +206,19 @@ class Run:
 
     # -- beginning ---------------------------------------------------------------------------------
 
-    def begin(self, epoch: int, unheard: bool, step: Step) -> None:
+    def begin(self, epoch: int, driver_absent: bool, step: Step) -> None:
         """Start it on all ranks that are present."""
         self._move(RunTrigger.BEGIN)
-        self._start(epoch, unheard, step)
+        self._start(epoch, driver_absent, step)
 
-    def restart(self, epoch: int, unheard: bool, step: Step) -> None:
+    def restart(self, epoch: int, driver_absent: bool, step: Step) -> None:
         """Start it again, from its last checkpoint."""
         self._move(RunTrigger.RESTART)
-        self._start(epoch, unheard, step)
+        self._start(epoch, driver_absent, step)
         step.do(TellDriver(to_driver.BegunAnew(self.spec.run, epoch)))
 
-    def _start(self, epoch: int, unheard: bool, step: Step) -> None:
-        self._epoch = _Epoch(epoch, unheard)
+    def _start(self, epoch: int, driver_absent: bool, step: Step) -> None:
+        self._epoch = _Epoch(epoch, driver_absent)
         for rank in sorted(self._membership.members):
             self.start_on(rank, step)
 
@@ -230,7 +230,7 @@ class Run:
     # -- what workers say --------------------------------------------------------------------------
 
     def ask_for_communicator(self, event: CommAsked, step: Step) -> None:
-        if self._epoch.has_communicator or not self.goes_on:
+        if self._epoch.has_communicator or not self.active:
             return
         if not self._epoch.asked:
             self._epoch.asked_at = step.now
@@ -247,7 +247,7 @@ class Run:
     def _fail_if_one_returned(self, step: Step) -> None:
         """A rank that returned without a communicator leaves the others waiting for it."""
         absent = self._epoch.done - self._epoch.asked
-        if self._epoch.has_communicator or not self._epoch.asked or not absent or not self.goes_on:
+        if self._epoch.has_communicator or not self._epoch.asked or not absent or not self.active:
             return
         rank = min(absent)
         message = (
@@ -266,7 +266,7 @@ class Run:
         self._epoch.stopped.add(event.rank)
         if not failure.echo:
             self.fail(failure, step)
-        elif self.goes_on:
+        elif self.active:
             # Whoever it lost will be missed; or only the connection between them broke.
             self._break(failure.message, step)
             self._epoch.broken_by = failure
@@ -274,7 +274,7 @@ class Run:
     def _report_done(self, rank: int, step: Step) -> None:
         self._epoch.done.add(rank)
         self._fail_if_one_returned(step)
-        if self.goes_on and len(self._epoch.done) == self._membership.n_node:
+        if self.active and len(self._epoch.done) == self._membership.n_node:
             self._move(RunTrigger.FINISH)
             step.do(CommitRun(self.spec.run, self.epoch))
 
@@ -285,7 +285,7 @@ class Run:
         self._move(RunTrigger.COMMIT)
         told = TellDriver(to_driver.RunCommitted(event.run, self.spec.deliver, event.result))
         # What went through the driver's connection is gone with it: such a run is offered again.
-        if not (self.spec.deliver and self._epoch.unheard):
+        if not (self.spec.deliver and self._epoch.driver_absent):
             step.do(told)
         self.outcome = None if self.spec.deliver else told
 
@@ -308,11 +308,11 @@ class Run:
 
     def miss_driver(self) -> None:
         """What it delivers may have gone nowhere."""
-        self._epoch.unheard = True
+        self._epoch.driver_absent = True
 
     def repeat_delivery(self, step: Step) -> None:
         """The driver lost its connection meanwhile, and offers this run again."""
-        if self._epoch.unheard and self.goes_on:
+        if self._epoch.driver_absent and self.active:
             self._break("the driver may have missed what it delivered", step)
             self._epoch.break_explained = True
 

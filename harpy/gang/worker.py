@@ -62,22 +62,22 @@ def main() -> NoReturn:
         print(f"harpy worker: {exc}", file=sys.stderr)
         os._exit(FIRST_CAUSE)
     pulse = lifeline.watch(HEARTBEAT_S)
-    pulse.bid_farewell()
+    pulse.report_termination()
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(hello.n_thread)
     # Nodes are shared: a thread that waits for the next iteration must not spin meanwhile.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ["HARPY_INSIDE_WORKER"] = "1"
-    code = _live(hello, lifeline, pulse)
+    code = _run_worker(hello, lifeline, pulse)
     if code == DONE:
-        lifeline.say("bye")
+        lifeline.write_line("bye")
     sys.stdout.flush()
     sys.stderr.flush()
     # Not sys.exit: a program's leftover threads must not keep a finished worker alive.
     os._exit(code)
 
 
-def _live(hello: Hello, lifeline: Lifeline, pulse: Pulse) -> int:
+def _run_worker(hello: Hello, lifeline: Lifeline, pulse: Pulse) -> int:
     """Everything after the hello; one of the two places that catch all."""
     import socket
 
@@ -314,10 +314,10 @@ class Worker:
             return
         execution.abort(reason)
         threading.Thread(
-            target=self._see_it_stop, args=(execution, reason), name="harpy-abort", daemon=True
+            target=self._enforce_abort, args=(execution, reason), name="harpy-abort", daemon=True
         ).start()
 
-    def _see_it_stop(self, execution: Execution, reason: str) -> None:
+    def _enforce_abort(self, execution: Execution, reason: str) -> None:
         """Interrupt the program until it stops; end the process if it does not."""
         deadline = time.monotonic() + self._deadlines.abort_s
         while not execution.ended.wait(INTERRUPT_S):
@@ -367,7 +367,7 @@ class Worker:
 
     def _say_progress(self, fraction: float | None, text: str) -> None:
         if fraction is not None:
-            self._lifeline.say("progress", f"{fraction:.4f}")
+            self._lifeline.write_line("progress", f"{fraction:.4f}")
         if text:
             self._lifeline.status(text)
 

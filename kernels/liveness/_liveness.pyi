@@ -1,35 +1,41 @@
 class Pulse:
-    """Signs of life from a thread of its own, every `interval_s` seconds: while this process
-    computes, or holds the interpreter's lock, it still beats; stopped, or gone, it does not.
+    """Heartbeats from a native thread, every `interval_s` seconds. They go on while this process
+    computes or holds the interpreter's lock, and cease when it is stopped or gone.
 
     The thread runs until the object is gone. A forked child has the object, but not the thread.
+
+    Parameters
+    ----------
+    interval_s : float
+        Seconds between two heartbeats.
     """
 
     def __init__(self, interval_s: float) -> None: ...
-    def tie(self, input: int, output: int) -> None:
-        """Beat towards the launcher: `heartbeat` lines on the descriptor `output`. The end of
-        `input`, or nobody reading `output`, ends this process with all it started, exit code 75."""
+    def attach_launcher(self, input: int, output: int) -> None:
+        """Send heartbeats to the launcher: `heartbeat` lines on the descriptor `output`. When
+        `input` ends, or nobody reads `output`, this process ends with all that it started, exit
+        code 75."""
 
-    def hush(self, value: bool) -> None:
-        """Write no such line while `value`."""
+    def pause_lines(self, value: bool) -> None:
+        """Write no heartbeat line while `value` is true."""
 
     def add(self, socket: int) -> int:
-        """Beat on a connected socket, given by its descriptor, which is the thread's from now on,
-        and listen to the other end; the peer's number."""
+        """Exchange heartbeats over a connected socket, given by its descriptor, which the thread
+        owns from now on. Returns the peer's number."""
 
     def remove(self, number: int) -> None:
-        """Close that connection."""
+        """Close the connection to that peer."""
 
     def silent_for(self, number: int) -> float:
-        """Seconds for which that peer has said nothing. Time for which this process was stopped
-        itself does not count."""
+        """Seconds since that peer's last byte. Time for which this process itself was stopped does
+        not count."""
 
-    def order_end(self, number: int) -> None:
-        """Have that peer's process end at once, whatever it does."""
+    def end_peer(self, number: int) -> None:
+        """End that peer's process at once, whatever it is doing."""
 
     def was_terminated(self, number: int) -> bool:
-        """Whether that peer was told to end from outside (SIGTERM), and said so before it did."""
+        """Whether SIGTERM ended that peer's process, which its handler reports before it ends."""
 
-    def bid_farewell(self) -> None:
-        """From now on say so to the peers, at most 64 of them, when SIGTERM ends this process. The
-        handler is C's: Python's own for that signal would wait for native code to return."""
+    def report_termination(self) -> None:
+        """From now on report it to the peers, at most 64 of them, when SIGTERM ends this process.
+        The handler is native: Python's own would wait until native code returns."""

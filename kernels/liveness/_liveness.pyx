@@ -4,14 +4,14 @@
 cdef extern from "pulse.h" namespace "harpy::liveness" nogil:
     cdef cppclass CppPulse "harpy::liveness::Pulse":
         CppPulse(double interval_s) except +
-        void tie(int input, int output)
-        void hush(bint value)
+        void attach_launcher(int input, int output)
+        void pause_lines(bint value)
         int add(int socket) except +
         void remove(int number)
         double silent_for(int number)
         bint was_terminated(int number)
-        void bid_farewell()
-        void order_end(int number)
+        void report_termination()
+        void end_peer(int number)
 
 
 cdef class Pulse:
@@ -26,13 +26,13 @@ cdef class Pulse:
         with nogil:
             del self._pulse
 
-    def tie(self, int input, int output):
+    def attach_launcher(self, int input, int output):
         with nogil:
-            self._pulse.tie(input, output)
+            self._pulse.attach_launcher(input, output)
 
-    def hush(self, bint value):
+    def pause_lines(self, bint value):
         with nogil:
-            self._pulse.hush(value)
+            self._pulse.pause_lines(value)
 
     def add(self, int socket):
         cdef int number
@@ -50,9 +50,9 @@ cdef class Pulse:
             seconds = self._pulse.silent_for(number)
         return seconds
 
-    def order_end(self, int number):
+    def end_peer(self, int number):
         with nogil:
-            self._pulse.order_end(number)
+            self._pulse.end_peer(number)
 
     def was_terminated(self, int number):
         cdef bint terminated
@@ -60,6 +60,6 @@ cdef class Pulse:
             terminated = self._pulse.was_terminated(number)
         return terminated
 
-    def bid_farewell(self):
+    def report_termination(self):
         with nogil:
-            self._pulse.bid_farewell()
+            self._pulse.report_termination()

@@ -27,27 +27,27 @@ constexpr int kEcho = 75;                // exit code of a worker that follows o
     _exit(kEcho);
 }
 
-// Nothing follows from a peer that cannot be told: its own last word may still wait to be heard,
-// and whether it is gone is for listen() to find.
-void say(char word, int socket) { send(socket, &word, 1, MSG_DONTWAIT | MSG_NOSIGNAL); }
+// A failure to send means nothing: the peer's last byte may still be unread, and receive_from()
+// finds out whether it is gone.
+void send_byte(char word, int socket) { send(socket, &word, 1, MSG_DONTWAIT | MSG_NOSIGNAL); }
 
-// For the signal handler, which may not take a lock: the sockets to say farewell on.
-constexpr std::size_t kMostFarewells = 64;
-std::atomic<int> farewells[kMostFarewells];
-std::atomic<pid_t> farewell_owner{0};
+// The sockets on which the signal handler, which may not take a lock, reports the termination.
+constexpr std::size_t kMaxTerminationSockets = 64;
+std::atomic<int> termination_sockets[kMaxTerminationSockets];
+std::atomic<pid_t> termination_owner{0};
 
 void on_terminated(int number) {
-    if (getpid() == farewell_owner) {  // not a fork, which has our sockets, too
-        for (const auto& socket : farewells) {
-            if (socket >= 0) say(kTerminated, socket);
+    if (getpid() == termination_owner) {  // a forked process also has these sockets
+        for (const auto& socket : termination_sockets) {
+            if (socket >= 0) send_byte(kTerminated, socket);
         }
     }
     signal(number, SIG_DFL);
     raise(number);
 }
 
-void replace_farewell(int before, int after) {
-    for (auto& socket : farewells) {
+void replace_termination_socket(int before, int after) {
+    for (auto& socket : termination_sockets) {
         int expected = before;
         if (socket.compare_exchange_strong(expected, after)) return;
     }
@@ -55,7 +55,7 @@ void replace_farewell(int before, int after) {
 }  // namespace
 
 Pulse::Pulse(double interval_s)
-    : interval_(interval_s), owner_(getpid()), looked_at_(Clock::now()) {
+    : interval_(interval_s), owner_(getpid()), received_at_(Clock::now()) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
         throw std::system_error(errno, std::generic_category(), "pipe");
@@ -90,22 +90,22 @@ Pulse::~Pulse() {
     close(wake_out_);
 }
 
-void Pulse::tie(int in, int out) {
+void Pulse::attach_launcher(int in, int out) {
     const std::lock_guard<std::mutex> lock(mutex_);
     launcher_in_ = in;
     launcher_out_ = out;
     wake();
 }
 
-void Pulse::hush(bool value) {
+void Pulse::pause_lines(bool value) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    hushed_ = value;
+    lines_paused_ = value;
 }
 
 int Pulse::add(int socket) {
     const std::lock_guard<std::mutex> lock(mutex_);
     peers_[next_number_] = {socket, Clock::now(), true};
-    if (farewell_owner == owner_) replace_farewell(-1, socket);
+    if (termination_owner == owner_) replace_termination_socket(-1, socket);
     wake();
     return next_number_++;
 }
@@ -114,7 +114,7 @@ void Pulse::remove(int number) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto found = peers_.find(number);
     if (found == peers_.end()) return;
-    replace_farewell(found->second.socket, -1);
+    replace_termination_socket(found->second.socket, -1);
     close(found->second.socket);
     peers_.erase(found);
 }
@@ -123,31 +123,31 @@ double Pulse::silent_for(int number) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto found = peers_.find(number);
     if (found == peers_.end()) return 0.0;
-    const std::chrono::duration<double> silent = looked_at_ - found->second.heard_at;
+    const std::chrono::duration<double> silent = received_at_ - found->second.heard_at;
     return std::max(0.0, silent.count());
 }
 
-void Pulse::order_end(int number) {
+void Pulse::end_peer(int number) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto found = peers_.find(number);
     if (found == peers_.end()) return;
-    // Best effort: whoever cannot be reached is fenced by its attempt's number.
-    say(kEnd, found->second.socket);
+    // Best effort: a peer that cannot be reached is fenced by its attempt's number.
+    send_byte(kEnd, found->second.socket);
 }
 
 bool Pulse::was_terminated(int number) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto found = peers_.find(number);
     if (found == peers_.end()) return false;
-    if (found->second.open) listen(found->second);  // its last word may have just come
+    if (found->second.open) receive_from(found->second);  // its last byte may just have arrived
     return found->second.terminated;
 }
 
-void Pulse::bid_farewell() {
+void Pulse::report_termination() {
     const std::lock_guard<std::mutex> lock(mutex_);
-    for (auto& socket : farewells) socket = -1;
-    for (const auto& [number, peer] : peers_) replace_farewell(-1, peer.socket);
-    farewell_owner = owner_;
+    for (auto& socket : termination_sockets) socket = -1;
+    for (const auto& [number, peer] : peers_) replace_termination_socket(-1, peer.socket);
+    termination_owner = owner_;
     struct sigaction action{};
     action.sa_handler = on_terminated;
     sigaction(SIGTERM, &action, nullptr);
@@ -155,7 +155,7 @@ void Pulse::bid_farewell() {
 
 void Pulse::wake() {
     const char any = 0;
-    if (write(wake_out_, &any, 1) != 1) return;  // full: it is being woken
+    if (write(wake_out_, &any, 1) != 1) return;  // the pipe is full: the thread wakes anyway
 }
 
 void Pulse::run() {
@@ -167,17 +167,17 @@ void Pulse::run() {
             beat_at = now + std::chrono::duration_cast<Clock::duration>(interval_);
         }
         const std::chrono::duration<double, std::milli> left = beat_at - Clock::now();
-        look(std::max(1, static_cast<int>(left.count()) + 1));
+        receive(std::max(1, static_cast<int>(left.count()) + 1));
     }
 }
 
-// Wait for words of anybody and take them.
-void Pulse::look(int timeout_ms) {
+// Wait until the launcher or a peer sends something, and process it.
+void Pulse::receive(int timeout_ms) {
     std::vector<pollfd> watched{{wake_in_, POLLIN, 0}};
     std::vector<int> numbers;
     {
         const std::lock_guard<std::mutex> lock(mutex_);
-        watched.push_back({launcher_in_, POLLIN, 0});  // -1 is passed over
+        watched.push_back({launcher_in_, POLLIN, 0});  // poll() skips -1
         for (const auto& [number, peer] : peers_) {
             if (!peer.open) continue;
             watched.push_back({peer.socket, POLLIN, 0});
@@ -195,13 +195,13 @@ void Pulse::look(int timeout_ms) {
         for (std::size_t i = 0; i < numbers.size(); ++i) {
             if (!watched[i + 2].revents) continue;
             const auto found = peers_.find(numbers[i]);  // it may have been removed meanwhile
-            if (found != peers_.end()) listen(found->second);
+            if (found != peers_.end()) receive_from(found->second);
         }
     }
-    looked_at_ = Clock::now();
+    received_at_ = Clock::now();
 }
 
-void Pulse::listen(Peer& peer) {
+void Pulse::receive_from(Peer& peer) {
     char heard[256];
     const ssize_t n = recv(peer.socket, heard, sizeof heard, MSG_DONTWAIT);
     if (n > 0) {
@@ -209,18 +209,18 @@ void Pulse::listen(Peer& peer) {
         if (std::find(heard, heard + n, kEnd) != heard + n) end_process();
         peer.terminated |= std::find(heard, heard + n, kTerminated) != heard + n;
     } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-        peer.open = false;  // closed: from now on it is silent
+        peer.open = false;  // closed: from now on it counts as silent
     }
 }
 
 void Pulse::beat() {
     const std::lock_guard<std::mutex> lock(mutex_);
     for (auto& [number, peer] : peers_) {
-        if (peer.open) say(kBeat, peer.socket);
+        if (peer.open) send_byte(kBeat, peer.socket);
     }
-    if (launcher_out_ < 0 || hushed_) return;
+    if (launcher_out_ < 0 || lines_paused_) return;
     pollfd room{launcher_out_, POLLOUT, 0};
-    if (poll(&room, 1, 0) <= 0) return;  // a launcher that does not read is not waited for
+    if (poll(&room, 1, 0) <= 0) return;  // do not wait for a launcher that does not read
     if ((room.revents & POLLERR) ||
         (write(launcher_out_, kLine, sizeof kLine - 1) < 0 && errno == EPIPE)) {
         end_process();

@@ -1,5 +1,5 @@
-// Signs of life from a thread of its own: a process that computes, or holds Python's interpreter
-// lock, still beats; one that is stopped, or whose host is gone, does not.
+// Heartbeats from a native thread. A process that computes, or holds Python's interpreter lock,
+// still sends them; one that is stopped, or whose host is gone, does not.
 #pragma once
 
 #include <sys/types.h>
@@ -19,24 +19,27 @@ class Pulse {
     Pulse(const Pulse&) = delete;
     Pulse& operator=(const Pulse&) = delete;
 
-    // Beat towards whoever started this process: a line on `out`. The end of `in`, or nobody
-    // reading `out`, ends the process with all it started.
-    void tie(int in, int out);
-    // No line is written while `value`: a long one of somebody else's is under way.
-    void hush(bool value);
+    // Send heartbeats to the launcher: a line on `out` for each. When `in` ends, or nobody reads
+    // `out`, the process ends with all that it started.
+    void attach_launcher(int in, int out);
+    // While `value` is true no heartbeat line is written: another writer is in the middle of a
+    // long line.
+    void pause_lines(bool value);
 
-    // Beat on a connected socket, ours from now on, and listen to the other end; its number.
+    // Exchange heartbeats over a connected socket, which this object owns from now on. Returns the
+    // peer's number.
     int add(int socket);
     void remove(int number);
-    // Seconds for which the other end has said nothing, as far as this thread has looked: time for
-    // which this process was stopped itself does not count. 0 for an unknown number.
+    // Seconds between the peer's last byte and this thread's last poll. Time for which this process
+    // itself was stopped does not count. 0 for an unknown number.
     double silent_for(int number);
-    // Whether the other end was told to end from outside (SIGTERM), and said so before it did.
+    // Whether SIGTERM ended the peer's process, which its handler reports before the process ends.
     bool was_terminated(int number);
-    // From now on say so to all peers when SIGTERM ends this process. One Pulse of a process may.
-    void bid_farewell();
-    // Have the other end's process end at once, whatever it does.
-    void order_end(int number);
+    // From now on report it to all peers when SIGTERM ends this process. At most one Pulse of a
+    // process may do so.
+    void report_termination();
+    // End the peer's process at once, whatever it is doing.
+    void end_peer(int number);
 
   private:
     using Clock = std::chrono::steady_clock;
@@ -48,19 +51,19 @@ class Pulse {
     };
 
     void run();
-    void look(int timeout_ms);
-    void listen(Peer& peer);
+    void receive(int timeout_ms);
+    void receive_from(Peer& peer);
     void beat();
     void wake();
 
     const std::chrono::duration<double> interval_;
     const pid_t owner_;
-    std::mutex mutex_;  // of all below
+    std::mutex mutex_;  // guards all members below
     std::map<int, Peer> peers_;
     int next_number_ = 1;
     int launcher_in_ = -1, launcher_out_ = -1;
-    bool hushed_ = false;
-    Clock::time_point looked_at_;
+    bool lines_paused_ = false;
+    Clock::time_point received_at_;
     std::atomic<bool> stop_{false};
     int wake_in_ = -1, wake_out_ = -1;
     std::thread thread_;

@@ -83,13 +83,15 @@ def test_a_process_that_is_gone_is_silent():
 
 def test_a_process_ends_when_it_is_told_whatever_it_does():
     other = Other("ctypes.PyDLL(None).sleep(60)")
-    other.pulse.order_end(other.number)
+    other.pulse.end_peer(other.number)
     assert other.process.wait(SOON_S) in (DONE_BY_ECHO, -signal.SIGKILL)
 
 
 @pytest.mark.parametrize(("number", "said"), [(signal.SIGTERM, True), (signal.SIGKILL, False)])
 def test_a_process_that_is_terminated_says_farewell_even_from_native_code(number, said):
-    other = Other('pulse.bid_farewell(); print("set", flush=True); ctypes.PyDLL(None).sleep(60)')
+    other = Other(
+        'pulse.report_termination(); print("set", flush=True); ctypes.PyDLL(None).sleep(60)'
+    )
     assert other.process.stdout.readline() == b"set\n"
     assert not other.pulse.was_terminated(other.number)
     os.kill(other.process.pid, number)
@@ -116,7 +118,7 @@ def test_one_that_was_removed_or_never_there_is_not_silent():
     eventually(lambda: theirs.recv(1) == b"b")
     pulse.remove(number)
     assert pulse.silent_for(number) == pulse.silent_for(99) == 0.0
-    pulse.order_end(number)
+    pulse.end_peer(number)
     pulse.remove(number)
     theirs.settimeout(SOON_S)
     while theirs.recv(64):  # until its end
@@ -126,7 +128,7 @@ def test_one_that_was_removed_or_never_there_is_not_silent():
 def test_a_launcher_hears_lines_and_its_end_is_ours():
     code = (
         "import os, sys\nfrom harpy.kernels.liveness import Pulse\n"
-        f"pulse = Pulse({BEAT_S}); pulse.tie(0, 1)\nimport ctypes; ctypes.PyDLL(None).sleep(60)"
+        f"pulse = Pulse({BEAT_S}); pulse.attach_launcher(0, 1)\nimport ctypes; ctypes.PyDLL(None).sleep(60)"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -141,12 +143,12 @@ def test_nothing_is_said_while_it_is_hushed():
     out, said = os.pipe()
     stdin, keeps_it_open = os.pipe()
     pulse = Pulse(BEAT_S)
-    pulse.tie(stdin, said)
+    pulse.attach_launcher(stdin, said)
     eventually(lambda: os.read(out, 10) == b"heartbeat\n")
-    pulse.hush(True)
+    pulse.pause_lines(True)
     while select.select([out], [], [], 10 * BEAT_S)[0]:
         os.read(out, 4096)  # what was on its way
-    pulse.hush(False)
+    pulse.pause_lines(False)
     assert os.read(out, 10) == b"heartbeat\n"
     del pulse
     for fd in (out, said, stdin, keeps_it_open):

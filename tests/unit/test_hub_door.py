@@ -222,9 +222,9 @@ def test_a_hub_without_descriptors_neither_dies_nor_stays_deaf(door: Door) -> No
     try:
         sock.connect((door.hub.address, door.hub.port))
         deadline = time.monotonic() + SOON_S
-        while not door.hub._door.rests and time.monotonic() < deadline:
+        while not door.hub._door.paused and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert door.hub._door.rests
+        assert door.hub._door.paused
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     door.joins()
