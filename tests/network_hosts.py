@@ -20,7 +20,7 @@ from running_cluster import RunningCluster, running_cluster
 from user_shell import eventually
 
 from harpy.cluster import web
-from harpy.cluster.places import Layout
+from harpy.cluster.layout import Layout
 from harpy.cluster.spec import Shape
 
 # Of benchmarks (RFC 2544), hence nobody's: what a bridge of this machine may have.

@@ -67,7 +67,7 @@ class Rows:
     def dtype(self) -> np.dtype:
         return self.array.dtype
 
-    def place(self, row: int) -> str:
+    def describe_row(self, row: int) -> str:
         return f"row {row}"
 
     def load(self, rows: range | None = None) -> np.ndarray | CsrRows:

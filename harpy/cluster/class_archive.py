@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 
 from harpy.cluster.jars import Distribution, Report, locked
-from harpy.cluster.places import HADOOP_VERSION, cache_dir, caches, open_directory
+from harpy.cluster.layout import HADOOP_VERSION, cache_dir, caches, open_directory
 from harpy.launch.yarn.hadoop_client import class_archive_flags
 
 NEEDED_MB = 300

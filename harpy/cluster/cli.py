@@ -104,10 +104,10 @@ def down(home: Path | None, delete: bool) -> None:
     begun = time.monotonic()
     with _signals_unwind():
         ran = embedded.down(delete=delete)
-    place = embedded.layout.home
-    _say(f"down after {time.monotonic() - begun:.1f} s" if ran else f"nothing ran in {place}")
+    home = embedded.layout.home
+    _say(f"down after {time.monotonic() - begun:.1f} s" if ran else f"nothing ran in {home}")
     if not delete and embedded.layout.hdfs.is_dir():
-        _say(f"HDFS's data and the logs stay in {place}; --delete removes them")
+        _say(f"HDFS's data and the logs stay in {home}; --delete removes them")
 
 
 @cluster.command()

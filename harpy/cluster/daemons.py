@@ -13,7 +13,7 @@ import psutil
 
 from harpy.cluster.class_archive import options as archive_options
 from harpy.cluster.jars import Distribution
-from harpy.cluster.places import Layout
+from harpy.cluster.layout import Layout
 from harpy.cluster.spec import Process, write_atomically
 from harpy.errors import ClusterError
 
@@ -111,12 +111,12 @@ def spawn(
     """Start a daemon in a session of its own, logging to logs/<name>.log, and note its pid."""
     conf = conf_dir(layout, daemon.name)
     # `mark` finds processes whose starter was killed before it could write the pid file.
-    places = {
+    folders = {
         "hadoop.log.dir": layout.logs,
         "yarn.log.dir": layout.logs,
         "java.io.tmpdir": layout.temporary,
     }
-    extra = [mark(layout), *(f"-D{key}={place}" for key, place in places.items())]
+    extra = [mark(layout), *(f"-D{key}={folder}" for key, folder in folders.items())]
     command = runtime.command(conf, daemon.heap_mb, extra)
     env = environment(runtime.java_home, layout.home, conf)
     if daemon.hadoop_user:

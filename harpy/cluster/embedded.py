@@ -19,7 +19,7 @@ from harpy.cluster.class_archive import class_archive
 from harpy.cluster.daemons import Runtime
 from harpy.cluster.jars import Report, distribution
 from harpy.cluster.java import find_java
-from harpy.cluster.places import HADOOP_VERSION, Layout, find_home, open_directory, own_home
+from harpy.cluster.layout import HADOOP_VERSION, Layout, find_home, open_directory, own_home
 from harpy.cluster.ports import choose_ports, port_names
 from harpy.cluster.shims import write_shims
 from harpy.cluster.site_files import write_configuration
@@ -50,7 +50,7 @@ class EmbeddedCluster:
     Parameters
     ----------
     home : Path, optional
-        State directory. Default: the one this user's shells find, see `places.find_home`.
+        State directory. Default: the one this user's shells find, see `layout.find_home`.
     report : callable, optional
         Takes one line of progress.
     """

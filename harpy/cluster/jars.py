@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from harpy.cluster.places import HADOOP_VERSION, cache_dir, caches, open_directory
+from harpy.cluster.layout import HADOOP_VERSION, cache_dir, caches, open_directory
 from harpy.errors import ClusterError, DiskFull
 
 Report = Callable[[str], None]

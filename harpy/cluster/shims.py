@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from harpy.cluster.daemons import Runtime
-from harpy.cluster.places import HADOOP_VERSION, Layout, open_directory
+from harpy.cluster.layout import HADOOP_VERSION, Layout, open_directory
 from harpy.cluster.spec import write_atomically
 
 _FS = "org.apache.hadoop.fs.FsShell"

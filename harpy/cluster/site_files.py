@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 from harpy.cluster.class_archive import options as archive_options
 from harpy.cluster.daemons import Runtime
 from harpy.cluster.jars import Distribution
-from harpy.cluster.places import Layout, open_directory
+from harpy.cluster.layout import Layout, open_directory
 from harpy.cluster.profiles import QUICK, SINGLE_MACHINE, STOCK
 from harpy.cluster.spec import Shape, write_atomically
 

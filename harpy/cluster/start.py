@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from harpy.cluster import daemons, web
 from harpy.cluster.daemons import Daemon, Runtime
-from harpy.cluster.places import Layout
+from harpy.cluster.layout import Layout
 from harpy.cluster.spec import Process, State
 from harpy.errors import ClusterError
 

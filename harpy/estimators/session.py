@@ -35,7 +35,7 @@ SESSION_CONSTRAINTS: dict[str, Any] = {
 # What a session is opened with; an estimator may not say it to a session that is open.
 SESSION_PARAMETERS = frozenset(SESSION_CONSTRAINTS) - {"session"}
 _SIZES = ("n_node", "n_thread", "n_mem")
-_PLACES = ("workdir", "launcher", "queue", "hadoop_conf")
+_CLUSTER_SETTINGS = ("workdir", "launcher", "queue", "hadoop_conf")
 
 
 class SessionEstimator(CheckedParameters):
@@ -61,7 +61,9 @@ class SessionEstimator(CheckedParameters):
     def _untouched(self) -> frozenset[str]:
         """Names of the parameters about the session that still equal their defaults: wishes."""
         defaults = self._defaults
-        return frozenset(n for n in (*_SIZES, *_PLACES) if getattr(self, n) == defaults[n])
+        return frozenset(
+            n for n in (*_SIZES, *_CLUSTER_SETTINGS) if getattr(self, n) == defaults[n]
+        )
 
     def _new_session(self, *, single_run: bool) -> Session:
         """A session that is not open yet, for one run or several."""
@@ -93,7 +95,7 @@ class SessionEstimator(CheckedParameters):
                     f"{name}={asked} contradicts the given session, which has {name}={granted}: "
                     f"leave {name} at its default, or open a session with it"
                 )
-        given = [name for name in _PLACES if name not in wishes]
+        given = [name for name in _CLUSTER_SETTINGS if name not in wishes]
         if given:
             raise ConfigError(
                 f"{', '.join(given)} cannot be chosen for a session that is open already: give it "

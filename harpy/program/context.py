@@ -123,9 +123,9 @@ class ShardedArray:
             parts = [part for each in told for part in json.loads(each.tobytes())]
             self._source.finish_parts(url, parts)
 
-    def place(self, row: int) -> str:
+    def describe_row(self, row: int) -> str:
         """Where the row of this global number stands, for messages: "row 7", "row 7 of <file>"."""
-        return self._source.place(row)
+        return self._source.describe_row(row)
 
     def __repr__(self) -> str:
         return f"ShardedArray({self._name!r}, rank {self._rank} of {self._size})"

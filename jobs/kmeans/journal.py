@@ -85,9 +85,9 @@ class Journal:
         self.courses: list[dict[str, Any]] = []
         state = self._checkpoint.load()
         if state is not None:
-            self._go_on(state, shard)
+            self._restore(state, shard)
 
-    def _go_on(self, state: dict[str, Any], shard: Shard) -> None:
+    def _restore(self, state: dict[str, Any], shard: Shard) -> None:
         self._state = state
         self.n_ended, self.courses = state["n_ended"], state["courses"]
         if self._random is not None:

@@ -71,6 +71,6 @@ def _labelled(ctx: Context) -> tuple[NativeRows, np.ndarray, np.ndarray]:
     offset = backend.center_offset(centers, n_thread)
     absmax, bad = backend.assign_unseen(X, centers, offset, labels, n_thread)
     if bad is not None:
-        kernels.refuse_not_finite(X, bad, "X", data.place(data.rows.start + bad[0]))
+        kernels.refuse_not_finite(X, bad, "X", data.describe_row(data.rows.start + bad[0]))
     kernels.refuse_overflow(absmax, X.dtype, "X")
     return X, labels, absmax

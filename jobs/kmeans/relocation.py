@@ -65,7 +65,7 @@ def farthest(distances: np.ndarray, rows: np.ndarray, n_wanted: int) -> np.ndarr
     """
     candidates = np.arange(len(distances))
     if len(distances) > n_wanted:
-        least = np.partition(distances, -n_wanted)[-n_wanted]
-        candidates = np.flatnonzero(distances >= least)
+        smallest = np.partition(distances, -n_wanted)[-n_wanted]
+        candidates = np.flatnonzero(distances >= smallest)
     order = np.lexsort((-rows[candidates], -distances[candidates]))
     return candidates[order[:n_wanted]]

@@ -136,7 +136,7 @@ def load_shard(
     if absmax is None:
         absmax, bad = backend.column_ranges(X, n_thread)
         if bad is not None:
-            kernels.refuse_not_finite(X, bad, "X", data.place(start + bad[0]))
+            kernels.refuse_not_finite(X, bad, "X", data.describe_row(start + bad[0]))
         absmax = ctx.comm.allreduce(absmax, op="max")
         kernels.refuse_overflow(absmax, X.dtype, "X")
         if init is not None:

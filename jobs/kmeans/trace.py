@@ -59,7 +59,7 @@ class Trace:
         self._shard, self._params, self._watched = shard, params, watched
         self._spread: Spread | None = None
         # The tolerance is less than this.
-        self._most_tolerance = params.tol * largest_variance(shard) if params.tol else 0.0
+        self._max_tolerance = params.tol * largest_variance(shard) if params.tol else 0.0
         self._run = 0
         self.course = Course()
         self.converged = False
@@ -98,7 +98,7 @@ class Trace:
         """
         course = self.course
         # No pass over the rows while the centers move farther than any tolerance allows.
-        if self._spread is None and (self._watched or 0 < shift <= self._most_tolerance):
+        if self._spread is None and (self._watched or 0 < shift <= self._max_tolerance):
             self._spread = Spread.measure(self._shard, totals)
         tolerance = self._params.tol * self._spread.mean_variance if self._spread else 0.0
         n_changed = totals.n_changed

@@ -108,7 +108,7 @@ def refuse_weights(absmax: NDArray[np.float64], heaviest: float) -> None:
 
 
 def refuse_not_finite(
-    X: NativeRows, bad: tuple[int, int], what: str, place: str | None = None
+    X: NativeRows, bad: tuple[int, int], what: str, where: str | None = None
 ) -> NoReturn:
     """Raise for a value that is not finite.
 
@@ -119,7 +119,7 @@ def refuse_not_finite(
         Row and column of the value, counted from 0.
     what : str
         What the rows are called, e.g. "X".
-    place : str, optional
+    where : str, optional
         Where the row stands, e.g. "row 7 of <file>".
 
     Raises
@@ -130,6 +130,6 @@ def refuse_not_finite(
     row, column = bad
     value = dense_rows(X, [row])[0, column]
     raise DataError(
-        f"{what} has {value} at {place or f'row {row}'}, column {column} (counted from 0): k-means "
+        f"{what} has {value} at {where or f'row {row}'}, column {column} (counted from 0): k-means "
         "needs finite values. Drop such rows or fill them, e.g. with sklearn.impute.SimpleImputer."
     )

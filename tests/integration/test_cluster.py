@@ -15,7 +15,7 @@ from running_cluster import ROOT, RunningCluster, becoming
 
 from harpy.cluster import daemons
 from harpy.cluster.embedded import EmbeddedCluster
-from harpy.cluster.places import Layout
+from harpy.cluster.layout import Layout
 from harpy.cluster.spec import Shape
 from harpy.errors import ConfigError
 

@@ -18,7 +18,7 @@ from running_cluster import ROOT, RunningCluster, guarded_home
 
 from harpy.cluster import daemons
 from harpy.cluster.embedded import EmbeddedCluster
-from harpy.cluster.places import Layout
+from harpy.cluster.layout import Layout
 from harpy.cluster.ports import port_names
 from harpy.cluster.spec import Shape, State
 from harpy.errors import ClusterError, DiskFull

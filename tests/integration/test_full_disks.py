@@ -20,7 +20,7 @@ from running_cluster import RunningCluster, running_cluster
 from user_shell import Shell, eventually
 
 from harpy.cluster import web
-from harpy.cluster.places import Layout
+from harpy.cluster.layout import Layout
 from harpy.cluster.spec import Shape
 from harpy.errors import DiskFull
 

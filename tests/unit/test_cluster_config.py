@@ -11,7 +11,7 @@ import pytest
 
 from harpy.cluster.daemons import Runtime
 from harpy.cluster.jars import Distribution
-from harpy.cluster.places import Layout
+from harpy.cluster.layout import Layout
 from harpy.cluster.ports import choose_ports, port_names
 from harpy.cluster.profiles import QUICK, SINGLE_MACHINE, STOCK
 from harpy.cluster.site_files import node_settings, site_settings, write_configuration

@@ -13,7 +13,7 @@ import pytest
 from harpy.cluster import class_archive, daemons, jars, java, places
 from harpy.cluster.embedded import EmbeddedCluster
 from harpy.cluster.jars import Distribution, distribution
-from harpy.cluster.places import Layout
+from harpy.cluster.layout import Layout
 from harpy.cluster.spec import Process, Shape, State
 from harpy.errors import ClusterError, ConfigError, DiskFull, JavaNotFound
 

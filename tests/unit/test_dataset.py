@@ -461,8 +461,8 @@ def test_rows_far_from_numbers_are_placed_in_their_file(tmp_path: Path) -> None:
     write_npy(tmp_path / "0.npy")
     write_npy(tmp_path / "1.npy")
     source = open_files(describe(tmp_path), FileSystems(), 1)
-    assert source.place(19) == f"row 19 of file://{tmp_path}/0.npy"
-    assert source.place(20) == f"row 0 of file://{tmp_path}/1.npy"
+    assert source.describe_row(19) == f"row 19 of file://{tmp_path}/0.npy"
+    assert source.describe_row(20) == f"row 0 of file://{tmp_path}/1.npy"
 
 
 def test_this_process_reads_with_the_settings_given(

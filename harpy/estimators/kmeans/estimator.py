@@ -228,7 +228,7 @@ class DAALKMeans(NearestCenters):
             result = self._run(programs.FIT, known_rows(given, X), weights, params)
         if draws:
             random_state.set_state(result.value["random_state"])
-        return self._take(result, params["output"])
+        return self._keep_result(result, params["output"])
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
         """`labels_` of `fit`.
@@ -262,7 +262,7 @@ class DAALKMeans(NearestCenters):
     def _of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
         return cls.from_centers(arrays[CENTERS])
 
-    def _take(self, result: RunResult, labels_path: str | None) -> DAALKMeans:
+    def _keep_result(self, result: RunResult, labels_path: str | None) -> DAALKMeans:
         for line in course_lines(result.value["courses"]):
             print(line)
         n_distinct = result.value["n_distinct"]

@@ -60,7 +60,7 @@ def kmeans_path(
         DAALKMeans(n_clusters=k, **parameters)._validate_params()
     if not names_files(X):
         validate_training_rows(DAALKMeans(n_clusters=max(counts), **parameters), X)
-    rows = _known(X)
+    rows = _put_if_valid(X)
     with ExitStack() as stack:
         own = parameters
         if parameters.get("session") is None:
@@ -78,7 +78,7 @@ def kmeans_path(
     return models
 
 
-def _known(X: Any) -> Any:
+def _put_if_valid(X: Any) -> Any:
     """Rows that are hashed once, or what fit must convert or refuse."""
     try:
         return put(X)

@@ -198,9 +198,9 @@ def _by_whom(diagnostics: str) -> str:
         )
     if found is None:
         return f": {hadoop_says(diagnostics) if diagnostics.strip() else 'no word why'}"
-    place = f" from {found['from']}" if found["from"] else ""
+    client = f" from {found['from']}" if found["from"] else ""
     reason = diagnostics[found.end() :].partition("with diagnostic message:")[2].strip()
-    return f" by user {found['user']}{place}" + (f": {reason}" if reason else "")
+    return f" by user {found['user']}{client}" + (f": {reason}" if reason else "")
 
 
 def _master_lost(job_id: str, master: re.Match[str], diagnostics: str) -> HarpyError:
@@ -249,9 +249,9 @@ def _how_master_ended(master: re.Match[str], diagnostics: str, cause: Cause | No
 
 def lost_worker(rank: int, host: str, words: str) -> tuple[type[HarpyError], str]:
     """Class and message of a worker whose container Hadoop ended, or never started."""
-    place = f"rank {rank} on {host or 'an unknown node'}"
+    worker = f"rank {rank} on {host or 'an unknown node'}"
     cause = find_cause(words)
     if cause is None:
-        return WorkerLost, f"{place}: {hadoop_says(words)}"
+        return WorkerLost, f"{worker}: {hadoop_says(words)}"
     said = hadoop_says(words)
-    return cause.kind, f"{place} {cause.what}.\n  {cause.advice}\n  Hadoop says: {said}"
+    return cause.kind, f"{worker} {cause.what}.\n  {cause.advice}\n  Hadoop says: {said}"

@@ -94,8 +94,8 @@ def _gang(spec: GangSpec, deadlines: Deadlines) -> dict[str, str]:
 
 
 def _server(url: str) -> str:
-    place = urlsplit(url)
-    return "" if place.scheme in ("", "file") else f"{place.scheme}://{place.netloc}"
+    parts = urlsplit(url)
+    return "" if parts.scheme in ("", "file") else f"{parts.scheme}://{parts.netloc}"
 
 
 def _tags(spec: GangSpec, conf: Mapping[str, str]) -> str:

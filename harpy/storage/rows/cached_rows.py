@@ -37,8 +37,8 @@ class CachedRows:
     def share(self, rank: int, size: int) -> range:
         return self.source.share(rank, size)
 
-    def place(self, row: int) -> str:
-        return self.source.place(row)
+    def describe_row(self, row: int) -> str:
+        return self.source.describe_row(row)
 
     def write_parts(self, url: str, start: int, values: np.ndarray) -> list[dict[str, Any]]:
         return self.source.write_parts(url, start, values)
@@ -56,7 +56,7 @@ class CachedRows:
     def read_rows(self, start: int, stop: int) -> Rows:
         rows = self._rows
         if rows is None or isinstance(rows, SpilledRows) or self._which != (start, stop):
-            self._let_go()
+            self._release()
             self._rows = rows = self.source.read_rows(start, stop)
             self._which = (start, stop)
         return rows
@@ -65,12 +65,12 @@ class CachedRows:
         """The same rows in a file below `folder`."""
         rows = self._rows
         if not isinstance(rows, SpilledRows) or self._which != (start, stop):
-            self._let_go()
+            self._release()
             self._rows = rows = SpilledRows(self.source, start, stop, folder)
             self._which = (start, stop)
         return rows
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         """Never two shards at once."""
         if isinstance(self._rows, SpilledRows):
             self._rows.close()

@@ -13,7 +13,7 @@ import numpy as np
 from harpy.errors import DataError
 from harpy.storage.rows.shares import EvenShares
 
-MOST_COLUMNS = 2**31 - 1
+MAX_COLUMNS = 2**31 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +55,9 @@ class CsrRows(EvenShares):
         given = matrix.indices[:n_values]
         indices = np.ascontiguousarray(given, dtype=np.int32)
         narrowed = indices.dtype != given.dtype
-        if n_columns > MOST_COLUMNS or (narrowed and not np.array_equal(indices, given)):
+        if n_columns > MAX_COLUMNS or (narrowed and not np.array_equal(indices, given)):
             raise DataError(
-                f"sparse rows may have at most {MOST_COLUMNS} columns, got {n_columns}: columns "
+                f"sparse rows may have at most {MAX_COLUMNS} columns, got {n_columns}: columns "
                 "are numbered in 32 bits. Hash or select columns first."
             )
         return cls(np.ascontiguousarray(matrix.data[:n_values]), indices, indptr, n_columns)

@@ -201,7 +201,7 @@ class FileRows(KnownRows):
             first, last = (file.length * at // total for at in (piece.start, piece.stop))
             yield file.path, first, last - first
 
-    def place(self, row: int) -> str:
+    def describe_row(self, row: int) -> str:
         """Where a row stands, for people; of files whose rows are known or `counted`."""
         number = self._file_at(row)
         return f"row {row - self._starts[number]} of {self.files[number].path}"

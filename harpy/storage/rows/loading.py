@@ -105,7 +105,7 @@ class FileSource(FileParts, EvenShares):
         given = [(*p, s, int(f)) for p, s, f in zip(pieces, starts, firsts, strict=True)]
         for _ in _results(fill, given, self._n_thread):
             pass
-        return canonical(CsrRows(data, indices, indptr, self.shape[1]), self.place, start)
+        return canonical(CsrRows(data, indices, indptr, self.shape[1]), self.describe_row, start)
 
 
 def _results(function: Callable[..., Any], given: list[Any], n_thread: int) -> Iterator[Any]:
@@ -113,10 +113,10 @@ def _results(function: Callable[..., Any], given: list[Any], n_thread: int) -> I
     return run(tasks, n_thread)
 
 
-def canonical(rows: CsrRows, place: Callable[[int], str], start: int) -> CsrRows:
+def canonical(rows: CsrRows, describe_row: Callable[[int], str], start: int) -> CsrRows:
     """The same rows, each column once and in order; DataError where one is out of range.
 
-    `start` is the global number of the first row, `place` says where a row stands.
+    `start` is the global number of the first row, `describe_row` says where a row stands.
     """
     ordered = True
     step = _CHECKED_ROWS
@@ -126,7 +126,7 @@ def canonical(rows: CsrRows, place: Callable[[int], str], start: int) -> CsrRows
         if len(wrong):
             row = start + first + int(np.searchsorted(part.indptr, wrong[0], side="right")) - 1
             raise DataError(
-                f"column {part.indices[wrong[0]]} at {place(row)}: expected columns 0 to "
+                f"column {part.indices[wrong[0]]} at {describe_row(row)}: expected columns 0 to "
                 f"{rows.n_columns - 1} (counted from 0)"
             )
         rising = np.diff(part.indices) > 0

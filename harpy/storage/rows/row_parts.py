@@ -125,8 +125,8 @@ class FileParts:
     _described: FileRows
     _systems: FileSystems
 
-    def place(self, row: int) -> str:
-        return self._described.place(row)
+    def describe_row(self, row: int) -> str:
+        return self._described.describe_row(row)
 
     def write_parts(self, url: str, start: int, values: np.ndarray) -> list[dict[str, Any]]:
         return write_parts(self._systems.holding(url), url, self._described, start, values)

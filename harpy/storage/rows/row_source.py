@@ -30,7 +30,7 @@ class RowSource(HasShape, Protocol):
     def share(self, rank: int, size: int) -> range:
         """The rows of one rank."""
 
-    def place(self, row: int) -> str:
+    def describe_row(self, row: int) -> str:
         """Where a row stands, for people."""
 
     def chunks(self, start: int, stop: int, n_rows: int) -> Iterator[tuple[int, int]]:

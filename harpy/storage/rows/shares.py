@@ -28,7 +28,7 @@ class EvenShares:
     def share(self: HasShape, rank: int, size: int) -> range:
         return shard_of(self.shape[0], rank, size)
 
-    def place(self, row: int) -> str:
+    def describe_row(self, row: int) -> str:
         return f"row {row}"
 
     def chunks(self, start: int, stop: int, n_rows: int) -> Iterator[tuple[int, int]]:

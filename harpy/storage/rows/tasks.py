@@ -13,7 +13,7 @@ from typing import Any
 from harpy.storage.readers.base import Task
 
 _WINDOW_BYTES = 96 << 20  # all buffers between a file and the array
-_MOST_FETCHERS = 8
+_MAX_FETCHERS = 8
 
 
 def run(tasks: Iterable[Task], n_thread: int) -> Iterator[Any]:
@@ -22,7 +22,7 @@ def run(tasks: Iterable[Task], n_thread: int) -> Iterator[Any]:
     Decoding happens on `n_thread` threads, fetching beside it, and only so far ahead that all
     buffers fit _WINDOW_BYTES. The first error ends it all.
     """
-    n_fetchers = min(n_thread + 1, _MOST_FETCHERS)
+    n_fetchers = min(n_thread + 1, _MAX_FETCHERS)
     pending: deque[tuple[int, Future[Any]]] = deque()
     held = 0
     with (

@@ -111,7 +111,7 @@ class TextSource(FileParts, EvenShares):
         if len(wrong):
             row = int(np.searchsorted(rows.indptr, wrong[0], side="right")) - 1
             raise DataError(
-                f"{self.place(int(self._starts[rank]) + row)} has a value in column "
+                f"{self.describe_row(int(self._starts[rank]) + row)} has a value in column "
                 f"{rows.indices[wrong[0]]} (counted from 0): expected {n_columns} columns"
             )
         self._described = replace(self._described, n_columns=n_columns)
