@@ -1,7 +1,7 @@
 """The driver of a gang, from its opening to its end: whatever happens, the job ends and what it
 left is removed.
 
-What a job leaves behind is traces.py's, the application that carries it gang_job.py's, rows
+What a job leaves behind is job_files.py's, the application that carries it gang_job.py's, rows
 staging.py's, runs runs.py's. Knows no Hadoop (harpy.launch does) and no protocol (harpy.gang does).
 """
 
@@ -20,12 +20,12 @@ from harpy.errors import HarpyError, JobStateUnknown, SessionClosed
 from harpy.launch.base import JobState, Launcher
 from harpy.program.source import ProgramSource
 from harpy.session.gang_job import GangJob
+from harpy.session.job_files import JobFiles
 from harpy.session.options import JobInfo, SessionOptions
 from harpy.session.progress import Progress, Timings
 from harpy.session.registry import JobRecord
 from harpy.session.runs import Runs
 from harpy.session.staging import AnyRows, Staging, shares_of
-from harpy.session.traces import Traces
 from harpy.storage import check_rows, check_value, content_hash
 
 
@@ -54,23 +54,23 @@ class GangDriver:
         self._progress = progress
         self._timings = timings = Timings()
         self._job = GangJob(options, deadlines, progress, timings, conf_dir)
-        self._traces = traces = Traces(options, deadlines)
-        self._staging = Staging(options.n_node, traces, progress, timings)
-        self._runs = Runs(options, deadlines, self._job, traces, progress, timings)
+        self._files = files = JobFiles(options, deadlines)
+        self._staging = Staging(options.n_node, files, progress, timings)
+        self._runs = Runs(options, deadlines, self._job, files, progress, timings)
 
     # -- opening ---------------------------------------------------------------------------------
 
     def prepare(self) -> None:
         """Make the job directory, while the launcher starts what is slow."""
         self._launcher.open()
-        self._traces.create(self._job.conf)
+        self._files.create(self._job.conf)
         self._timings.mark("job_directory")
 
     def submit(self) -> None:
         """Start the workers of a session for several runs; they come up while the driver goes
         on."""
-        self._traces.write_job(None, self._job.max_losses)
-        self._job.launch(self._traces)
+        self._files.write_job(None, self._job.max_losses)
+        self._job.launch(self._files)
 
     def resume(self, record: JobRecord, timeout_s: float | None) -> None:
         """Become the driver of a job of one run whose driver and workers are gone: start others on
@@ -78,9 +78,9 @@ class GangDriver:
         ends_at = None if timeout_s is None else time.monotonic() + timeout_s
         with self.cleaned_up_on_error():
             self._launcher.open()
-            spec = self._traces.take_over(record, self._job.conf).first_run
+            spec = self._files.take_over(record, self._job.conf).first_run
             assert spec is not None
-            self._job.launch_again(self._traces)
+            self._job.launch_again(self._files)
             self._runs.follow(spec, self._runs.follower(spec, ends_at))
 
     # -- runs ------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ class GangDriver:
         for array in data.values():
             check_rows(array)
         ends_at = None if timeout_s is None else time.monotonic() + timeout_s
-        runs, traces = self._runs, self._traces
+        runs, files = self._runs, self._files
         failed_before, runs.gang_stands = runs.gang_stands, False
         with self.cleaned_up_on_error():
             self._progress.new_run()
@@ -108,14 +108,14 @@ class GangDriver:
             spec = runs.describe(source, params, digests)
             follower = runs.follower(spec, ends_at, failed_before)
             if runs.travels_with_the_job(spec):
-                traces.write_job(spec, self._job.max_losses)
-                self._job.launch(traces, shares_of(data, self.options.n_node))
+                files.write_job(spec, self._job.max_losses)
+                self._job.launch(files, shares_of(data, self.options.n_node))
             for name, array in data.items():
                 self._staging.stage(array, runs.staging_watch(spec, follower), digests[name])
-            traces.finish_writing()
+            files.finish_writing()
             done = runs.follow(spec, follower)
             self._timings.mark("ran")
-            results = done.read_results(traces.directory.run(spec.run))
+            results = done.read_results(files.directory.run(spec.run))
             self._timings.mark("downloaded")
         return results
 
@@ -151,20 +151,20 @@ class GangDriver:
         self.usable = False
         try:
             if not self._launcher.status().state.ended:
-                self._progress.stage(f"killing {self._traces.job_id}")
+                self._progress.stage(f"killing {self._files.job_id}")
                 self._launcher.kill(reason)
         finally:
             self._release()
 
     @contextmanager
     def cleaned_up_on_error(self) -> Iterator[None]:
-        """Whatever goes wrong inside, Ctrl-C included, ends the job and removes its traces, except
+        """Whatever goes wrong inside, Ctrl-C included, ends the job and removes its files, except
         the failure of a program in a kept session, whose gang waits for the next run.
 
         Raises
         ------
         JobStateUnknown
-            In the place of that error: the job may go on, and its traces stay.
+            In the place of that error: the job may go on, and its files stay.
         """
         try:
             yield
@@ -181,11 +181,11 @@ class GangDriver:
     def _release(self) -> None:
         """Close what this process holds, then remove the job directory and the job's record."""
         try:
-            self._traces.stop_writing()
+            self._files.stop_writing()
             self._runs.hang_up()
         finally:
             self._launcher.close()
-        self._traces.remove(self._launcher.status())
+        self._files.remove(self._launcher.status())
 
     # -- small things ----------------------------------------------------------------------------
 
@@ -194,9 +194,9 @@ class GangDriver:
         status = self._launcher.status()
         options, grant = self.options, self._job.grant
         return JobInfo(
-            id=self._traces.job_id,
+            id=self._files.job_id,
             launcher=options.launcher,
-            url=self._traces.url,
+            url=self._files.url,
             application_id=status.application_id,
             tracking_url=status.tracking_url,
             state=status.state.value,

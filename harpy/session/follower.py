@@ -171,7 +171,7 @@ class Follower:
         mine = self._run.run
         match event:
             case None:
-                return self._look(view, now) or self._timeout(now) or Listen(POLL_S)
+                return self._check_launcher(view, now) or self._timeout(now) or Listen(POLL_S)
             case RunDone(run) if run == mine:
                 return Done(event)
             case RunFailed(run) if run == mine:
@@ -212,9 +212,11 @@ class Follower:
         self.phase = Phase.CONNECTING
         if self._allocated_by is None:
             self._allocated_by = now + self._allocate_s
-        return self._look(view, now) or Connect(view.status.message or "waiting for workers")
+        return self._check_launcher(view, now) or Connect(
+            view.status.message or "waiting for workers"
+        )
 
-    def _look(self, view: View, now: float) -> Decision | None:
+    def _check_launcher(self, view: View, now: float) -> Decision | None:
         """What the launcher's view calls for; None if nothing."""
         if view.finished:
             return Done(RunDone(self._run.run))

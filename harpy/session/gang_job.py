@@ -11,9 +11,9 @@ from pathlib import Path
 from harpy.config import Deadlines, HadoopConf, load_hadoop_conf, max_losses
 from harpy.errors import JobStateUnknown
 from harpy.launch.base import Demand, FileRange, GangSpec, Grant, Launcher
+from harpy.session.job_files import JobFiles
 from harpy.session.options import SessionOptions
 from harpy.session.progress import Progress, Timings
-from harpy.session.traces import Traces
 
 logger = logging.getLogger("harpy")
 
@@ -53,7 +53,7 @@ class GangJob:
         self.launcher = self._make_launcher()
         self.grant: Grant | None = None
 
-    def launch(self, traces: Traces, shares: Shares = (), first_attempt: int = 0) -> None:
+    def launch(self, files: JobFiles, shares: Shares = (), first_attempt: int = 0) -> None:
         """Check the demand and start the workers on the job directory.
 
         Parameters
@@ -72,16 +72,16 @@ class GangJob:
         """
         self.grant = self._preflight()
         self._timings.mark("preflight")
-        traces.finish_writing()  # from here on the job needs nothing of us but its data
-        traces.submission_begins()
-        application_id = self._submit(self.grant, traces, shares, first_attempt)
-        traces.submitted(application_id)
+        files.finish_writing()  # from here on the job needs nothing of us but its data
+        files.submission_begins()
+        application_id = self._submit(self.grant, files, shares, first_attempt)
+        files.submitted(application_id)
         self._timings.mark("submitted")
 
-    def launch_again(self, traces: Traces) -> None:
+    def launch_again(self, files: JobFiles) -> None:
         """Start workers anew on the job directory as it stands. What is left of the older ones is
         fenced by their lower attempts."""
-        self.launch(traces, (), traces.directory.begin_generation())
+        self.launch(files, (), files.directory.begin_generation())
 
     def _preflight(self) -> Grant:
         options = self._options
@@ -94,14 +94,14 @@ class GangJob:
         return grant
 
     def _submit(
-        self, grant: Grant, traces: Traces, shares: Shares, first_attempt: int
+        self, grant: Grant, files: JobFiles, shares: Shares, first_attempt: int
     ) -> str | None:
         """The application's id, where there is one."""
-        options, job_id = self._options, traces.job_id
+        options, job_id = self._options, files.job_id
         application_id = self.launcher.submit(
             GangSpec(
                 job_id=job_id,
-                job_url=traces.directory.url,
+                job_url=files.directory.url,
                 grant=grant,
                 secret=self.secret,
                 python=options.python,

@@ -136,7 +136,7 @@ def kill(job_id: str) -> str:
         kill_application(hadoop_conf(record), record.application_id, "harpy kill")
         # A driver that waits for the job cleans up itself; one that is busy elsewhere need not be
         # waited for: there is nothing left that it could disturb.
-        _driver_let_go(record, DRIVER_S)
+        _await_driver_end(record, DRIVER_S)
         if not record.keep:
             remove_job(record)
         return record.job_id
@@ -171,7 +171,7 @@ def _interrupt(record: JobRecord) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # the first is ignored in a script's background
         with contextlib.suppress(ProcessLookupError):
             os.kill(record.driver_pid, number)
-        if _driver_let_go(record, seconds):
+        if _await_driver_end(record, seconds):
             return
     raise RunTimeout(
         f"the driver of job {record.job_id} (process {record.driver_pid}) has not ended "
@@ -179,7 +179,7 @@ def _interrupt(record: JobRecord) -> None:
     )
 
 
-def _driver_let_go(record: JobRecord, timeout_s: float) -> bool:
+def _await_driver_end(record: JobRecord, timeout_s: float) -> bool:
     """Wait until the driver is dead or has cleaned up; False at the deadline."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -39,10 +39,10 @@ from harpy.session.decisions import (
 from harpy.session.first_cause import first_cause
 from harpy.session.follower import FollowedRun, Follower
 from harpy.session.gang_job import GangJob
+from harpy.session.job_files import JobFiles
 from harpy.session.options import SessionOptions
 from harpy.session.progress import Progress, Timings
 from harpy.session.succession import Succession
-from harpy.session.traces import Traces
 from harpy.wire.frames import array_bytes
 from harpy.wire.run_spec import RunSpec
 from harpy.wire.to_driver import BegunAnew, Lost, Paced, Progressed
@@ -66,12 +66,12 @@ class Runs:
         options: SessionOptions,
         deadlines: Deadlines,
         job: GangJob,
-        traces: Traces,
+        files: JobFiles,
         progress: Progress,
         timings: Timings,
     ) -> None:
         self._options, self._deadlines = options, deadlines
-        self._job, self._traces = job, traces
+        self._job, self._files = job, files
         self._progress, self._timings = progress, timings
         self._succession = Succession(options.n_node, deadlines)
         self._n_runs = 0
@@ -85,14 +85,14 @@ class Runs:
     ) -> RunSpec:
         """Say what to run next; what is too large for a message goes into the job directory."""
         self._n_runs += 1
-        directory = self._traces.directory
+        directory = self._files.directory
         if source.text is not None:
             path = directory.program(source.digest)
             if not directory.fs.exists(path):
-                self._traces.write(directory.fs.write_bytes, path, source.text.encode())
+                self._files.write(directory.fs.write_bytes, path, source.text.encode())
         inline = not self._options.single_run and _is_small(params)
         if not inline:
-            self._traces.write(directory.run(self._n_runs).write_params, dict(params))
+            self._files.write(directory.run(self._n_runs).write_params, dict(params))
         return RunSpec(
             params=dict(params) if inline else None,
             run=self._n_runs,
@@ -115,7 +115,7 @@ class Runs:
     ) -> Follower:
         """Who decides what to do for a run that was described."""
         run = FollowedRun(
-            job_id=self._traces.job_id,
+            job_id=self._files.job_id,
             run=spec.run,
             with_the_job=self.travels_with_the_job(spec),
             single_run=self._options.single_run,
@@ -174,7 +174,7 @@ class Runs:
                     event = ApplicationEnded()
                 case StartAnew():
                     self._job.renew()
-                    self._job.launch_again(self._traces)
+                    self._job.launch_again(self._files)
                     event = Submitted()
                 case _:
                     assert_never(decision)
@@ -189,7 +189,7 @@ class Runs:
     def _view(self, run: int) -> View:
         status = self._job.launcher.status()
         ended_well = status.state is JobState.SUCCEEDED
-        return View(status, ended_well and self._traces.directory.run(run).finished())
+        return View(status, ended_well and self._files.directory.run(run).finished())
 
     def _listen(self, timeout_s: float) -> Event:
         assert self.control is not None
@@ -213,10 +213,10 @@ class Runs:
 
     def _connect(self) -> Event:
         problem: Exception | None = None
-        for hub in self._traces.directory.rank0_addresses():  # the highest attempt first
+        for hub in self._files.directory.rank0_addresses():  # the highest attempt first
             try:
                 self.control = ControlChannel.connect(
-                    hub.address, hub.port, self._job.secret, self._traces.job_id, self._deadlines
+                    hub.address, hub.port, self._job.secret, self._files.job_id, self._deadlines
                 )
             except (ConnectionError, TimeoutError) as exc:
                 problem = exc  # an attempt that is gone, or not listening yet
@@ -236,7 +236,7 @@ class Runs:
         if isinstance(failure, Raise):
             error, self.gang_stands = failure.error, failure.gang_stands
         else:
-            error = first_cause(self._job.launcher, self._traces.job_id, failure.seen)
+            error = first_cause(self._job.launcher, self._files.job_id, failure.seen)
         if failure.reports_due:
             with suppress(LaunchError):  # ending the job meets it again
                 self._job.launcher.wait(self._deadlines.close_s)

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 
 from harpy.launch.base import FileRange
 from harpy.session.gang_job import Shares
+from harpy.session.job_files import JobFiles
 from harpy.session.progress import Progress, Timings
-from harpy.session.traces import Traces
 from harpy.storage import FileRows, PutRows, Rows, check_rows, content_hash, stage_array
 
-MOST_RANGES = 16  # of a rank's files, by which it is placed: the NameNode is asked for each
+MAX_RANGES = 16  # of a rank's files, by which it is placed: the NameNode is asked for each
 
 AnyRows = Rows | PutRows | FileRows
 
@@ -25,12 +25,12 @@ class Staging:
     ----------
     n_node : int
         Ranks that share the rows.
-    traces : Traces
+    files : JobFiles
         Whose job directory the rows go into.
     """
 
-    def __init__(self, n_node: int, traces: Traces, progress: Progress, timings: Timings) -> None:
-        self._n_node, self._traces = n_node, traces
+    def __init__(self, n_node: int, files: JobFiles, progress: Progress, timings: Timings) -> None:
+        self._n_node, self._files = n_node, files
         self._progress, self._timings = progress, timings
         self._staged: set[str] = set()
 
@@ -51,7 +51,7 @@ class Staging:
         if digest in self._staged:
             return
         self._progress.stage(f"staging {_described(array)}")
-        directory = self._traces.directory
+        directory = self._files.directory
         stage_array(directory.fs, directory.data(digest), array, self._n_node, watch)
         self._staged.add(digest)
         self._timings.mark("staged")
@@ -65,7 +65,7 @@ def shares_of(data: Mapping[str, AnyRows], n_node: int) -> Shares:
     shares = []
     for rank in range(n_node):
         ranges = [range_ for rows in on_hdfs for range_ in rows.byte_ranges(rank, n_node)]
-        largest = sorted(ranges, key=lambda found: -found[2])[:MOST_RANGES]
+        largest = sorted(ranges, key=lambda found: -found[2])[:MAX_RANGES]
         shares.append(tuple(FileRange(*found) for found in largest))
     return tuple(shares)
 

@@ -35,7 +35,7 @@ from harpy.wire.run_spec import RunSpec
 WRITERS = 4  # HDFS takes half a second to close a file, whatever its size
 
 
-class Traces:
+class JobFiles:
     """The directory and the record of one job.
 
     Parameters
