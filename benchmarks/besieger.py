@@ -1,4 +1,4 @@
-"""Strangers at a gang's doors: so many malformed connections a second, of every kind in turn.
+"""Malformed connections to a gang's listeners: so many a second, of every kind in turn.
 
 Used by hostile_connections.py and by tests. As a program (`python besieger.py RATE HOST:PORT …`)
 it begins and ends a siege with every line on stdin and answers `begun` or `ended COUNT CPU_S`;

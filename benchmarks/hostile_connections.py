@@ -1,4 +1,4 @@
-"""What strangers cost a gang that iterates: malformed connections to its doors, half of the time.
+"""What malformed connections to its listeners cost a gang that iterates, half of the time.
 
     python benchmarks/hostile_connections.py
 
@@ -59,7 +59,7 @@ class Watch:
         self._processes = processes
         self.seen: list[dict[str, list[float]]] = []
 
-    def look(self) -> None:
+    def sample(self) -> None:
         self.seen.append(
             {
                 "descriptors": [p.num_fds() for p in self._processes],
@@ -135,7 +135,7 @@ def _alternate(rate: float, block_s: float, n_blocks: int) -> dict[str, Any]:
         besieger.stdin.flush()
         return besieger.stdout.readline().split()
 
-    watch.look()
+    watch.sample()
     for _ in range(n_blocks):
         for name in blocks:
             if name != "quiet":
@@ -143,7 +143,7 @@ def _alternate(rate: float, block_s: float, n_blocks: int) -> dict[str, Any]:
             begun = time.monotonic()
             time.sleep(block_s)
             blocks[name].append((begun, time.monotonic()))
-            watch.look()
+            watch.sample()
             if name != "quiet":
                 _, count, cpu = order(name)
             if name == "besieged":
@@ -183,14 +183,14 @@ def tell(report: dict[str, Any], block_s: float) -> None:
             f"min {min(ratios):.4f}, max {max(ratios):.4f}"
         )
     watched = report["watched"]
-    spent = np.diff([sum(look["beside_s"]) for look in watched])  # a block each
+    spent = np.diff([sum(sample["beside_s"]) for sample in watched])  # a block each
     extra_s = spent[KINDS.index("besieged") :: len(KINDS)].sum() - spent[:: len(KINDS)].sum()
     print(
         f"the workers' other threads took {1e3 * extra_s / report['connections']:.3f} ms of a "
         f"processor for a connection, {100 * extra_s / (n_blocks * block_s):.2f} % of one"
     )
     for what in ("descriptors", "mb"):
-        seen = [look[what] for look in watched]
+        seen = [sample[what] for sample in watched]
         most = [max(of_one) for of_one in zip(*seen, strict=True)]
         print(f"{what:11} by worker: first {seen[0]}, most {most}, last {seen[-1]}")
 

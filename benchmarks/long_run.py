@@ -61,7 +61,7 @@ def n_files(fs: Any, url: str) -> int:
 
 
 def watched(
-    what: str, n: int, step: Callable[[], Any], look: Callable[[], dict[str, float]]
+    what: str, n: int, step: Callable[[], Any], measure: Callable[[], dict[str, float]]
 ) -> list[dict[str, float]]:
     """Make n steps; the counts after every tenth of them."""
     seen = []
@@ -69,13 +69,13 @@ def watched(
     for i in range(1, n + 1):
         step()
         if i % max(1, n // 10) == 0:
-            seen.append(look())
+            seen.append(measure())
             print(f"{what} {i:5d}  {time.monotonic() - began:6.1f} s  {seen[-1]}", flush=True)
     return seen
 
 
 def growth(seen: list[dict[str, float]]) -> dict[str, float]:
-    """From the second look to the last, what grew more than it may."""
+    """From the second measurement to the last, what grew more than it may."""
     first, last = seen[min(1, len(seen) - 1)], seen[-1]
     grown = {name: round(last[name] - first.get(name, 0), 1) for name in last}
     return {
@@ -117,7 +117,7 @@ def live(chosen: argparse.Namespace, folder: str) -> int:
         "workdir": workdir,
     }
 
-    def look() -> dict[str, float]:
+    def measure() -> dict[str, float]:
         return counts(fs, workdir)
 
     grown: dict[str, dict[str, float]] = {}
@@ -129,13 +129,13 @@ def live(chosen: argparse.Namespace, folder: str) -> int:
                 model = harpy.DAALKMeans(n_clusters=8, max_iter=3, random_state=0, session=session)
                 model.fit(POINTS)
 
-            grown["runs"] = growth(watched("run", chosen.runs, fit, look))
+            grown["runs"] = growth(watched("run", chosen.runs, fit, measure))
 
     def whole_session() -> None:
         harpy.DAALKMeans(n_clusters=8, max_iter=3, random_state=0, **options).fit(POINTS)
 
     if chosen.sessions:
-        grown["sessions"] = growth(watched("session", chosen.sessions, whole_session, look))
+        grown["sessions"] = growth(watched("session", chosen.sessions, whole_session, measure))
     for what, by in grown.items():
         print(f"{what}: {'flat' if not by else f'grew by {by}'}")
     if chosen.json:

@@ -120,7 +120,7 @@ def rows() -> np.ndarray:
 
 
 @dataclass
-class Place:
+class Testbed:
     """Where faults happen."""
 
     cluster: RunningCluster
@@ -129,16 +129,16 @@ class Place:
 
 
 @contextmanager
-def place_of(kind: str) -> Iterator[Place]:
+def testbed_of(kind: str) -> Iterator[Testbed]:
     """A running cluster of CLUSTERS."""
     shape = CLUSTERS[kind]
     if kind in ON_HOSTS:
         master_mb, host_mb = ON_HOSTS[kind]
         with cluster_of_hosts(shape, N_HOSTS, host_mb) as (cluster, hosts):
-            yield Place(cluster, hosts, {"yarn.app.mapreduce.am.resource.mb": str(master_mb)})
+            yield Testbed(cluster, hosts, {"yarn.app.mapreduce.am.resource.mb": str(master_mb)})
     else:
         with running_cluster(shape) as cluster:
-            yield Place(cluster)
+            yield Testbed(cluster)
 
 
 def unavailable(kind: str) -> str | None:
@@ -146,7 +146,7 @@ def unavailable(kind: str) -> str | None:
     return missing() if kind in ON_HOSTS else None
 
 
-def session(place: Place, single: bool = False) -> Session:
+def session(testbed: Testbed, single: bool = False) -> Session:
     return Session(
         n_node=2,
         n_thread=1,
@@ -154,7 +154,7 @@ def session(place: Place, single: bool = False) -> Session:
         launcher="yarn",
         progress=False,
         single_run=single,
-        hadoop_conf=place.hadoop_conf,
+        hadoop_conf=testbed.hadoop_conf,
     )
 
 
@@ -168,22 +168,22 @@ def disturbed_run(
         yield Disturbed(opened, "kmeans_slowly", Path(folder), params=params, data=data)
 
 
-def undisturbed(place: Place) -> Any:
+def undisturbed(testbed: Testbed) -> Any:
     with ExitStack() as stack:
-        stack.enter_context(driver_here("yarn", place.cluster))
-        opened = stack.enter_context(session(place))
+        stack.enter_context(driver_here("yarn", testbed.cluster))
+        opened = stack.enter_context(session(testbed))
         result = stack.enter_context(disturbed_run(opened, 0.0)).end()
     assert result.value["n_iter"] == N_ITER, "it converged before it could be disturbed"
     return result
 
 
-def suffer(fault: Fault, place: Place, expected: Any) -> Outcome:
+def suffer(fault: Fault, testbed: Testbed, expected: Any) -> Outcome:
     """One run with one fault."""
     outcome = Outcome(fault.name, fault.target_s, round(os.getloadavg()[0], 1))
     try:
-        with driver_here("yarn", place.cluster) as shell, patch.dict(os.environ, fault.env):
+        with driver_here("yarn", testbed.cluster) as shell, patch.dict(os.environ, fault.env):
             try:
-                _disturb(fault, shell, place, expected, outcome)
+                _disturb(fault, shell, testbed, expected, outcome)
             except Exception as exc:
                 outcome.wrong = f"{type(exc).__name__}: {exc}"
     except AssertionError as exc:
@@ -191,13 +191,13 @@ def suffer(fault: Fault, place: Place, expected: Any) -> Outcome:
     return outcome
 
 
-def _disturb(fault: Fault, shell: Shell, place: Place, expected: Any, outcome: Outcome) -> None:
+def _disturb(fault: Fault, shell: Shell, testbed: Testbed, expected: Any, outcome: Outcome) -> None:
     with ExitStack() as after:
-        opened = after.enter_context(session(place, fault.single))
+        opened = after.enter_context(session(testbed, fault.single))
         run = after.enter_context(disturbed_run(opened, fault.pause_s, fault.waits))
         after.callback(run.end_whatever)
         undo = after.enter_context(ExitStack())
-        scene = Scene(place.cluster, shell, opened, run, undo, place.hosts)
+        scene = Scene(testbed.cluster, shell, opened, run, undo, testbed.hosts)
         if not fault.at_once:
             run.wait()
         struck = fault.strike(scene)
@@ -290,16 +290,16 @@ def main() -> int:
             continue
         if not faults:
             continue
-        with place_of(kind) as place:
-            expected = undisturbed(place)
+        with testbed_of(kind) as testbed:
+            expected = undisturbed(testbed)
             for fault in faults:
-                outcome = suffer(fault, place, expected)
+                outcome = suffer(fault, testbed, expected)
                 outcomes[fault.name] = {**asdict(outcome), "at": time.strftime("%Y-%m-%d %H:%M")}
                 failed += not outcome.well
                 print(table({fault.name: outcomes[fault.name]}).splitlines()[-1], flush=True)
                 if chosen.json:
                     chosen.json.write_text(json.dumps(known, indent=1) + "\n")
-                place.cluster = started_again(place.cluster)
+                testbed.cluster = started_again(testbed.cluster)
     text = table(outcomes)
     print(f"\n{text}")
     if chosen.markdown:

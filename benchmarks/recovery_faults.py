@@ -276,7 +276,7 @@ def lose_masters_host(scene: Scene) -> float:
     return kill(scene.worker(1))
 
 
-def part_hosts(seconds: float) -> Callable[[Scene], float]:
+def partition_hosts(seconds: float) -> Callable[[Scene], float]:
     """The workers' hosts see everybody but each other for a while; the moment at which they do."""
 
     def strike(scene: Scene) -> float:
@@ -289,7 +289,7 @@ def part_hosts(seconds: float) -> Callable[[Scene], float]:
     return strike
 
 
-def part_hosts_for_good(scene: Scene) -> float:
+def partition_hosts_for_good(scene: Scene) -> float:
     """The hosts of rank 0 and rank 1 never see each other again; there is room on a third."""
     one, other = scene.host(scene.run.pids()[0]), scene.host(scene.worker(1))
     one.cut(other)
@@ -419,10 +419,10 @@ SLOW_EXPIRY = [
 HOSTS = [
     Fault("a silent host", lose_host(1), 60.0, cluster="hosts"),
     Fault("a silent host with rank 0", lose_host(0), 60.0, cluster="hosts"),
-    Fault("workers' hosts parted for 20 s", part_hosts(20.0), cluster="hosts"),
+    Fault("network partition between the workers for 20 s", partition_hosts(20.0), cluster="hosts"),
     Fault(
-        "workers' hosts parted for good",
-        part_hosts_for_good,
+        "lasting network partition between the workers",
+        partition_hosts_for_good,
         cluster="hosts",
         loss="PeerUnreachable",
         env={"HARPY_RENDEZVOUS_S": "20"},
