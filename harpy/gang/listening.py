@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from harpy.errors import ConfigError, GangError
 
-MOST_AT_ONCE = 32  # connections taken before those that are there are served again
+MAX_AT_ONCE = 32  # connections taken before those that are there are served again
 # No descriptor or memory left for another connection; it stays in the queue.
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -51,7 +51,7 @@ def listen(bind: str, port_range: tuple[int, int], backlog: int) -> socket.socke
 
 
 def waiting(listener: socket.socket) -> Iterator[socket.socket]:
-    """Take connections that wait at a non-blocking `listener`, MOST_AT_ONCE at most; non-blocking
+    """Take connections that wait at a non-blocking `listener`, MAX_AT_ONCE at most; non-blocking
     themselves, else as they are: every system call for one that never authenticates is too many.
 
     Raises
@@ -59,7 +59,7 @@ def waiting(listener: socket.socket) -> Iterator[socket.socket]:
     Exhausted
         There is no descriptor for the next one.
     """
-    for _ in range(MOST_AT_ONCE):
+    for _ in range(MAX_AT_ONCE):
         try:
             sock, _ = listener.accept()
         except BlockingIOError:

@@ -12,14 +12,14 @@ Connection = TypeVar("Connection")
 
 
 class Unauthenticated(Generic[Connection]):
-    """At most `most` connections, each for at most `handshake_s`.
+    """At most `max_connections` connections, each for at most `handshake_s`.
 
     Where one too many comes, the oldest of those goes that have not even said hello, and only if
     there are none the oldest of the others: whoever fills the door with silence drives out silence.
     """
 
-    def __init__(self, most: int, handshake_s: float) -> None:
-        self._most = most
+    def __init__(self, max_connections: int, handshake_s: float) -> None:
+        self._max_connections = max_connections
         self._handshake_s = handshake_s
         self._silent: dict[Connection, float] = {}  # since when, in order of arrival
         self._greeted: dict[Connection, float] = {}
@@ -32,7 +32,7 @@ class Unauthenticated(Generic[Connection]):
 
     def add(self, connection: Connection, now: float) -> Connection | None:
         """Let a connection in; return the one that must go for it, if any."""
-        leaving = self.oldest() if len(self) >= self._most else None
+        leaving = self.oldest() if len(self) >= self._max_connections else None
         if leaving is not None:
             self.remove(leaving)
         self._silent[connection] = now

@@ -70,10 +70,10 @@ class Connection:
         if len(self._handshake) == acceptor.needed:
             message = bytes(self._handshake)
             self._handshake.clear()
-            self._take(message)
+            self._advance_handshake(message)
         return []
 
-    def _take(self, message: bytes) -> None:
+    def _advance_handshake(self, message: bytes) -> None:
         """One whole message of the handshake."""
         acceptor = self._acceptor
         self._queue(acceptor.receive(message))

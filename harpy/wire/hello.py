@@ -19,7 +19,7 @@ SECRET_BYTES = 32  # at least
 class _Secret(Kind):
     """Bytes as hexadecimal digits; errors show nothing of them."""
 
-    words = f"at least {2 * SECRET_BYTES} hexadecimal digits"
+    description = f"at least {2 * SECRET_BYTES} hexadecimal digits"
 
     def write(self, value: Any) -> str:
         digits: str = value.hex()
@@ -29,16 +29,16 @@ class _Secret(Kind):
         try:
             secret = bytes.fromhex(value)
         except (TypeError, ValueError):
-            raise Unfit(self.words, "something else") from None
+            raise Unfit(self.description, "something else") from None
         if len(secret) < SECRET_BYTES:
-            raise Unfit(self.words, str(2 * len(secret)))
+            raise Unfit(self.description, str(2 * len(secret)))
         return secret
 
 
 class _Ports(Kind):
     """First and last port to try; 0 and 0 for any."""
 
-    words = "two port numbers"
+    description = "two port numbers"
 
     def write(self, value: Any) -> list[int]:
         return list(value)

@@ -18,7 +18,7 @@ from harpy.wire.run_spec import RunSpec
 class _Seconds(Kind):
     """Deadlines by name; those that are not there have their defaults."""
 
-    words = "an object of seconds"
+    description = "an object of seconds"
 
     def write(self, value: Any) -> dict[str, float]:
         return asdict(value)
@@ -26,14 +26,14 @@ class _Seconds(Kind):
     def read(self, value: Any) -> Deadlines:
         names = {each.name for each in fields(Deadlines)}
         if not isinstance(value, Mapping) or not names >= value.keys():
-            raise Unfit(self.words, shown(value))
+            raise Unfit(self.description, shown(value))
         for name, seconds in value.items():
             if type(seconds) not in (int, float):
                 raise Unfit("a number of seconds", shown(seconds), name)
         try:
             return Deadlines(**value)
         except ConfigError as exc:
-            raise Unfit(self.words, str(exc)) from None
+            raise Unfit(self.description, str(exc)) from None
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class Record:
                 except Unfit as exc:
                     raise exc.below(name) from None
             elif name in needed:
-                raise Unfit(kind.words, "nothing", name)
+                raise Unfit(kind.description, "nothing", name)
         if len(known) < len(value):
             unknown = next(str(name) for name in value if name not in known)
             names = ", ".join(name for name, _ in cls.kinds()) or "none"
@@ -96,7 +96,7 @@ class Record:
 class Kind:
     """How one field travels: what `write` gives, `read` takes or refuses with Unfit."""
 
-    words = "anything"
+    description = "anything"
 
     def write(self, value: Any) -> Any:
         """The value as JSON, or as an array."""
@@ -105,7 +105,7 @@ class Kind:
     def read(self, value: Any) -> Any:
         """The value that was written."""
         if not self.fits(value):
-            raise Unfit(self.words, shown(value))
+            raise Unfit(self.description, shown(value))
         return value
 
     def fits(self, value: Any) -> bool:
@@ -121,7 +121,7 @@ class Whole(Kind):
     highest: int = LARGEST
 
     @property
-    def words(self) -> str:  # type: ignore[override]
+    def description(self) -> str:  # type: ignore[override]
         highest = "2^63 - 1" if self.highest == LARGEST else str(self.highest)
         return f"a whole number from {self.lowest} to {highest}"
 
@@ -137,7 +137,7 @@ class Text(Kind):
     shortest: int = 0
 
     @property
-    def words(self) -> str:  # type: ignore[override]
+    def description(self) -> str:  # type: ignore[override]
         shortest = f"{self.shortest} to " if self.shortest else "up to "
         return f"text of {shortest}{self.longest} characters"
 
@@ -148,14 +148,14 @@ class Text(Kind):
 class Real(Kind):
     """A number; NaN and infinities are numbers."""
 
-    words = "a number"
+    description = "a number"
 
     def fits(self, value: Any) -> bool:
         return type(value) in (int, float)
 
 
 class Flag(Kind):
-    words = "true or false"
+    description = "true or false"
 
     def fits(self, value: Any) -> bool:
         return isinstance(value, bool)
@@ -164,7 +164,7 @@ class Flag(Kind):
 class Array(Kind):
     """An array of numbers or fixed-length strings, which a frame carries beside its JSON."""
 
-    words = "an array"
+    description = "an array"
 
     def fits(self, value: Any) -> bool:
         return hasattr(value, "dtype") and hasattr(value, "nbytes")
@@ -173,7 +173,7 @@ class Array(Kind):
 class Object(Kind):
     """Names and whatever a program put there."""
 
-    words = "an object"
+    description = "an object"
 
     def write(self, value: Any) -> Any:
         return dict(value)
@@ -185,7 +185,7 @@ class Object(Kind):
 class Scalars(Object):
     """Names and single values, for people."""
 
-    words = "an object of numbers, texts, true, false and null"
+    description = "an object of numbers, texts, true, false and null"
 
     def fits(self, value: Any) -> bool:
         return super().fits(value) and all(
@@ -196,7 +196,7 @@ class Scalars(Object):
 class Texts(Object):
     """Names and texts."""
 
-    words = "an object of texts"
+    description = "an object of texts"
 
     def fits(self, value: Any) -> bool:
         return super().fits(value) and all(isinstance(item, str) for item in value.values())
@@ -205,7 +205,7 @@ class Texts(Object):
 class Names(Kind):
     """A set of names, as a sorted list."""
 
-    words = "a list of names"
+    description = "a list of names"
 
     def write(self, value: Any) -> list[str]:
         return sorted(value)
@@ -224,8 +224,8 @@ class Nullable(Kind):
     inner: Kind
 
     @property
-    def words(self) -> str:  # type: ignore[override]
-        return f"{self.inner.words} or null"
+    def description(self) -> str:  # type: ignore[override]
+        return f"{self.inner.description} or null"
 
     def write(self, value: Any) -> Any:
         return None if value is None else self.inner.write(value)
@@ -236,7 +236,7 @@ class Nullable(Kind):
         try:
             return self.inner.read(value)
         except Unfit as exc:
-            raise exc if exc.path else Unfit(self.words, exc.got) from None
+            raise exc if exc.path else Unfit(self.description, exc.got) from None
 
 
 @dataclass(frozen=True)
@@ -246,15 +246,15 @@ class Listed(Kind):
     inner: Kind
 
     @property
-    def words(self) -> str:  # type: ignore[override]
-        return f"a list, each {self.inner.words}"
+    def description(self) -> str:  # type: ignore[override]
+        return f"a list, each {self.inner.description}"
 
     def write(self, value: Any) -> list[Any]:
         return [self.inner.write(item) for item in value]
 
     def read(self, value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
-            raise Unfit(self.words, shown(value))
+            raise Unfit(self.description, shown(value))
         return tuple(self._items(value))
 
     def _items(self, value: list[Any]) -> Iterator[Any]:
@@ -272,7 +272,7 @@ class Nested(Kind):
     record: type[Record]
 
     @property
-    def words(self) -> str:  # type: ignore[override]
+    def description(self) -> str:  # type: ignore[override]
         return f"an object ({self.record.NAME or self.record.__name__})"
 
     def write(self, value: Any) -> Any:
@@ -280,7 +280,7 @@ class Nested(Kind):
 
     def read(self, value: Any) -> Any:
         if not isinstance(value, Mapping):
-            raise Unfit(self.words, shown(value))
+            raise Unfit(self.description, shown(value))
         return self.record.read(value)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harpy.gang.listening import MOST_AT_ONCE, Exhausted, listen, waiting
+from harpy.gang.listening import MAX_AT_ONCE, Exhausted, listen, waiting
 from harpy.gang.unauthenticated import Unauthenticated
 
 
@@ -70,9 +70,9 @@ def listener() -> Iterator[socket.socket]:
 
 
 def test_those_that_wait_are_taken_a_few_at_a_time(listener: socket.socket) -> None:
-    callers = [socket.create_connection(listener.getsockname()) for _ in range(MOST_AT_ONCE + 1)]
+    callers = [socket.create_connection(listener.getsockname()) for _ in range(MAX_AT_ONCE + 1)]
     taken = [list(waiting(listener)) for _ in range(3)]
-    assert list(map(len, taken)) == [MOST_AT_ONCE, 1, 0]
+    assert list(map(len, taken)) == [MAX_AT_ONCE, 1, 0]
     for sock in (*callers, *taken[0], *taken[1]):
         sock.close()
 

@@ -129,9 +129,9 @@ class LocalChild:
         assert self._process.stdout is not None
         with self._process.stdout as lines:
             while line := lines.readline(MAX_LINE):
-                self._take(line.decode("utf-8", "replace").rstrip("\n"))
+                self._handle_line(line.decode("utf-8", "replace").rstrip("\n"))
 
-    def _take(self, line: str) -> None:
+    def _handle_line(self, line: str) -> None:
         verb, _, rest = line.partition(" ")
         if not self.said_hello:
             # Whatever comes before is the interpreter's or a site hook's, not the worker's.

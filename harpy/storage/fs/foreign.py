@@ -78,7 +78,7 @@ class ForeignFileSystem(FileSystem):
         )
 
     def stat(self, path: str) -> Entry:
-        with self._mapped("look at", self.qualify(path)):
+        with self._mapped("stat", self.qualify(path)):
             return self._entry(self._fs.info(self.qualify(path)))
 
     def list(self, path: str) -> list[Entry]:

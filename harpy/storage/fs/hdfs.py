@@ -139,7 +139,7 @@ class HdfsFileSystem(FileSystem):
 
     def stat(self, path: str) -> Entry:
         inner = self.path_of(path)
-        return self.call("look at", path, lambda c, _: self._entry(c.get_file_info(inner)))
+        return self.call("stat", path, lambda c, _: self._entry(c.get_file_info(inner)))
 
     def list(self, path: str) -> list[Entry]:
         inner = self.path_of(path)

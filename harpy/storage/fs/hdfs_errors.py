@@ -108,9 +108,9 @@ def map_hdfs_error(exc: BaseException, operation: Operation) -> Failure:
     if isinstance(exc, FileNotFoundError) and " Holder " in text:  # FSNamesystem.checkLease
         return Failure(operation.failed(LeaseConflict, text), False)
     if isinstance(exc, FileNotFoundError):
-        return Failure(operation.failed(PathNotFound, _or(text, "no such file")), False)
+        return Failure(operation.failed(PathNotFound, text or "no such file"), False)
     if isinstance(exc, FileExistsError):
-        return Failure(operation.failed(PathExists, _or(text, "it exists already")), False)
+        return Failure(operation.failed(PathExists, text or "it exists already"), False)
     if remote := _REMOTE.search(str(exc)):
         name = remote["name"].rpartition(".")[2].rpartition("$")[2]
         return _remote_failure(name, _first_line(_unescape(remote["text"])), operation)
@@ -118,7 +118,7 @@ def map_hdfs_error(exc: BaseException, operation: Operation) -> Failure:
         return _unreachable(operation, text)
     if variant := _VARIANT.fullmatch(str(exc)):
         return _client_failure(variant, operation)
-    return Failure(operation.failed(StorageError, _or(text, type(exc).__name__)), False)
+    return Failure(operation.failed(StorageError, text or type(exc).__name__), False)
 
 
 def _remote_failure(name: str, text: str, operation: Operation) -> Failure:
@@ -178,7 +178,3 @@ def _unescape(text: str) -> str:
 def _first_line(text: str) -> str:
     """Hadoop's message on one line, without the Java stack trace."""
     return " ".join(re.split(r"\n\s*at ", text, maxsplit=1)[0].split())
-
-
-def _or(text: str, default: str) -> str:
-    return text or default

@@ -117,7 +117,7 @@ class LocalFileSystem(FileSystem):
 
     def stat(self, path: str) -> Entry:
         local = self.path_of(path)
-        with _mapped("look at", local):
+        with _mapped("stat", local):
             return self._entry(local, Path(local).stat())
 
     def list(self, path: str) -> list[Entry]:

@@ -15,7 +15,7 @@ from harpy.storage.fs.base import Entry, FileSystem
 from harpy.storage.readers.arrow import chunked_numbers
 from harpy.storage.readers.base import FoundColumns, LineError, TextFormat
 from harpy.storage.readers.lines import first_bytes, text_file
-from harpy.storage.rows.csr import MOST_COLUMNS, CsrRows
+from harpy.storage.rows.csr import MAX_COLUMNS, CsrRows
 from harpy.storage.rows.file_rows import DataFile, FileRows
 
 _SEPARATORS = bytes.maketrans(b" \t\r:", b"\n\n\n\n")
@@ -47,7 +47,7 @@ class LibsvmFormat(TextFormat):
             _raise_first_bad_line(text)
         labels = np.arange(len(counts)) + 2 * (np.cumsum(counts) - counts)
         pairs = np.delete(numbers, labels).reshape(-1, 2)
-        if not ((pairs[:, 0] >= 0) & (pairs[:, 0] < MOST_COLUMNS)).all():
+        if not ((pairs[:, 0] >= 0) & (pairs[:, 0] < MAX_COLUMNS)).all():
             _raise_first_bad_line(text)
         indices = pairs[:, 0].astype(np.int32)
         indptr = np.concatenate([[0], np.cumsum(counts)])
@@ -57,7 +57,7 @@ class LibsvmFormat(TextFormat):
         if not (rising & (indices == pairs[:, 0])).all():
             _raise_first_bad_line(text)
         data = np.ascontiguousarray(pairs[:, 1], dtype=rows.dtype)
-        return CsrRows(data, indices, indptr, MOST_COLUMNS)
+        return CsrRows(data, indices, indptr, MAX_COLUMNS)
 
 
 def _values_per_line(text: np.ndarray) -> np.ndarray:
@@ -115,8 +115,8 @@ def _check_line(number: int, words: list[str]) -> None:
             position, _ = int(column), float(value)
         except ValueError:
             raise LineError(number, f"{expected}, got {word!r}") from None
-        if not 0 <= position < MOST_COLUMNS or not colon:
-            raise LineError(number, f"expected columns 0 to {MOST_COLUMNS}, got {word!r}")
+        if not 0 <= position < MAX_COLUMNS or not colon:
+            raise LineError(number, f"expected columns 0 to {MAX_COLUMNS}, got {word!r}")
         if position <= last:
             raise LineError(number, f"columns must ascend, each once, got {position} after {last}")
         last = position

@@ -15,7 +15,7 @@ from harpy.errors import DataError, HarpyError
 from harpy.storage.fs.base import Entry, FileSystem
 from harpy.storage.readers.base import FileBytes, FoundColumns, SparseFormat
 from harpy.storage.rows.arrays import parse_npy_header
-from harpy.storage.rows.csr import MOST_COLUMNS
+from harpy.storage.rows.csr import MAX_COLUMNS
 from harpy.storage.rows.file_rows import DataFile, Piece
 
 _WINDOW = 1 << 20
@@ -34,9 +34,9 @@ class NpzFormat(SparseFormat):
                     "csr: write it with scipy.sparse.save_npz(path, X.tocsr())"
                 )
             n_rows, n_columns = (int(n) for n in shape)
-            if n_columns > MOST_COLUMNS:
+            if n_columns > MAX_COLUMNS:
                 raise DataError(
-                    f"{entry.path} has {n_columns} columns, expected at most {MOST_COLUMNS}"
+                    f"{entry.path} has {n_columns} columns, expected at most {MAX_COLUMNS}"
                 )
             with _Member(archive, "data") as data:
                 dtype = data.dtype

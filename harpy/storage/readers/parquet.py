@@ -132,12 +132,12 @@ class _GroupColumns:
             ):
                 first, stop = max(row, self.first), min(row + batch.num_rows, last)
                 if first < stop:
-                    self._take(batch.slice(first - row, stop - first), first)
+                    self._store_batch(batch.slice(first - row, stop - first), first)
                 row += batch.num_rows
                 if row >= last:
                     break
 
-    def _take(self, batch: pa.RecordBatch, first: int) -> None:
+    def _store_batch(self, batch: pa.RecordBatch, first: int) -> None:
         """Put a batch, whose first row is row `first` of the file, where it belongs."""
         target = self.out[first - self.first : first - self.first + batch.num_rows]
         columns = []

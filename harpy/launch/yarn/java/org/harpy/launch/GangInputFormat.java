@@ -20,7 +20,7 @@ import org.apache.hadoop.mapreduce.TaskAttemptContext;
 /** One split per worker: the map tasks of the job are the workers of the gang. */
 public final class GangInputFormat extends InputFormat<IntWritable, Text> {
   /** As many as a block has replicas, as a rule: each is one more request to the scheduler. */
-  private static final int MOST_HOSTS = 3;
+  private static final int MAX_HOSTS = 3;
 
   @Override
   public List<InputSplit> getSplits(JobContext job) throws IOException {
@@ -54,7 +54,7 @@ public final class GangInputFormat extends InputFormat<IntWritable, Text> {
     }
     return bytes.entrySet().stream()
         .sorted(Map.Entry.<String, Long>comparingByValue().reversed())
-        .limit(MOST_HOSTS)
+        .limit(MAX_HOSTS)
         .map(Map.Entry::getKey)
         .toArray(String[]::new);
   }

@@ -63,7 +63,7 @@ final class MasterWatch {
       boolean last;
       do {
         last = stop;
-        look();
+        poll();
         Thread.sleep(last ? 0 : POLL_MS);
       } while (!last);
     } catch (InterruptedException e) {
@@ -71,7 +71,7 @@ final class MasterWatch {
     }
   }
 
-  private void look() throws InterruptedException {
+  private void poll() throws InterruptedException {
     try {
       if (job == null || connectedTo != master) {
         // A new master begins its list of events anew.
