@@ -52,6 +52,17 @@ class Deadlines:
 
     @classmethod
     def from_environment(cls) -> Deadlines:
+        """Deadlines as the environment sets them, else the defaults.
+
+        Returns
+        -------
+        Deadlines
+
+        Raises
+        ------
+        ConfigError
+            A HARPY_*_S variable is not a positive number of seconds.
+        """
         chosen = {}
         for field in fields(cls):
             text = os.environ.get(f"HARPY_{field.name.upper()}")
@@ -67,7 +78,17 @@ class Deadlines:
 
 
 def max_losses() -> int:
-    """HARPY_MAX_LOSSES: how many workers a session may lose; their replacements go on."""
+    """How many workers a session may lose: HARPY_MAX_LOSSES, 3 by default.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ConfigError
+        The variable is not a whole number from 0 on.
+    """
     text = os.environ.get("HARPY_MAX_LOSSES", "3")
     if not text.isdecimal():
         raise ConfigError(f"HARPY_MAX_LOSSES must be a number of workers, 0 or more, got {text!r}")
@@ -75,7 +96,15 @@ def max_losses() -> int:
 
 
 class HadoopConf(Mapping[str, str]):
-    """What a Hadoop configuration directory says, with overrides on top (`-D key=value`)."""
+    """What a Hadoop configuration directory says, with overrides on top (`-D key=value`).
+
+    Parameters
+    ----------
+    values : mapping of str to str, optional
+        The settings, overrides included.
+    directory : Path, optional
+        Where the site files lie; None: there are none.
+    """
 
     def __init__(
         self, values: Mapping[str, str] | None = None, directory: Path | None = None
@@ -85,7 +114,27 @@ class HadoopConf(Mapping[str, str]):
 
     @classmethod
     def load(cls, directory: Path, overrides: Mapping[str, str] | None = None) -> HadoopConf:
-        """Read the site files of `directory`; HadoopNotFound when it holds none."""
+        """Read the site files of a directory.
+
+        Parameters
+        ----------
+        directory : Path
+            Of core-site.xml, hdfs-site.xml, yarn-site.xml and mapred-site.xml, as far as it has
+            them.
+        overrides : mapping of str to str, optional
+            Settings that win over those of the files.
+
+        Returns
+        -------
+        HadoopConf
+
+        Raises
+        ------
+        HadoopNotFound
+            The directory holds none of these files.
+        ConfigError
+            A file is not well-formed XML.
+        """
         values: dict[str, str] = {}
         found = [directory / name for name in SITE_FILES if (directory / name).is_file()]
         if not found:
@@ -136,8 +185,24 @@ def hadoop_conf_dir() -> Path | None:
 def load_hadoop_conf(
     overrides: Mapping[str, str] | None = None, directory: Path | None = None
 ) -> HadoopConf:
-    """The client's Hadoop configuration, from `directory` or where the environment says, or
-    HadoopNotFound that says how to get one."""
+    """The client's Hadoop configuration.
+
+    Parameters
+    ----------
+    overrides : mapping of str to str, optional
+        Settings that win over those of the files.
+    directory : Path, optional
+        Where the files lie; None: HADOOP_CONF_DIR, else $HADOOP_HOME/etc/hadoop.
+
+    Returns
+    -------
+    HadoopConf
+
+    Raises
+    ------
+    HadoopNotFound
+        Nothing names a directory, or it holds no configuration; the message says how to get one.
+    """
     directory = directory or hadoop_conf_dir()
     if directory is None:
         raise HadoopNotFound(
@@ -150,7 +215,23 @@ def load_hadoop_conf(
 
 
 def resolve_launcher(launcher: str = "auto") -> tuple[str, str]:
-    """Return ("yarn" or "local", why in a few words)."""
+    """Choose the launcher: argument, then HARPY_LAUNCHER, then HADOOP_CONF_DIR, then "local".
+
+    Parameters
+    ----------
+    launcher : {"auto", "local", "yarn"}, default "auto"
+        Anything but "auto" is taken as it is.
+
+    Returns
+    -------
+    (str, str)
+        "yarn" or "local", and why in a few words.
+
+    Raises
+    ------
+    ConfigError
+        The argument, or HARPY_LAUNCHER, is none of these.
+    """
     if launcher not in LAUNCHERS:
         raise ConfigError(f"launcher must be one of {', '.join(LAUNCHERS)}, got {launcher!r}")
     if launcher != "auto":

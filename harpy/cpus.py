@@ -14,8 +14,17 @@ def available_cpus(proc: Path = Path("/proc/self")) -> int:
     """Processors of the affinity mask, or as many as the cgroups' CPU quota pays for if fewer.
 
     A quota of 1.5 processors counts as 2: two threads use all of it, one does not. Neither
-    `os.cpu_count` nor `os.process_cpu_count` looks at quotas. They are read once a process: that
-    takes longer than a small fit.
+    `os.cpu_count` nor `os.process_cpu_count` reads quotas. They are read once a process: that takes
+    longer than a small fit.
+
+    Parameters
+    ----------
+    proc : Path, default /proc/self
+        Of the process, as Linux shows it.
+
+    Returns
+    -------
+    int
     """
     return min(len(os.sched_getaffinity(0)), _paid_cpus(proc))
 

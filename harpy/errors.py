@@ -64,18 +64,22 @@ class HarpyError(Exception):
 
 
 class ConfigError(HarpyError, ValueError):
+    """A setting is missing, malformed or contradicts another."""
+
     exit_code = 2
 
 
 class HadoopNotFound(ConfigError):
-    pass
+    """There is no Hadoop client on this machine, or no configuration of a cluster."""
 
 
 class JavaNotFound(ConfigError):
-    pass
+    """There is no Java, or one that is too old."""
 
 
 class DataError(HarpyError, ValueError):
+    """The input cannot be clustered, read or staged."""
+
     exit_code = 2
 
 
@@ -90,51 +94,53 @@ class StorageError(HarpyError, OSError):
 
 
 class FileSystemUnreachable(StorageError, ConnectionError):
-    pass
+    """The NameNode, or every DataNode of a block, does not answer."""
 
 
 class StoragePermissionError(StorageError, PermissionError):
-    pass
+    """The user may not read or write there."""
 
 
 class PathNotFound(StorageError, FileNotFoundError):
-    pass
+    """There is no such file or directory."""
 
 
 class PathExists(StorageError, FileExistsError):
-    pass
+    """A file or directory of that name exists already."""
 
 
 class SafeModeError(StorageError):
-    pass
+    """HDFS is read-only for now."""
 
 
 class QuotaError(StorageError):
-    pass
+    """The directory's quota of names or of space is used up."""
 
 
 class DiskFull(StorageError):
-    pass
+    """No space is left: on this machine, on a node, or on the DataNodes."""
 
 
 class LeaseConflict(StorageError):
-    pass
+    """Another client writes that very file, or has taken it."""
 
 
 class TokenExpired(StoragePermissionError):
-    pass
+    """HDFS no longer accepts the job's Hadoop token."""
 
 
 class LaunchError(HarpyError, RuntimeError):
+    """The workers could not be started."""
+
     exit_code = 4
 
 
 class ClusterUnreachable(LaunchError, ConnectionError):
-    pass
+    """The ResourceManager does not answer."""
 
 
 class DemandRefused(LaunchError, ValueError):
-    pass
+    """The cluster can never meet the demand; the message has the numbers and the limit."""
 
 
 class JobStateUnknown(LaunchError):
@@ -142,30 +148,32 @@ class JobStateUnknown(LaunchError):
 
 
 class SubmissionRefused(LaunchError):
-    pass
+    """Hadoop refused the job; the message has Hadoop's own words."""
 
 
 class QueueStopped(SubmissionRefused):
-    pass
+    """The queue takes no applications."""
 
 
 class LocalizationFailed(LaunchError):
-    pass
+    """A node could not fetch the files of the job."""
 
 
 class MasterLost(LaunchError):
-    pass
+    """The application master was lost as often as YARN restarts it."""
 
 
 class MasterMemoryExceeded(MasterLost, MemoryError):
-    pass
+    """The application master took more memory than its container has."""
 
 
 class InterpreterMissing(LaunchError, FileNotFoundError):
-    pass
+    """A node has no Python at the workers' path, or its user may not execute it."""
 
 
 class GangError(HarpyError, RuntimeError):
+    """The workers could not work together."""
+
     exit_code = 5
 
 
@@ -178,11 +186,11 @@ class RendezvousTimeout(GangError, TimeoutError):
 
 
 class AuthenticationError(GangError, PermissionError):
-    pass
+    """The other end of a connection did not prove that it knows the session's secret."""
 
 
 class ProtocolError(GangError):
-    pass
+    """A message is malformed or unexpected."""
 
 
 class PeerLost(GangError, ConnectionError):
@@ -208,48 +216,60 @@ class RunError(HarpyError, RuntimeError):
 
 
 class ProgramFailed(RunError):
-    pass
+    """The program raised."""
 
 
 class WorkerLost(RunError):
+    """A worker's process ended without saying why."""
+
     replaceable = True
 
 
 class MemoryExceeded(WorkerLost, MemoryError):
+    """The node manager killed a worker that took more memory than its container has."""
+
     replaceable = False  # another in its place would grow as large
 
 
 class WorkerKilled(WorkerLost):
-    pass
+    """SIGKILL ended a worker; as a rule its machine was out of memory."""
 
 
 class Preempted(WorkerLost):
-    pass
+    """The scheduler took the worker's container for another queue or user."""
 
 
 class NodeLost(WorkerLost):
-    pass
+    """The worker's node, or the manager of that node, is gone."""
 
 
 class PeerUnreachable(WorkerLost):
-    pass
+    """The worker's host cannot reach the host of rank 0, which is alive."""
 
 
 class RunTimeout(RunError, TimeoutError):
-    pass
+    """The run, or a collective call in it, passed its deadline."""
 
 
 class SessionClosed(HarpyError, RuntimeError):
+    """The session was used after it was closed, or after its idle deadline ended it."""
+
     exit_code = 6
 
 
 class JobKilled(HarpyError, RuntimeError):
+    """A person or the cluster killed the job."""
+
     exit_code = 7
 
 
 class JobNotFound(HarpyError, LookupError):
+    """There is no job of that id."""
+
     exit_code = 8
 
 
 class ClusterError(HarpyError, RuntimeError):
+    """The embedded cluster did not start or stop."""
+
     exit_code = 9

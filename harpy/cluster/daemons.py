@@ -64,6 +64,7 @@ HISTORYSERVER = Daemon(
 
 
 def nodemanager(node: int) -> Daemon:
+    """The daemon that is the node manager of that number."""
     main_class = "org.apache.hadoop.yarn.server.nodemanager.NodeManager"
     return Daemon(f"nm{node}", main_class, 256)
 
@@ -89,6 +90,7 @@ class Runtime:
 
     @property
     def java(self) -> Path:
+        """The Java program that runs the daemons."""
         return self.java_home / "bin" / "java"
 
     def command(self, conf: Path, heap_mb: int, extra: Sequence[str] = ()) -> list[str]:

@@ -41,6 +41,7 @@ class Status:
 
     @property
     def healthy(self) -> bool:
+        """Whether every daemon lives and answers."""
         return self.state is not None and not self.dead and not self.problems
 
 

@@ -30,6 +30,7 @@ class Distribution:
 
     @property
     def lib(self) -> Path:
+        """The folder of the jars."""
         return self.directory / "lib"
 
     @property
@@ -78,6 +79,8 @@ def _complete(directory: Path) -> bool:
 
 @contextmanager
 def locked(path: Path, report: Report, waiting: str) -> Iterator[None]:
+    """Hold an exclusive lock on a file inside the block; `waiting` is reported if another holds
+    it."""
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

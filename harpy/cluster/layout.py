@@ -72,10 +72,12 @@ class Layout:
 
     @property
     def state(self) -> Path:
+        """The file that says what runs."""
         return self.home / STATE_FILE
 
     @property
     def lock(self) -> Path:
+        """The file that a command holds while it changes the cluster."""
         return self.home / "lock"
 
     @property
@@ -85,14 +87,17 @@ class Layout:
 
     @property
     def bin(self) -> Path:
+        """Hadoop's commands for this cluster."""
         return self.home / "bin"
 
     @property
     def logs(self) -> Path:
+        """One file for each daemon, of its latest start."""
         return self.home / "logs"
 
     @property
     def pids(self) -> Path:
+        """One file for each daemon."""
         return self.home / "pids"
 
     @property
@@ -121,15 +126,19 @@ class Layout:
         return self.work / "tmp"
 
     def node_conf(self, node: int) -> Path:
+        """The configuration of one node manager."""
         return self.home / f"nm{node}" / "conf"
 
     def node_local(self, node: int) -> Path:
+        """The containers' folders of one node manager."""
         return self.work / f"nm{node}-local"
 
     def node_logs(self, node: int) -> Path:
+        """The containers' logs of one node manager."""
         return self.work / f"nm{node}-logs"
 
     def log(self, daemon: str) -> Path:
+        """The log of one daemon."""
         return self.logs / f"{daemon}.log"
 
     def everything(self) -> list[Path]:

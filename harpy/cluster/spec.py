@@ -85,9 +85,11 @@ class State:
 
     @property
     def namenode(self) -> str:
+        """URL of the NameNode."""
         return f"hdfs://{self.shape.bind}:{self.ports['namenode.rpc']}"
 
     def save(self, path: Path) -> None:
+        """Write cluster.json."""
         content: dict[str, Any] = asdict(self)
         content["home"] = str(self.home)
         content = {"format": FORMAT, **content}

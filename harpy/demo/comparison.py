@@ -83,6 +83,7 @@ def score_line(name: str, seconds: float, inertia: float, scores: dict[str, floa
 
 
 def score_header() -> str:
+    """The header of the table of scores."""
     names = "  ".join(f"{name:>12s}" for name in SCORES)
     return f"{'':13s}  {'time':>8s}  {'inertia':>12s}  {names}"
 

@@ -49,6 +49,7 @@ class ClusterRow:
 
     @property
     def share(self) -> float:
+        """The part of the cluster's images that are of its commonest class."""
         return self.n_majority / self.size
 
 

@@ -99,7 +99,17 @@ class LabellingEstimator(SavedEstimator):
 
 
 def count_labels(model: LabellingEstimator) -> int:
-    """How many rows the fit labelled, wherever their labels are."""
+    """How many rows a fit labelled, wherever their labels are.
+
+    Parameters
+    ----------
+    model : LabellingEstimator
+        Fitted.
+
+    Returns
+    -------
+    int
+    """
     if hasattr(model, "labels_"):
         return len(model.labels_)
     n_rows: int = read_manifest(*_locate(model, model.labels_path_))["n_rows"]
@@ -110,7 +120,14 @@ def count_labels(model: LabellingEstimator) -> int:
 def labels_directory(
     estimator: SessionEstimator, output: str | os.PathLike[str] | None
 ) -> Iterator[str | None]:
-    """Make the directory for labels, if one is asked for; it is gone if the block raises.
+    """Make the directory for labels, if one is asked for; it is removed if the block raises.
+
+    Parameters
+    ----------
+    estimator : SessionEstimator
+        Its Hadoop settings choose the file system.
+    output : str, path or None
+        The directory; None: labels are brought to the driver.
 
     Yields
     ------

@@ -115,6 +115,11 @@ class SavedEstimator(SessionEstimator):
         **parameters
             Of the model, instead of those it was saved with, e.g. ``n_thread=2``.
 
+        Returns
+        -------
+        the estimator's class
+            Fitted.
+
         Raises
         ------
         PathNotFound

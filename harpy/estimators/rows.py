@@ -70,7 +70,19 @@ def validated_rows(
 
 
 def is_plain(array: Any, dtypes: Sequence[DTypeLike]) -> bool:
-    """Whether check_array would hand out this very array, its values aside."""
+    """Whether scikit-learn's check_array would return this very array, values aside.
+
+    Parameters
+    ----------
+    array : Any
+        What a caller gave.
+    dtypes : sequence of dtype
+        Those that need no conversion.
+
+    Returns
+    -------
+    bool
+    """
     return (
         type(array) is np.ndarray
         and array.ndim == 2
@@ -104,6 +116,17 @@ def row_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
 
 
 def known_rows(given: Any, rows: Any) -> Any:
-    """What a session is to run over: the rows that were put, if these are they, since it need not
-    learn again what it holds."""
+    """The rows that were put, if these are they: a session need not hash and upload them again.
+
+    Parameters
+    ----------
+    given : Any
+        What the caller gave.
+    rows : Any
+        What validation made of it.
+
+    Returns
+    -------
+    PutRows, or rows as they are
+    """
     return given if isinstance(given, PutRows) and given.holds(rows) else rows

@@ -147,5 +147,16 @@ class SessionEstimator(CheckedParameters):
 
 
 def job_of(result: RunResult) -> JobInfo | None:
-    """The job that carried a run; None where it ran inside this process."""
+    """The job that carried a run.
+
+    Parameters
+    ----------
+    result : RunResult
+        Of the run.
+
+    Returns
+    -------
+    JobInfo or None
+        None where the run took place inside this process.
+    """
     return None if result.job.id == IN_PROCESS else result.job

@@ -17,6 +17,8 @@ from harpy.wire.to_hub import Delivered
 
 @dataclass(frozen=True)
 class Joined:
+    """A worker asks to become a member."""
+
     member: Member
 
 
@@ -33,28 +35,32 @@ class Left:
 
 @dataclass(frozen=True)
 class DriverJoined:
-    pass
+    """The driver has connected."""
 
 
 @dataclass(frozen=True)
 class DriverLeft:
-    pass
+    """The driver's connection is gone."""
 
 
 @dataclass(frozen=True)
 class RunOffered:
+    """The driver offers a run."""
+
     spec: RunSpec
 
 
 @dataclass(frozen=True)
 class CancelAsked:
+    """The driver cancels a run."""
+
     run: int
     reason: str
 
 
 @dataclass(frozen=True)
 class CloseAsked:
-    pass
+    """The driver closes the session."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ class Committed:
 
 @dataclass(frozen=True)
 class Tick:
-    pass
+    """Some time has passed: deadlines are to be checked."""
 
 
 Event = (
@@ -109,13 +115,15 @@ Event = (
 
 @dataclass(frozen=True)
 class Admit:
+    """Tell a worker that it is a member now."""
+
     rank: int
     attempt: int
 
 
 @dataclass(frozen=True)
 class Refuse:
-    """Turn a joiner away; `superseded` if a higher attempt of its rank is known."""
+    """Refuse a worker that asks to join; `superseded` if a higher attempt of its rank is known."""
 
     rank: int
     attempt: int
@@ -125,7 +133,7 @@ class Refuse:
 
 @dataclass(frozen=True)
 class Supersede:
-    """Tell a member that a higher attempt has taken its place: it must end itself."""
+    """Tell a member that a higher attempt of its rank has joined: it must end itself."""
 
     rank: int
     attempt: int
@@ -143,7 +151,7 @@ class StartRun:
 
 @dataclass(frozen=True)
 class SendPeers:
-    """Everybody asked for the communicator: here are the addresses."""
+    """Send all ranks each other's addresses: everybody asked for the communicator."""
 
     run: int
     epoch: int
@@ -152,6 +160,8 @@ class SendPeers:
 
 @dataclass(frozen=True)
 class AbortRun:
+    """Tell ranks to stop their programs."""
+
     run: int
     epoch: int
     ranks: tuple[int, ...]
@@ -160,7 +170,7 @@ class AbortRun:
 
 @dataclass(frozen=True)
 class Expel:
-    """Hang up on a member: for the gang it is lost."""
+    """Close a member's connection and count it as lost."""
 
     rank: int
     attempt: int
@@ -177,6 +187,8 @@ class CommitRun:
 
 @dataclass(frozen=True)
 class TellDriver:
+    """Send a message to the driver, if it is connected."""
+
     message: ToDriver
 
 
@@ -211,4 +223,5 @@ class Step:
     actions: list[Action] = field(default_factory=list)
 
     def do(self, *actions: Action) -> None:
+        """Add actions, in order."""
         self.actions.extend(actions)

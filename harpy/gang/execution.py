@@ -252,6 +252,7 @@ class Execution:
     # -- from another thread -----------------------------------------------------------------------
 
     def set_peers(self, members: tuple[Member, ...], epoch: int) -> None:
+        """Give the waiting program the addresses of all ranks."""
         self._peers.put((members, epoch))
 
     def abort(self, reason: str) -> None:

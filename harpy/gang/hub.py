@@ -86,6 +86,7 @@ class Hub:
         self._thread = threading.Thread(target=self._main, name="harpy-hub", daemon=True)
 
     def start(self) -> None:
+        """Start the hub's thread."""
         self._thread.start()
 
     def join(self, timeout_s: float) -> None:

@@ -101,6 +101,7 @@ class Lifeline:
             self._pulse.pause_lines(False)
 
     def status(self, text: str) -> None:
+        """Write one line for people."""
         self.write_line("status", text[:MAX_LINE_CHARS])
 
     def error(self, failure: Failure) -> None:

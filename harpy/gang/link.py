@@ -83,6 +83,7 @@ class Link:
         self._receiver = threading.Thread(target=self._receive, name="harpy-link-in", daemon=True)
 
     def start(self) -> None:
+        """Start sending and receiving."""
         self._sender.start()
         self._receiver.start()
 
@@ -243,8 +244,8 @@ def _unreachable(hub: Rank0Address, me: Identity, deadlines: Deadlines) -> PeerU
     return PeerUnreachable(
         f"rank {me.rank} on {host} cannot reach rank 0 at {hub.address} port {hub.port}: no answer "
         f"for {deadlines.rendezvous_s:g} s (HARPY_RENDEZVOUS_S), though rank 0 lives and waits.\n"
-        "  Does a firewall, or a broken line, separate these two hosts? harpy.port-range=LOW-HIGH in "
-        "hadoop_conf says on which ports workers listen.",
+        "  Does a firewall, or a broken line, separate these two hosts? harpy.port-range=LOW-HIGH "
+        "in hadoop_conf says on which ports workers listen.",
         rank=me.rank,
         host=host,
     )

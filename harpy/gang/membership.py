@@ -103,6 +103,7 @@ class Membership:
     # -- questions ---------------------------------------------------------------------------------
 
     def state(self, rank: int) -> RankState:
+        """What the gang knows of a rank."""
         return self._states[rank]
 
     @property
@@ -112,6 +113,7 @@ class Membership:
 
     @property
     def lost_too_many(self) -> bool:
+        """Whether more workers were lost than the session may lose."""
         return self._n_losses > self._max_losses
 
     def host(self, rank: int) -> str:

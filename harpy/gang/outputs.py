@@ -83,6 +83,7 @@ class Outputs:
         self._write(self._directory.write_result, value)
 
     def report(self, report: Report) -> None:
+        """Leave a rank's report in the run's directory, where somebody may read it."""
         if self._send is None or report.error is not None:
             self._write(self._directory.write_report, report)
 
@@ -102,6 +103,7 @@ class Outputs:
         self._pending.clear()
 
     def mark_success(self) -> None:
+        """Write _SUCCESS, unless the results went to the driver."""
         if self._send is None:
             self._directory.mark_success()
 

@@ -184,10 +184,12 @@ class Run:
 
     @property
     def failing(self) -> bool:
+        """Whether it has failed and its programs are being stopped."""
         return self.state is RunState.FAILING
 
     @property
     def over(self) -> bool:
+        """Whether it is done or has failed, and nothing of it goes on."""
         return self.state in (RunState.DONE, RunState.FAILED)
 
     @property
@@ -230,6 +232,7 @@ class Run:
     # -- what workers say --------------------------------------------------------------------------
 
     def ask_for_communicator(self, event: CommAsked, step: Step) -> None:
+        """A rank waits for the communicator, which forms when all ranks do."""
         if self._epoch.has_communicator or not self.active:
             return
         if not self._epoch.asked:

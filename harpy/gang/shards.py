@@ -33,6 +33,7 @@ class ShardCache:
         self._sources: dict[str, CachedRows] = {}
 
     def keep_only(self, digests: Iterable[str]) -> None:
+        """Drop the rows of all other content hashes."""
         wanted = set(digests)
         self._sources = {d: source for d, source in self._sources.items() if d in wanted}
 

@@ -58,4 +58,5 @@ class Unauthenticated(Generic[Connection]):
         return [each for each, since in connections if now - since > self._handshake_s]
 
     def all(self) -> list[Connection]:
+        """All connections, the first to go first."""
         return [*self._silent, *self._greeted]

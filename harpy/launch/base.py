@@ -38,10 +38,10 @@ class Demand:
     """What a session wants. A value the user gave is a demand and is refused when it can never be
     met; an untouched default (its name in `wishes`) is lowered to what the cluster grants."""
 
-    n_node: int
+    n_node: int  # workers
     n_thread: int  # vcores of one worker
     n_mem: int  # MB of one worker's whole container
-    queue: str | None = None
+    queue: str | None = None  # None: the configuration's default
     wishes: frozenset[str] = frozenset()  # of "n_thread", "n_mem"
 
 
@@ -49,14 +49,14 @@ class Demand:
 class Grant:
     """What preflight granted. `notes`: lowered wishes; `warnings`: busy, scheduler unknown."""
 
-    n_node: int
-    n_thread: int
-    n_mem: int
-    queue: str | None = None
+    n_node: int  # workers
+    n_thread: int  # of one worker
+    n_mem: int  # MB of one worker's whole container
+    queue: str | None = None  # None: the configuration's default
     vcores: int = 1  # asked of YARN per container: min(n_thread, the largest allowed)
     python_mb: int | None = None  # of n_mem, for the worker's process; None: nobody counts
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # which wishes were lowered, and why
+    warnings: tuple[str, ...] = ()  # what is busy, or could not be checked
 
 
 @dataclass(frozen=True)
@@ -72,16 +72,16 @@ class FileRange:
 class GangSpec:
     """Everything a launcher needs to start the workers of one session."""
 
-    job_id: str
-    job_url: str
-    grant: Grant
+    job_id: str  # the name of the job directory
+    job_url: str  # of the job directory
+    grant: Grant  # what preflight granted
     secret: bytes  # 32 bytes; never on a command line, in a log or in a file
     python: str  # the workers' interpreter
     name: str  # shown by the cluster
     max_attempts: int = 1  # of each worker
     first_attempt: int = 0  # above all attempts of a job whose directory this one takes over
-    hadoop_conf: Mapping[str, str] = field(default_factory=dict)
-    env: Mapping[str, str] = field(default_factory=dict)
+    hadoop_conf: Mapping[str, str] = field(default_factory=dict)  # the user's own settings
+    env: Mapping[str, str] = field(default_factory=dict)  # the workers' own variables
     # What each rank reads, where it is known: a rank is placed near its bytes if that can be.
     shares: tuple[tuple[FileRange, ...], ...] = ()
 
@@ -90,7 +90,7 @@ class GangSpec:
 class AttemptFailure:
     """One worker attempt that failed, as the launcher saw it."""
 
-    attempt: str
+    attempt: str  # the launcher's name for it
     failure: Failure  # its kind is "WorkerLost" where nobody knows better
 
     @property
@@ -109,10 +109,10 @@ class AttemptFailure:
 class LaunchStatus:
     """The latest the launcher knows; cheap to ask for."""
 
-    state: JobState = JobState.NEW
-    application_id: str | None = None
-    tracking_url: str | None = None
-    progress: float = 0.0
+    state: JobState = JobState.NEW  # of the job that carries the workers
+    application_id: str | None = None  # None where there is none
+    tracking_url: str | None = None  # the cluster's page on it
+    progress: float = 0.0  # 0 to 1
     message: str = ""  # e.g. why it waits: "2 of 4 workers running; queue default is at 98 %"
     failures: tuple[AttemptFailure, ...] = ()  # in order of time
     workers_running: int = 0  # that have begun, as far as the cluster says
@@ -141,24 +141,84 @@ class Launcher(ABC):
 
     @abstractmethod
     def preflight(self, demand: Demand) -> Grant:
-        """Check the demand against the cluster's static limits; DemandRefused with numbers."""
+        """Check the demand against the cluster's static limits.
+
+        Parameters
+        ----------
+        demand : Demand
+            Its wishes are lowered to what fits.
+
+        Returns
+        -------
+        Grant
+
+        Raises
+        ------
+        DemandRefused
+            It can never be met; the message has the numbers.
+        ClusterUnreachable
+            The cluster does not answer.
+        """
 
     @abstractmethod
     def submit(self, spec: GangSpec) -> str | None:
-        """Start the job; return its application id (None where there is none)."""
+        """Start the job.
+
+        Parameters
+        ----------
+        spec : GangSpec
+            What to start.
+
+        Returns
+        -------
+        str or None
+            The application's id; None where there is none.
+
+        Raises
+        ------
+        LaunchError
+            The job was refused, or could not be started.
+        """
 
     @abstractmethod
     def status(self) -> LaunchStatus:
-        """The latest known state; never blocks, never raises for a failed job."""
+        """The latest known state; never blocks, never raises for a failed job.
+
+        Returns
+        -------
+        LaunchStatus
+        """
 
     @abstractmethod
     def kill(self, reason: str) -> None:
-        """End the job and its workers; returns when they are gone or after Deadlines.kill_s."""
+        """End the job and its workers; returns when they are gone or after Deadlines.kill_s.
+
+        Parameters
+        ----------
+        reason : str
+            For the cluster's records.
+        """
 
     @abstractmethod
     def wait(self, timeout_s: float) -> LaunchStatus:
-        """Wait until the job has ended, at most timeout_s; return the status then known."""
+        """Wait until the job has ended.
+
+        Parameters
+        ----------
+        timeout_s : float
+            At most so long.
+
+        Returns
+        -------
+        LaunchStatus
+            What is known then.
+
+        Raises
+        ------
+        LaunchError
+            The launcher can no longer follow the job.
+        """
 
     @abstractmethod
     def close(self) -> None:
-        """Release what the driver holds (JVM, pipes, threads). A running job is left to itself."""
+        """Release what the driver holds (JVM, pipes, threads). A running job goes on."""

@@ -40,31 +40,42 @@ class Checkpoint(Protocol):
     kept: bool
 
     def load(self) -> State | None:
-        """The state that was saved last, the same on all ranks; None at a run's first beginning.
-        All ranks must call it. What it took to get there is not to be done again."""
+        """The state that was saved last. All ranks must call it.
+
+        What led to that state need not be done again.
+
+        Returns
+        -------
+        dict or None
+            The same on all ranks; None at a run's first beginning.
+        """
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Note where the run is. It costs a copy: rank 0 writes it to the run's directory in the
-        background, at most every `HARPY_CHECKPOINT_S` seconds.
+        """Note how far the run is.
+
+        It costs a copy: rank 0 writes the state to the run's directory in the background, at most
+        once every `HARPY_CHECKPOINT_S` seconds.
 
         Parameters
         ----------
         state : mapping of str to JSON values and arrays
-            The same on all ranks, saved after the same collective call. Keep it small: what follows
-            from the rows is better computed again.
+            The same on all ranks, saved after the same collective call. Keep it small: what
+            follows from the rows is better computed again.
         """
 
 
 class NoCheckpoint:
-    """Of a run inside the calling process, which nothing survives."""
+    """`ctx.checkpoint` of a run inside the calling process, which outlives no loss."""
 
     kept = False
 
     def load(self) -> None:
-        return None
+        """As `Checkpoint.load`: there is no state."""
+        return
 
     def save(self, state: Mapping[str, Any]) -> None:
-        return None
+        """As `Checkpoint.save`: the state is not kept."""
+        return
 
 
 class CheckpointKeeper:
@@ -99,6 +110,7 @@ class CheckpointKeeper:
                 self._write_at = time.monotonic() + self._every_s
 
     def keep(self, number: int, state: State) -> None:
+        """Make this the newest state, and have it written when it is time."""
         with self._changed:
             self._number, self._state = number, state
             if self._writes and self._thread is None:
@@ -164,6 +176,7 @@ class GangCheckpoint:
         self._on_file = on_file  # whether a file may be there that nobody remembers
 
     def load(self) -> State | None:
+        """As `Checkpoint.load`: the newest state that any rank has, else that of the file."""
         import numpy as np
 
         comm = self._communicator()
@@ -186,6 +199,7 @@ class GangCheckpoint:
         return loaded
 
     def save(self, state: Mapping[str, Any]) -> None:
+        """As `Checkpoint.save`."""
         from harpy.storage import check_value
 
         check_value(state, "the checkpoint")
@@ -205,11 +219,12 @@ def copied(value: Any) -> Any:
 
 
 def encode(state: Mapping[str, Any]) -> bytes:
+    """A state as the content of a checkpoint file: one control frame."""
     return FrameWriter(_KEY).encode(state)
 
 
 def decode(data: bytes) -> State:
-    """DataError for anything but what `encode` made, whole."""
+    """The state that `encode` wrote; DataError for anything else, or a part of it."""
     try:
         messages = FrameReader(_KEY).feed(data)
     except ProtocolError as exc:

@@ -37,7 +37,9 @@ class Communicator(ABC):
         Parameters
         ----------
         array : array_like of int32, int64, float32 or float64
-        op : {"sum", "max", "min"}
+            This rank's part.
+        op : {"sum", "max", "min"}, default "sum"
+            How elements are combined.
 
         Returns
         -------
@@ -57,23 +59,69 @@ class Communicator(ABC):
 
     @abstractmethod
     def broadcast(self, array: Any | None, root: int = 0) -> np.ndarray:
-        """The root's array on every rank; what other ranks pass is ignored and may be None."""
+        """Give the root's array to every rank.
+
+        Parameters
+        ----------
+        array : array_like of numbers or fixed-length strings, or None
+            Of the root; what other ranks pass is ignored and may be None.
+        root : int, default 0
+            The rank that gives.
+
+        Returns
+        -------
+        ndarray
+            The same bits on every rank.
+
+        Raises
+        ------
+        ProtocolError, PeerLost, RunTimeout
+            As of `allreduce`.
+        """
 
     @abstractmethod
     def allgather(self, array: Any) -> list[np.ndarray]:
-        """The arrays of all ranks, in rank order; shapes and dtypes may differ."""
+        """Give the arrays of all ranks to every rank.
+
+        Parameters
+        ----------
+        array : array_like of numbers or fixed-length strings
+            This rank's; shapes and dtypes may differ between ranks.
+
+        Returns
+        -------
+        list of ndarray
+            In rank order.
+
+        Raises
+        ------
+        ProtocolError, PeerLost, RunTimeout
+            As of `allreduce`.
+        """
 
     @abstractmethod
     def barrier(self) -> None:
-        """Return when every rank has called it."""
+        """Return when every rank has called it.
+
+        Raises
+        ------
+        ProtocolError, PeerLost, RunTimeout
+            As of `allreduce`.
+        """
 
     @abstractmethod
     def abort(self, reason: str) -> None:
-        """End a running call of any thread at once, with PeerLost."""
+        """End a call that any thread is in, at once, with PeerLost.
+
+        Parameters
+        ----------
+        reason : str
+            For the message of that error.
+        """
 
     @abstractmethod
     def close(self) -> None:
-        """Leave; later calls fail, and peers that still call learn why."""
+        """Leave the communicator: later calls fail, and peers that still call learn why."""
 
 
 Call = TypeVar("Call", bound=Callable[..., Any])
@@ -100,23 +148,29 @@ class LocalCommunicator(Communicator):
     size = 1
 
     def allreduce(self, array: Any, op: str = "sum") -> np.ndarray:
+        """As `Communicator.allreduce`."""
         return np.array(_reducible(array, op), order="C")
 
     def broadcast(self, array: Any | None, root: int = 0) -> np.ndarray:
+        """As `Communicator.broadcast`."""
         _check_root(root, 1)
         return np.array(_movable(array), order="C")
 
     def allgather(self, array: Any) -> list[np.ndarray]:
+        """As `Communicator.allgather`."""
         return [np.array(_movable(array), order="C")]
 
     def barrier(self) -> None:
-        return None
+        """As `Communicator.barrier`."""
+        return
 
     def abort(self, reason: str) -> None:
-        return None
+        """As `Communicator.abort`."""
+        return
 
     def close(self) -> None:
-        return None
+        """As `Communicator.close`."""
+        return
 
 
 class MeshCommunicator(Communicator):
@@ -135,12 +189,14 @@ class MeshCommunicator(Communicator):
 
     @_timed
     def allreduce(self, array: Any, op: str = "sum") -> np.ndarray:
+        """As `Communicator.allreduce`."""
         result = np.array(_reducible(array, op), order="C")
         self._mesh.allreduce(_bytes(result), REDUCIBLE[result.dtype], op)
         return result
 
     @_timed
     def broadcast(self, array: Any | None, root: int = 0) -> np.ndarray:
+        """As `Communicator.broadcast`."""
         _check_root(root, self.size)
         mine = self.rank == root
         given = np.ascontiguousarray(_movable(array)) if mine else None
@@ -152,6 +208,7 @@ class MeshCommunicator(Communicator):
 
     @_timed
     def allgather(self, array: Any) -> list[np.ndarray]:
+        """As `Communicator.allgather`."""
         given = np.ascontiguousarray(_movable(array))
         descriptions = np.zeros(self.size, _DESCRIPTION)
         descriptions[self.rank] = _describe(given)[0]
@@ -165,12 +222,15 @@ class MeshCommunicator(Communicator):
 
     @_timed
     def barrier(self) -> None:
+        """As `Communicator.barrier`."""
         self._mesh.barrier()
 
     def abort(self, reason: str) -> None:
+        """As `Communicator.abort`."""
         self._mesh.abort(reason)
 
     def close(self) -> None:
+        """As `Communicator.close`."""
         self._mesh.close()
 
 

@@ -28,6 +28,19 @@ class ShardedArray:
     How many rows text files hold is known when all ranks have read their shares: of such an input
     the first use of any attribute or method is a collective call.
 
+    Parameters
+    ----------
+    name : str
+        Of the input, for messages.
+    open_source : callable
+        Opens the rows when they are first used.
+    rank, size : int
+        This worker's number and the number of workers.
+    gather : callable
+        Gives the arrays of all ranks: a collective call.
+    scratch : str
+        A folder on a local disk, for rows that exceed the memory.
+
     Attributes
     ----------
     shape : tuple of int
@@ -60,27 +73,38 @@ class ShardedArray:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Of the whole array."""
         return self._source.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Of the values, as `load` gives them."""
         return self._source.dtype
 
     @cached_property
     def rows(self) -> range:
+        """The global row numbers of this rank's shard."""
         return self._source.share(self._rank, self._size)
 
     def load(self, rows: range | None = None) -> Rows:
-        """This rank's rows, read-only; waits for the staging.
+        """Read this rank's rows; waits for the staging.
 
         Parameters
         ----------
         rows : range, optional
-            Others of an array than mine: those of another input, whose rows belong to them.
+            Others than those of this rank's shard: the rows of another input that these belong to.
 
         Returns
         -------
         ndarray of shape (len(rows), …), or harpy.storage.CsrRows where the driver gave sparse rows
+            Read-only.
+
+        Raises
+        ------
+        DataError
+            The rows were not staged in time, or a file is not as it was described.
+        StorageError
+            The file system failed.
         """
         from harpy.storage import arrays_of
 
@@ -96,20 +120,41 @@ class ShardedArray:
         return self._source.dense
 
     def spill(self) -> SpilledRows:
-        """This rank's rows in a file on a local disk, to be read block by block: for what does not
-        fit `Context.memory`."""
+        """Copy this rank's rows to a file on a local disk, to be read block by block.
+
+        For rows that exceed `Context.memory`.
+
+        Returns
+        -------
+        SpilledRows
+
+        Raises
+        ------
+        DataError
+            The disk has not enough room.
+        """
         from harpy.storage.rows.cached_rows import CachedRows
 
         assert isinstance(self._source, CachedRows) and self.dense
         return self._source.spill(self.rows.start, self.rows.stop, self._scratch)
 
     def save(self, url: str, values: Any) -> None:
-        """Leave values of this rank's rows, which lie in files, in the directory `url`: `.npy`
-        parts that never span two files, a manifest, and `_SUCCESS` last. All ranks must call it.
+        """Leave values of this rank's rows, which lie in files, as parts in a directory.
+
+        A part is a `.npy` file that never spans two input files; a manifest follows, and
+        `_SUCCESS` comes last. All ranks must call it.
 
         Parameters
         ----------
+        url : str
+            Of the directory, which exists.
         values : ndarray of shape (len(rows), …)
+            One for each row of this rank's shard.
+
+        Raises
+        ------
+        DataError
+            There are more or fewer values than rows, or the rows do not lie in files.
         """
         import json
 
@@ -124,7 +169,18 @@ class ShardedArray:
             self._source.finish_parts(url, parts)
 
     def describe_row(self, row: int) -> str:
-        """Where the row of this global number stands, for messages: "row 7", "row 7 of <file>"."""
+        """Say where a row stands, for messages.
+
+        Parameters
+        ----------
+        row : int
+            Its global number.
+
+        Returns
+        -------
+        str
+            "row 7", or "row 7 of <file>".
+        """
         return self._source.describe_row(row)
 
     def __repr__(self) -> str:
@@ -132,7 +188,18 @@ class ShardedArray:
 
 
 class Inputs(Mapping[str, ShardedArray]):
-    """`ctx.data`: the inputs by name; a wrong name says which there are."""
+    """`ctx.data`: the inputs of a run by name.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ShardedArray
+        The inputs.
+
+    Raises
+    ------
+    DataError
+        By `[name]`: there is no such input; the message names those there are.
+    """
 
     def __init__(self, arrays: Mapping[str, ShardedArray]) -> None:
         self._arrays = dict(arrays)
@@ -156,6 +223,25 @@ class Inputs(Mapping[str, ShardedArray]):
 class Context:
     """What a program is called with.
 
+    Parameters
+    ----------
+    rank, size : int
+        This worker's number and the number of workers.
+    n_thread : int, default 1
+        Threads this worker may use.
+    memory : int, optional
+        Bytes this worker's process may use in all; None where nobody counts.
+    scratch : str, default "/tmp"
+        A folder on a local disk.
+    params : mapping, optional
+        The run's parameters.
+    data : mapping of str to callable, optional
+        What opens the rows of each input.
+    form_communicator : callable
+        Connects the ranks; called at the first touch of `comm`.
+    on_progress, on_save, on_log : callable
+        Where the calls of `progress`, `save` and `log` go.
+
     Attributes
     ----------
     rank, size : int
@@ -167,6 +253,7 @@ class Context:
     params : dict
         The run's parameters, the same on all workers.
     data : mapping of str to ShardedArray
+        The run's inputs; `ShardedArray.load` gives this rank's rows.
     comm : Communicator
         Formed at the first touch, which all ranks must make.
     checkpoint : Checkpoint
@@ -213,10 +300,12 @@ class Context:
 
     @cached_property
     def comm(self) -> Communicator:
+        """The ranks of the run; formed at the first touch, which all ranks must make."""
         return self._form_communicator()
 
     def progress(self, fraction: float | None = None, **values: Any) -> None:
-        """Say how far the run is. Rank 0's word is shown; others' calls are free of charge.
+        """Report how far the run is. What rank 0 reports is shown; calls of other ranks cost
+        nothing.
 
         Parameters
         ----------
@@ -228,8 +317,23 @@ class Context:
         self._on_progress(None if fraction is None else min(1.0, max(0.0, fraction)), values)
 
     def save(self, name: str, array: Any) -> None:
-        """Give this rank's rows of the output `name`; the driver gets those of all ranks, one below
-        the other in rank order. Ranks without rows save an array of length 0."""
+        """Give this rank's rows of an output to the driver.
+
+        The driver gets the rows of all ranks, one below the other in rank order. Ranks without
+        rows save an array of length 0.
+
+        Parameters
+        ----------
+        name : str
+            Of the output: letters, digits, "_", "." and "-".
+        array : array_like of numbers, booleans or strings
+            At least one-dimensional; it may be changed afterwards.
+
+        Raises
+        ------
+        DataError
+            The name was used before in this run, or the array is of another kind.
+        """
         import numpy as np
 
         if name in self._saved_names:
@@ -246,7 +350,13 @@ class Context:
         self._on_save(name, given)
 
     def log(self, text: str) -> None:
-        """One line in this worker's log, with its rank."""
+        """Write one line to this worker's log, with its rank.
+
+        Parameters
+        ----------
+        text : str
+            The line.
+        """
         self._on_log(str(text))
 
     @classmethod
@@ -259,8 +369,27 @@ class Context:
         memory: int | None = None,
         hadoop_conf: Mapping[str, str] | None = None,
     ) -> InProcessContext:
-        """The only worker, inside the calling process: no file, no socket, no thread. Rows in files
-        are read with these Hadoop settings on top of the configuration files."""
+        """The context of an only worker inside the calling process: no file, no socket, no thread.
+
+        Parameters
+        ----------
+        params : mapping, optional
+            The run's parameters.
+        data : mapping of str to ndarray, CsrRows or FileRows, optional
+            The run's inputs.
+        n_thread : int, default 1
+            Threads the program may use.
+        on_progress : callable, optional
+            Called with fraction and values; None: nobody watches.
+        memory : int, optional
+            Bytes the program may use; None: nobody counts.
+        hadoop_conf : mapping of str to str, optional
+            Hadoop settings, on top of the configuration files, for rows in files.
+
+        Returns
+        -------
+        InProcessContext
+        """
         return InProcessContext(params, data or {}, n_thread, on_progress, memory, hadoop_conf)
 
 
@@ -302,6 +431,7 @@ class ArrayRows(EvenShares):
         self.dtype = array.dtype
 
     def read_rows(self, start: int, stop: int) -> np.ndarray:
+        """As `RowSource.read_rows`, as a view."""
         return self._array[start:stop]
 
 

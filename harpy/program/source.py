@@ -24,9 +24,9 @@ Program = str | Path | Callable[..., Any]
 class ProgramSource:
     """A program ready to travel. Exactly one of `module` and `text` is set."""
 
-    function: str
-    module: str | None = None
-    text: str | None = None
+    function: str  # to call; dots reach into classes
+    module: str | None = None  # importable, that holds it
+    text: str | None = None  # of a file that holds it
     origin: str = ""  # for messages: the path or module it came from
 
     @property
@@ -36,7 +36,17 @@ class ProgramSource:
 
 
 def resolve_program(program: Program) -> ProgramSource:
-    """Accept "package.module:function", "file.py[:function]" (default `main`) or a function.
+    """Find what a run executes.
+
+    Parameters
+    ----------
+    program : str, Path or function
+        "package.module:function", a path to a Python file (its `main`, or "file.py:function"), or a
+        plain function.
+
+    Returns
+    -------
+    ProgramSource
 
     Raises
     ------

@@ -63,6 +63,7 @@ class JobSummary:
     finished_runs: int
 
     def to_json(self) -> dict[str, Any]:
+        """The summary as `harpy jobs --json` prints it."""
         record = self.record
         return {
             "job": record.job_id,

@@ -18,20 +18,20 @@ IN_PROCESS = "in-process"  # JobInfo.id where there is no job: runs happen insid
 class SessionOptions:
     """What a session was asked for; validated when made. `wishes` names untouched defaults."""
 
-    n_node: int = 1
-    n_thread: int = 1
+    n_node: int = 1  # workers
+    n_thread: int = 1  # of one worker
     n_mem: int = 2048  # MB of one worker's whole container
-    launcher: str = "auto"
-    workdir: str | None = None
+    launcher: str = "auto"  # "auto", "local" or "yarn"
+    workdir: str | None = None  # path or URL below which the job directory is made
     default_workdir: str = "harpy-work"  # below the user's home, when workdir is None
-    queue: str | None = None
-    hadoop_conf: Mapping[str, str] = field(default_factory=dict)
-    name: str = "harpy"
+    queue: str | None = None  # None: the configuration's default
+    hadoop_conf: Mapping[str, str] = field(default_factory=dict)  # on top of the files
+    name: str = "harpy"  # what the job's id begins with
     keep: bool = False  # leave the job directory after the end
     single_run: bool = False  # submit with the one run to come; it needs no driver to finish
-    idle_timeout_s: float | None = None
-    python: str = sys.executable
-    wishes: frozenset[str] = frozenset()
+    idle_timeout_s: float | None = None  # the session ends without a run for so long
+    python: str = sys.executable  # the workers' interpreter
+    wishes: frozenset[str] = frozenset()  # of "n_thread", "n_mem": they may be lowered
 
     def __post_init__(self) -> None:
         for name, largest in (("n_node", 2**15), ("n_thread", 4096), ("n_mem", 2**31 - 1)):
@@ -62,14 +62,14 @@ class JobInfo:
         has kind, message, rank, host and the end of its log (`detail`).
     """
 
-    id: str
-    launcher: str
-    url: str | None = None
-    application_id: str | None = None
-    tracking_url: str | None = None
-    n_node: int = 1
-    n_thread: int = 1
-    n_mem: int | None = None
+    id: str  # IN_PROCESS where there is no job
+    launcher: str  # "local" or "yarn"
+    url: str | None = None  # of the job directory
+    application_id: str | None = None  # YARN's
+    tracking_url: str | None = None  # YARN's page on it
+    n_node: int = 1  # workers
+    n_thread: int = 1  # of one worker
+    n_mem: int | None = None  # MB of one worker's whole container
     state: str = "running"  # a JobState; of a job in this process, while the session is open
     failures: tuple[AttemptFailure, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)

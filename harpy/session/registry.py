@@ -45,6 +45,7 @@ class JobRecord:
 
     @classmethod
     def of_this_process(cls, job_id: str, job_url: str, launcher: str, created: float) -> JobRecord:
+        """The record of a job that this process drives, before it has an application."""
         driver = _this_process()
         return cls(job_id, job_url, launcher, created, submission_began=False, **driver)
 

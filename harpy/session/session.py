@@ -57,7 +57,23 @@ class RunResult:
     job: JobInfo
 
     def load(self, name: str) -> np.ndarray:
-        """The array saved under `name`; KeyError names those there are."""
+        """The array that programs saved under a name.
+
+        Parameters
+        ----------
+        name : str
+            As it was given to `ctx.save`.
+
+        Returns
+        -------
+        ndarray
+            The parts of all ranks, one below the other.
+
+        Raises
+        ------
+        KeyError
+            There is none of this name; the message names those there are.
+        """
         if name not in self.arrays:
             known = ", ".join(sorted(self.arrays)) or "none"
             raise KeyError(f"the program saved no array {name!r}; saved: {known}")
@@ -184,7 +200,20 @@ class Session:
         return JobInfo(IN_PROCESS, options.launcher, n_thread=options.n_thread)
 
     def open(self) -> Session:
-        """Start the workers; returns while they are starting. `with` calls it."""
+        """Start the workers; returns while they are starting. `with` calls it.
+
+        Returns
+        -------
+        Session
+            This one.
+
+        Raises
+        ------
+        SessionClosed
+            It was closed before.
+        HarpyError
+            The cluster refused or does not answer; nothing is left behind.
+        """
         if self._state == "open":
             return self
         if self._state == "closed":
@@ -217,7 +246,7 @@ class Session:
         *,
         timeout_s: float | None = None,
     ) -> RunResult:
-        """Run `program` on every worker and bring the results back.
+        """Run a program on every worker and bring the results back.
 
         Parameters
         ----------
@@ -226,13 +255,18 @@ class Session:
             or a function. It is called with a `harpy.Context`.
         params : mapping
             Nested JSON values and ndarrays, the same on all workers.
-        data : mapping of ndarray of shape (n_rows, n_columns), or of scipy's sparse matrices in \
-                CSR, or of `harpy.put` or `harpy.dataset`
+        data : mapping of ndarray of shape (n_rows, n_columns), or of scipy's sparse matrices in
+        CSR, or \
+                of `harpy.put` or `harpy.dataset`
             Split over the workers by rows. What was staged once in this session is not sent again;
             files of a dataset are read by the workers themselves.
         timeout_s : float, optional
             RunTimeout after so many seconds; the session ends with it. Not inside this process,
             where nobody else could stop the program.
+
+        Returns
+        -------
+        RunResult
 
         Raises
         ------
@@ -241,7 +275,7 @@ class Session:
             RunTimeout (it is over). `rank`, `host` and `detail` say where and how.
         HarpyError
             What else the program met on a worker, with the same attributes: DataError,
-            StorageError, or ProtocolError where ranks made different collective calls.
+            StorageError, or ProtocolError where ranks made different calls.
         """
         source = resolve_program(program)
         rows = {name: self._rows(given) for name, given in (data or {}).items()}
@@ -266,7 +300,17 @@ class Session:
         return RunResult(value, arrays, time.monotonic() - started, self.job)
 
     def put(self, X: Any) -> PutRows | Dataset:
-        """Upload rows now, and make them known: see `harpy.put`."""
+        """Upload rows now, and remember them: see `harpy.put`.
+
+        Parameters
+        ----------
+        X : what `harpy.put` takes
+            Must not change as long as the result is used.
+
+        Returns
+        -------
+        PutRows or Dataset
+        """
         rows = put(X)
         self.open()
         if self._driver is not None:
@@ -314,8 +358,8 @@ class Session:
 def put(X: Any, session: Session | None = None) -> PutRows | Dataset:
     """Make rows known that will be used several times.
 
-    What a session does with rows in memory before every run, reading all of them to learn whether
-    it has staged the same already, is then done once.
+    A session reads all rows in memory before every run to learn whether it has staged them already.
+    For rows that were put, this is done once.
 
     Parameters
     ----------
@@ -323,8 +367,11 @@ def put(X: Any, session: Session | None = None) -> PutRows | Dataset:
         Must not change as long as the result is used. A `harpy.dataset` is handed back as it is:
         its rows are where they are needed already.
     session : Session, optional
-        Upload them to its workers' side now. Without one, sessions do it when they first run over
-        them.
+        Upload them to its workers' side now. Without one, sessions upload them at their first use.
+
+    Returns
+    -------
+    PutRows or Dataset
 
     Raises
     ------

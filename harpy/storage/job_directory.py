@@ -67,9 +67,11 @@ class JobDirectory:
         self._waiting = join(self.gang, "waiting")
 
     def program(self, digest: str) -> str:
+        """Path of the program file of this content hash."""
         return join(self.url, "programs", f"{digest}.py")
 
     def data(self, digest: str) -> str:
+        """Path of the staged rows of this content hash."""
         return join(self.url, "data", digest)
 
     def is_staged(self, digest: str) -> bool:
@@ -77,9 +79,11 @@ class JobDirectory:
         return self.fs.exists(join(self.data(digest), "manifest.json"))
 
     def rank0_file(self, attempt: int, address: str, port: int) -> str:
+        """Path of the file that says where an attempt of rank 0 listens."""
         return join(self.gang, f"rank0-{attempt:010d}@{address.replace(':', '_')}@{port}")
 
     def run(self, number: int) -> RunDirectory:
+        """The directory of the run of this number."""
         return RunDirectory(self.fs, join(self.url, "runs", f"{number:04d}"), number)
 
     def create(self) -> None:
@@ -223,14 +227,17 @@ class RunDirectory:
         self.success = join(url, "_SUCCESS")
 
     def output(self, name: str) -> str:
+        """Path of an output; DataError for a name that no file can have."""
         if not _NAME.fullmatch(name):
             raise DataError(f"an output's name is letters, digits, '_', '.', '-'; got {name!r}")
         return join(self.outputs, name)
 
     def output_part(self, name: str, rank: int) -> str:
+        """Path of one rank's part of an output."""
         return join(self.output(name), f"part-{rank:05d}.npy")
 
     def report(self, rank: int) -> str:
+        """Path of one rank's report."""
         return join(self.reports, f"rank-{rank:04d}.json")
 
     def checkpoints(self) -> list[int]:
@@ -242,9 +249,11 @@ class RunDirectory:
         return sorted(int(entry.name) for entry in entries if entry.name.isdigit())
 
     def write_checkpoint(self, number: int, data: bytes) -> None:
+        """Write the checkpoint of this number."""
         self.fs.write_bytes(self._checkpoint(number), data, overwrite=True)
 
     def read_checkpoint(self, number: int) -> bytes:
+        """The content of the checkpoint of this number."""
         return self.fs.read_bytes(self._checkpoint(number))
 
     def prune_checkpoints(self, n_kept: int) -> None:
@@ -256,18 +265,23 @@ class RunDirectory:
         return join(self.checkpoint, f"{number:010d}")
 
     def remove_checkpoints(self) -> None:
+        """Remove all checkpoints of the run."""
         self.fs.delete(self.checkpoint, recursive=True)
 
     def write_run(self, run: RunSpec) -> None:
+        """Write run.json."""
         write_json(self.fs, self.run_json, run.to_wire())
 
     def read_run(self) -> RunSpec:
+        """The run that run.json describes."""
         return _read_record(self.fs, self.run_json, RunSpec)
 
     def write_params(self, params: Mapping[str, Any]) -> None:
+        """Write the parameters."""
         write_value(self.fs, self.params, params)
 
     def read_params(self) -> dict[str, Any]:
+        """The parameters."""
         params = read_value(self.fs, self.params)
         if not isinstance(params, dict):
             raise DataError(f"{self.params} should hold a dict, got {type(params).__name__}")
@@ -286,6 +300,7 @@ class RunDirectory:
         self.fs.write_bytes(self.success, b"", overwrite=True)
 
     def finished(self) -> bool:
+        """Whether the run ended well: all of its results are there."""
         return self.fs.exists(self.success)
 
     def read_results(self) -> tuple[Any, dict[str, np.ndarray]]:
@@ -305,6 +320,7 @@ class RunDirectory:
         return read_value(self.fs, self.result), arrays
 
     def write_report(self, report: Report) -> None:
+        """Write one rank's report."""
         write_json(self.fs, self.report(report.rank), report.to_wire())
 
     def read_reports(self) -> list[Report]:
@@ -318,10 +334,12 @@ class RunDirectory:
 
 
 def write_json(fs: FileSystem, path: str, document: Mapping[str, Any]) -> None:
+    """Write a JSON object as a whole file."""
     fs.write_bytes(path, json.dumps(dict(document), indent=1).encode(), overwrite=True)
 
 
 def read_json(fs: FileSystem, path: str) -> dict[str, Any]:
+    """Read a JSON object; DataError for anything else."""
     try:
         document = json.loads(fs.read_bytes(path))
     except ValueError as exc:

@@ -36,6 +36,8 @@ PROOF_BYTES = 32
 
 
 class Role(IntEnum):
+    """What one end of a connection is in its gang."""
+
     HUB = 1  # rank 0's meeting point
     WORKER = 2
     DRIVER = 3

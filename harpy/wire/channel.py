@@ -153,6 +153,7 @@ class Channel:
         return silent_s >= self._silence_s
 
     def close(self) -> None:
+        """Close the connection, and that of its heartbeats."""
         if self._pulse is not None:
             self._pulse.remove(self._beats)
         with contextlib.suppress(OSError):

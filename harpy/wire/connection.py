@@ -40,6 +40,7 @@ class Connection:
 
     @property
     def wants_to_send(self) -> bool:
+        """Whether bytes wait until the socket takes them."""
         return bool(self._unsent)
 
     def receive(self, now: float) -> list[dict[str, Any]]:
@@ -118,6 +119,7 @@ class Connection:
         return self.sock.detach()
 
     def close(self) -> None:
+        """Close the socket; what was not sent is dropped."""
         self.closed = True
         self._unsent.clear()
         self.sock.close()

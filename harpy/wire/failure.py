@@ -48,7 +48,13 @@ class Failure(Record):
     echo: bool = False
 
     def to_line(self) -> str:
-        """One line for the launcher, shortened from the start of the detail."""
+        """The failure as one line for the launcher, shortened from the start of the detail.
+
+        Returns
+        -------
+        str
+            JSON.
+        """
         said = self.to_wire()
         # Encoded once more on its way through Hadoop.
         while len(json.dumps(json.dumps(said))) > MAX_LINE and said["detail"]:
@@ -59,10 +65,21 @@ class Failure(Record):
 
     @classmethod
     def from_line(cls, line: str, otherwise: Failure) -> Failure:
-        """What a worker said of itself in a line, and `otherwise` what it did not say.
+        """What a worker said of itself in a line.
 
-        The last words of a worker are never refused: its node may have another version of harpy,
-        and then this line is all that tells why.
+        The last line of a worker is never refused: its node may have another version of harpy, and
+        then this line alone says why it failed.
+
+        Parameters
+        ----------
+        line : str
+            As `to_line` gave it, or anything else.
+        otherwise : Failure
+            Has what the line does not say.
+
+        Returns
+        -------
+        Failure
         """
         try:
             said = json.loads(line)
@@ -81,8 +98,24 @@ class Failure(Record):
     def of_exception(
         cls, exc: BaseException, rank: int, host: str, in_program: bool = True
     ) -> Failure:
-        """What an exception means to others. Errors of harpy that were not raised under a program
-        say all in their message."""
+        """What an exception of a worker means to others.
+
+        Parameters
+        ----------
+        exc : BaseException
+            What was raised.
+        rank : int
+            Of the worker.
+        host : str
+            Of the worker.
+        in_program : bool, default True
+            Whether it was raised under a program: then the detail has its traceback. An error of
+            harpy that was raised elsewhere says all in its message.
+
+        Returns
+        -------
+        Failure
+        """
         detail = ""
         if in_program or not isinstance(exc, HarpyError):
             detail = "".join(traceback.format_exception(type(exc), exc, _program_frames(exc)))

@@ -75,6 +75,7 @@ class JobSpec(Record):
     deadlines: Annotated[Deadlines, _Seconds()] = field(default_factory=Deadlines)
 
     def to_wire(self) -> dict[str, Any]:
+        """As `Record.to_wire`, with the version of job.json."""
         return {"version": versions.JOB_JSON, **super().to_wire()}
 
     @classmethod

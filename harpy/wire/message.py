@@ -18,6 +18,7 @@ class Message(Record):
     TYPE: ClassVar[str]
 
     def to_wire(self) -> dict[str, Any]:
+        """As `Record.to_wire`, with the message's type."""
         return {"type": self.TYPE, **super().to_wire()}
 
     @classmethod

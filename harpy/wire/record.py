@@ -41,18 +41,37 @@ class Record:
     NAME: ClassVar[str] = ""  # in errors
 
     def to_wire(self) -> dict[str, Any]:
-        """Its fields as JSON values; arrays stay arrays, which only a control frame takes."""
+        """Its fields as JSON values; arrays stay arrays, which only a control frame takes.
+
+        Returns
+        -------
+        dict
+        """
         return {name: kind.write(getattr(self, name)) for name, kind in self.kinds()}
 
     @classmethod
     def kinds(cls) -> tuple[tuple[str, Kind], ...]:
-        """The names of its fields and how they travel, in order."""
+        """The names of its fields and how they travel, in order.
+
+        Returns
+        -------
+        tuple of (str, Kind)
+        """
         record: Any = cls
         return _kinds_of(record)
 
     @classmethod
     def from_wire(cls, value: Any) -> Self:
-        """What `to_wire` gave.
+        """The record that `to_wire` wrote.
+
+        Parameters
+        ----------
+        value : Any
+            What came.
+
+        Returns
+        -------
+        Record
 
         Raises
         ------
@@ -67,7 +86,22 @@ class Record:
 
     @classmethod
     def read(cls, value: Any) -> Self:
-        """As `from_wire`, for whoever says more about where it comes from; raises Unfit."""
+        """As `from_wire`, for a caller that adds where the value comes from.
+
+        Parameters
+        ----------
+        value : Any
+            What came.
+
+        Returns
+        -------
+        Record
+
+        Raises
+        ------
+        Unfit
+            A field is missing, unknown or malformed.
+        """
         if not isinstance(value, Mapping):
             raise Unfit("an object", shown(value))
         record: Any = cls
@@ -122,10 +156,12 @@ class Whole(Kind):
 
     @property
     def description(self) -> str:  # type: ignore[override]
+        """As `Kind.description`."""
         highest = "2^63 - 1" if self.highest == LARGEST else str(self.highest)
         return f"a whole number from {self.lowest} to {highest}"
 
     def fits(self, value: Any) -> bool:
+        """As `Kind.fits`."""
         return type(value) is int and self.lowest <= value <= self.highest
 
 
@@ -138,10 +174,12 @@ class Text(Kind):
 
     @property
     def description(self) -> str:  # type: ignore[override]
+        """As `Kind.description`."""
         shortest = f"{self.shortest} to " if self.shortest else "up to "
         return f"text of {shortest}{self.longest} characters"
 
     def fits(self, value: Any) -> bool:
+        """As `Kind.fits`."""
         return isinstance(value, str) and self.shortest <= len(value) <= self.longest
 
 
@@ -151,13 +189,17 @@ class Real(Kind):
     description = "a number"
 
     def fits(self, value: Any) -> bool:
+        """As `Kind.fits`."""
         return type(value) in (int, float)
 
 
 class Flag(Kind):
+    """True or false."""
+
     description = "true or false"
 
     def fits(self, value: Any) -> bool:
+        """As `Kind.fits`."""
         return isinstance(value, bool)
 
 
@@ -167,6 +209,7 @@ class Array(Kind):
     description = "an array"
 
     def fits(self, value: Any) -> bool:
+        """As `Kind.fits`."""
         return hasattr(value, "dtype") and hasattr(value, "nbytes")
 
 
@@ -176,9 +219,11 @@ class Object(Kind):
     description = "an object"
 
     def write(self, value: Any) -> Any:
+        """As `Kind.write`."""
         return dict(value)
 
     def fits(self, value: Any) -> bool:
+        """As `Kind.fits`."""
         return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
 
 
@@ -188,6 +233,7 @@ class Scalars(Object):
     description = "an object of numbers, texts, true, false and null"
 
     def fits(self, value: Any) -> bool:
+        """As `Kind.fits`."""
         return super().fits(value) and all(
             item is None or isinstance(item, bool | int | float | str) for item in value.values()
         )
@@ -199,6 +245,7 @@ class Texts(Object):
     description = "an object of texts"
 
     def fits(self, value: Any) -> bool:
+        """As `Kind.fits`."""
         return super().fits(value) and all(isinstance(item, str) for item in value.values())
 
 
@@ -208,12 +255,15 @@ class Names(Kind):
     description = "a list of names"
 
     def write(self, value: Any) -> list[str]:
+        """As `Kind.write`."""
         return sorted(value)
 
     def read(self, value: Any) -> frozenset[str]:
+        """As `Kind.read`."""
         return frozenset(super().read(value))
 
     def fits(self, value: Any) -> bool:
+        """As `Kind.fits`."""
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
@@ -225,12 +275,15 @@ class Nullable(Kind):
 
     @property
     def description(self) -> str:  # type: ignore[override]
+        """As `Kind.description`."""
         return f"{self.inner.description} or null"
 
     def write(self, value: Any) -> Any:
+        """As `Kind.write`."""
         return None if value is None else self.inner.write(value)
 
     def read(self, value: Any) -> Any:
+        """As `Kind.read`."""
         if value is None:
             return None
         try:
@@ -247,12 +300,15 @@ class Listed(Kind):
 
     @property
     def description(self) -> str:  # type: ignore[override]
+        """As `Kind.description`."""
         return f"a list, each {self.inner.description}"
 
     def write(self, value: Any) -> list[Any]:
+        """As `Kind.write`."""
         return [self.inner.write(item) for item in value]
 
     def read(self, value: Any) -> tuple[Any, ...]:
+        """As `Kind.read`."""
         if not isinstance(value, list):
             raise Unfit(self.description, shown(value))
         return tuple(self._items(value))
@@ -273,12 +329,15 @@ class Nested(Kind):
 
     @property
     def description(self) -> str:  # type: ignore[override]
+        """As `Kind.description`."""
         return f"an object ({self.record.NAME or self.record.__name__})"
 
     def write(self, value: Any) -> Any:
+        """As `Kind.write`."""
         return value.to_wire()
 
     def read(self, value: Any) -> Any:
+        """As `Kind.read`."""
         if not isinstance(value, Mapping):
             raise Unfit(self.description, shown(value))
         return self.record.read(value)

@@ -35,13 +35,17 @@ def predict(ctx: Context) -> None:
 
 
 def inertia(ctx: Context) -> float:
-    """Sum of the squared distances of the rows of ctx.data["X"] to the nearest centers, rounded
-    once; each times its weight, if ctx.data["sample_weight"] has some.
+    """Sum of the squared distances of the rows to their nearest centers, rounded once.
 
     Parameters
     ----------
     ctx : harpy.Context
-        `params`: centers, as for `predict`.
+        `params`: centers, as for `predict`; `data["X"]`: the rows; `data["sample_weight"]`, if
+        there is one: how often each row counts.
+
+    Returns
+    -------
+    float
 
     Raises
     ------

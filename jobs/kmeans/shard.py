@@ -25,9 +25,13 @@ class Collectives(Protocol):
     """Of `Context.comm` what is called for a shard."""
 
     @property
-    def rank(self) -> int: ...
+    def rank(self) -> int:
+        """This worker's number."""
+
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """The number of workers."""
+
     def allreduce(self, array: np.ndarray, op: str = "sum") -> np.ndarray:
         """The arrays of all ranks combined element by element by "sum", "max" or "min"."""
 

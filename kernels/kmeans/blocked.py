@@ -61,6 +61,7 @@ class BlockedRows(Protocol):
 def column_ranges(
     X: BlockedRows, n_thread: int = 1
 ) -> tuple[NDArray[np.float64], tuple[int, int] | None]:
+    """As `Backend.column_ranges`."""
     absmax, first_bad = np.zeros(X.shape[1]), None
     for start, block in X.blocks():
         largest, bad = _kmeans.column_ranges(block, n_thread)
@@ -73,6 +74,7 @@ def column_ranges(
 def weighted_ranges(
     X: BlockedRows, weights: NDArray[Any], n_thread: int = 1
 ) -> NDArray[np.float64]:
+    """As `Backend.weighted_ranges`."""
     absmax = np.zeros(X.shape[1] + 1)
     for start, block in X.blocks():
         mine = weights[start : start + len(block)]
@@ -87,6 +89,7 @@ def assign(
     labels: NDArray[np.int32],
     n_thread: int = 1,
 ) -> int:
+    """As `Backend.assign`."""
     return sum(
         _kmeans.assign(block, centers, offset, labels[start : start + len(block)], n_thread)
         for start, block in X.blocks()
@@ -100,6 +103,7 @@ def assign_unseen(
     labels: NDArray[np.int32],
     n_thread: int = 1,
 ) -> tuple[NDArray[np.float64], tuple[int, int] | None]:
+    """As `Backend.assign_unseen`."""
     absmax, first_bad = np.zeros(X.shape[1]), None
     for start, block in X.blocks():
         mine = labels[start : start + len(block)]
@@ -118,6 +122,7 @@ def accumulate(
     n_thread: int = 1,
     weights: NDArray[Any] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """As `Backend.accumulate`."""
     totals = Totals.zeros(n_clusters, exponents, weights is not None)
     for start, block in X.blocks():
         mine = slice(start, start + len(block))
@@ -129,6 +134,7 @@ def accumulate(
 def squared_distances(
     X: BlockedRows, centers: NDArray[Any], labels: NDArray[np.int32] | None, n_thread: int = 1
 ) -> NDArray[np.float64]:
+    """As `Backend.squared_distances`."""
     distances = np.empty(len(X))
     for start, block in X.blocks():
         mine = slice(start, start + len(block))
@@ -144,6 +150,7 @@ def squared_distance_sum(
     weights: NDArray[Any] | None = None,
     n_thread: int = 1,
 ) -> NDArray[np.int64]:
+    """As `Backend.squared_distance_sum`."""
     total = np.zeros(SCALAR_LIMBS, np.int64)
     for start, block in X.blocks():
         mine = slice(start, start + len(block))
@@ -246,6 +253,7 @@ class Potentials(RowPotentials):
         super().__init__(X, centers, weights, distances, n_thread)
 
     def gains(self, candidates: NDArray[Any]) -> NDArray[np.int64]:
+        """As `PotentialsState.gains`."""
         gains = [0] * len(candidates)
         for start, block in self._X.blocks():
             mine = slice(start, start + len(block))

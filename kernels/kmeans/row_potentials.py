@@ -42,13 +42,15 @@ class RowPotentials(ABC):
         self._running = RunningSums(self._weighted(distances))
 
     @abstractmethod
-    def gains(self, candidates: NDArray[Any]) -> NDArray[np.int64]: ...
+    def gains(self, candidates: NDArray[Any]) -> NDArray[np.int64]:
+        """As `PotentialsState.gains`."""
 
     @abstractmethod
     def _distances_with(self, candidates: NDArray[Any], index: int) -> NDArray[np.float64]:
         """To the closest center (n_rows,), one of the candidates of the last `gains` included."""
 
     def keep(self, candidates: NDArray[Any], index: int) -> None:
+        """As `PotentialsState.keep`."""
         self._centers[self._n_centers] = candidates[index]
         self._n_centers += 1
         self._distances = self._distances_with(candidates, index)
@@ -57,16 +59,20 @@ class RowPotentials(ABC):
 
     @property
     def summary(self) -> NDArray[np.int64]:
+        """As `PotentialsState.summary`."""
         return self._running.summary
 
     def largest(self) -> float:
+        """As `PotentialsState.largest`."""
         return self._running.largest()
 
     def quantise(self, exponent: int) -> None:
+        """As `PotentialsState.quantise`."""
         self._exponent = exponent
         self._running.quantise(exponent)
 
     def find(self, targets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """As `PotentialsState.find`."""
         return self._running.find(targets)
 
     def _weighted(self, distances: NDArray[np.float64], rows: slice = _ALL) -> NDArray[np.float64]:

@@ -84,10 +84,12 @@ class CsrMatrix:
 def column_ranges(
     X: CsrMatrix, n_thread: int = 1
 ) -> tuple[NDArray[np.float64], tuple[int, int] | None]:
+    """As `Backend.column_ranges`."""
     return _kmeans.sparse_column_ranges(X.data, X.pattern, n_thread)
 
 
 def weighted_ranges(X: CsrMatrix, weights: NDArray[Any], n_thread: int = 1) -> NDArray[np.float64]:
+    """As `Backend.weighted_ranges`."""
     return column_ranges(X.weighted(weights), n_thread)[0]
 
 
@@ -103,6 +105,7 @@ def assign(
     labels: NDArray[np.int32],
     n_thread: int = 1,
 ) -> int:
+    """As `Backend.assign`."""
     if offset.any():
         raise ValueError("the offset of sparse rows must be 0")
     return _kmeans.sparse_assign(X.data, X.pattern, centers, labels, None, None, n_thread)
@@ -115,6 +118,7 @@ def assign_unseen(
     labels: NDArray[np.int32],
     n_thread: int = 1,
 ) -> tuple[NDArray[np.float64], tuple[int, int] | None]:
+    """As `Backend.assign_unseen`."""
     absmax, bad = column_ranges(X, n_thread)
     if bad is None:
         assign(X, centers, offset, labels, n_thread)
@@ -129,6 +133,7 @@ def accumulate(
     n_thread: int = 1,
     weights: NDArray[Any] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """As `Backend.accumulate`."""
     if weights is not None:
         X = X.weighted(weights)
     limbs = np.zeros((n_clusters, X.shape[1], SUM_LIMBS), np.int64)
@@ -142,6 +147,7 @@ def accumulate(
 def squared_distances(
     X: CsrMatrix, centers: NDArray[Any], labels: NDArray[np.int32] | None, n_thread: int = 1
 ) -> NDArray[np.float64]:
+    """As `Backend.squared_distances`."""
     return _kmeans.sparse_squared_distances(X.data, X.pattern, centers, labels, n_thread)
 
 
@@ -151,6 +157,8 @@ def closest_distances(
     closest: NDArray[np.float64] | None,
     n_thread: int = 1,
 ) -> NDArray[np.float64]:
+    """Squared distance of each row to its closest center if a candidate were added: (n_candidates,
+    n_rows)."""
     return _kmeans.sparse_closest_distances(X.data, X.pattern, candidates, closest, n_thread)
 
 
@@ -161,6 +169,7 @@ def squared_distance_sum(
     weights: NDArray[Any] | None = None,
     n_thread: int = 1,
 ) -> NDArray[np.int64]:
+    """As `Backend.squared_distance_sum`."""
     distances = squared_distances(X, centers, labels, n_thread)
     if weights is not None:
         distances *= weights
@@ -168,6 +177,7 @@ def squared_distance_sum(
 
 
 def transform(X: CsrMatrix, centers: NDArray[Any], n_thread: int = 1) -> NDArray[Any]:
+    """As `InMemoryBackend.transform`."""
     return _kmeans.sparse_transform(X.data, X.pattern, centers, n_thread)
 
 
@@ -189,6 +199,7 @@ class Potentials(RowPotentials):
         self._trials = distances[np.newaxis]
 
     def gains(self, candidates: NDArray[Any]) -> NDArray[np.int64]:
+        """As `PotentialsState.gains`."""
         self._trials = closest_distances(self._X, candidates, self._distances, self._n_thread)
         return int_to_limbs([exact_total(self._fallen(trial)) for trial in self._trials])
 

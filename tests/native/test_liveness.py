@@ -128,7 +128,8 @@ def test_one_that_was_removed_or_never_there_is_not_silent():
 def test_a_launcher_hears_lines_and_its_end_is_ours():
     code = (
         "import os, sys\nfrom harpy.kernels.liveness import Pulse\n"
-        f"pulse = Pulse({BEAT_S}); pulse.attach_launcher(0, 1)\nimport ctypes; ctypes.PyDLL(None).sleep(60)"
+        f"pulse = Pulse({BEAT_S}); pulse.attach_launcher(0, 1)\n"
+        "import ctypes; ctypes.PyDLL(None).sleep(60)"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE

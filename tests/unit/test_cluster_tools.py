@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from harpy.cluster import class_archive, daemons, jars, java, places
+from harpy.cluster import class_archive, daemons, jars, java, layout
 from harpy.cluster.embedded import EmbeddedCluster
 from harpy.cluster.jars import Distribution, distribution
-from harpy.cluster.layout import Layout
+from harpy.cluster.layout import Layout, open_directory
 from harpy.cluster.spec import Process, Shape, State
 from harpy.errors import ClusterError, ConfigError, DiskFull, JavaNotFound
 
@@ -120,7 +120,7 @@ def test_a_failed_fetch_says_mavens_words_and_leaves_nothing(
     fake_maven(tmp_path, monkeypatch, 'echo "[ERROR] Unknown host repo.example"; exit 1')
     with pytest.raises(ClusterError, match=r"Unknown host repo\.example(?s:.*)settings\.xml"):
         distribution(lambda line: None)
-    assert [path.name for path in cache.iterdir()] == [f".hadoop-{places.HADOOP_VERSION}.lock"]
+    assert [path.name for path in cache.iterdir()] == [f".hadoop-{layout.HADOOP_VERSION}.lock"]
 
 
 def test_missing_maven_is_named(
@@ -166,15 +166,15 @@ def test_a_cluster_is_found_where_the_user_keeps_it_then_where_root_does(
 ) -> None:
     own, system = tmp_path / "own", tmp_path / "system"
     monkeypatch.setenv("HARPY_CLUSTER_HOME", str(own))
-    monkeypatch.setattr(places, "SYSTEM_HOME", system)
-    assert places.find_home() == own
+    monkeypatch.setattr(layout, "SYSTEM_HOME", system)
+    assert layout.find_home() == own
     system.mkdir()
-    (system / places.STATE_FILE).touch()
-    assert places.find_home() == system
+    (system / layout.STATE_FILE).touch()
+    assert layout.find_home() == system
     own.mkdir()
-    (own / places.STATE_FILE).touch()
-    assert places.find_home() == own
-    assert places.find_home(tmp_path / "given") == tmp_path / "given"
+    (own / layout.STATE_FILE).touch()
+    assert layout.find_home() == own
+    assert layout.find_home(tmp_path / "given") == tmp_path / "given"
 
 
 def test_a_directory_of_something_else_is_neither_used_nor_deleted(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_delete_removes_what_a_cluster_wrote_and_nothing_else(tmp_path: Path) ->
     home = tmp_path / "home"
     layout = Layout(home)
     for directory in (layout.conf, layout.hdfs / "data", layout.node_conf(0), layout.work):
-        places.open_directory(directory)
+        open_directory(directory)
     layout.lock.touch()
     (home / "notes.txt").touch()
     EmbeddedCluster(home).down(delete=True)

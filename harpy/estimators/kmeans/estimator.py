@@ -138,8 +138,14 @@ class DAALKMeans(NearestCenters):
         Parameters
         ----------
         centers : array-like of shape (n_clusters, n_features)
+            Finite.
         **parameters
             Of the model, without `n_clusters`.
+
+        Returns
+        -------
+        DAALKMeans
+            Fitted.
 
         Raises
         ------

@@ -46,6 +46,7 @@ class LocalChild:
             reader.start()
 
     def alive(self) -> bool:
+        """Whether its process runs."""
         return self._process.poll() is None
 
     def silent_for(self) -> float:

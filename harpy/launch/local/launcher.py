@@ -55,6 +55,7 @@ class LocalLauncher(Launcher):
         self._follower: threading.Thread | None = None
 
     def open(self) -> None:
+        """As `Launcher.open`."""
         self._opened_at = time.monotonic()
 
     def preflight(self, demand: Demand) -> Grant:
@@ -115,10 +116,12 @@ class LocalLauncher(Launcher):
         return None
 
     def status(self) -> LaunchStatus:
+        """As `Launcher.status`."""
         with self._lock:
             return self._status
 
     def kill(self, reason: str) -> None:
+        """As `Launcher.kill`."""
         if self._follower is None:
             return
         with self._lock:
@@ -131,6 +134,7 @@ class LocalLauncher(Launcher):
         self._follower.join(self._deadlines.kill_s)
 
     def wait(self, timeout_s: float) -> LaunchStatus:
+        """As `Launcher.wait`."""
         if self._follower is not None:
             self._follower.join(timeout_s)
         return self.status()

@@ -50,6 +50,7 @@ class Application:
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Application:
+        """Read what the submitting JVM tells of an application."""
         return cls(
             application_id=facts["application_id"],
             name=facts["name"],

@@ -110,6 +110,7 @@ class YarnLauncher(Launcher):
             raise
 
     def status(self) -> LaunchStatus:
+        """As `Launcher.status`."""
         with self._changed:
             return self._status
 
@@ -146,6 +147,7 @@ class YarnLauncher(Launcher):
             return self._status
 
     def close(self) -> None:
+        """As `Launcher.close`."""
         if self._jvm is not None:
             self._jvm.close()
             self._jvm = None

@@ -28,6 +28,8 @@ class Resource:
 
 @dataclass(frozen=True)
 class Node:
+    """A node of the cluster: what it has, and how much of it is in use."""
+
     host: str
     total: Resource
     used: Resource
@@ -64,6 +66,7 @@ class Limits:
 
     @classmethod
     def from_event(cls, facts: Mapping[str, Any]) -> Limits:
+        """Read the facts of a `limits` event."""
         nodes = tuple(
             Node(n["host"], Resource.of(n["total"]), Resource.of(n["used"])) for n in facts["nodes"]
         )

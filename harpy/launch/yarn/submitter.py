@@ -68,6 +68,7 @@ class SubmitterProcess:
 
     @property
     def pid(self) -> int:
+        """Of the JVM."""
         return self._process.pid
 
     def close(self) -> None:

@@ -37,8 +37,8 @@ class Entry:
     name: str  # last component
     path: str  # full URL, can be handed back to the same file system
     length: int  # bytes
-    is_dir: bool
-    owner: str
+    is_dir: bool  # else a file
+    owner: str  # user name
     mtime: float  # seconds since the epoch
     mode: int  # permission bits, e.g. 0o755
     block_size: int | None = None  # bytes, where files lie in blocks on several machines
@@ -90,7 +90,18 @@ class Writer(ABC):
 
     @abstractmethod
     def write(self, data: Buffer) -> int:
-        """Append `data` (C-contiguous); return its number of bytes."""
+        """Append bytes.
+
+        Parameters
+        ----------
+        data : bytes-like or ndarray
+            C-contiguous.
+
+        Returns
+        -------
+        int
+            Bytes appended.
+        """
 
     @abstractmethod
     def commit(self) -> None:
@@ -129,62 +140,207 @@ class FileSystem(ABC):
     url: str  # e.g. "hdfs://namenode:8020", "file://"
 
     def path_of(self, path: str) -> str:
-        """The absolute path within this file system; ConfigError for another one's URL."""
+        """The absolute path within this file system.
+
+        Parameters
+        ----------
+        path : str
+            A URL of this file system, or an absolute path on it.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        ConfigError
+            It is a URL of another file system.
+        """
         scheme, authority, inner = split_url(path)
         if path.startswith("/") or f"{scheme}://{authority}" == self.url:
             return inner
         raise ConfigError(f"{path} does not lie on {self.url}")
 
     def qualify(self, path: str) -> str:
-        """The full URL of a path on this file system."""
+        """The full URL of a path on this file system.
+
+        Parameters
+        ----------
+        path : str
+            A URL of this file system, or an absolute path on it.
+
+        Returns
+        -------
+        str
+        """
         return self.url + self.path_of(path)
 
     @abstractmethod
     def home(self) -> str:
-        """Where this user may write without asking; the directory need not exist yet."""
+        """Where this user may write without asking; the directory need not exist yet.
+
+        Returns
+        -------
+        str
+            A full URL.
+        """
 
     @abstractmethod
     def stat(self, path: str) -> Entry:
-        """PathNotFound when there is nothing."""
+        """What is known about one path.
+
+        Parameters
+        ----------
+        path : str
+            Of a file or directory.
+
+        Returns
+        -------
+        Entry
+
+        Raises
+        ------
+        PathNotFound
+            There is nothing.
+        """
 
     @abstractmethod
     def list(self, path: str) -> list[Entry]:
-        """The entries of a directory, sorted by name; PathNotFound when it does not exist."""
+        """The entries of a directory.
+
+        Parameters
+        ----------
+        path : str
+            Of the directory.
+
+        Returns
+        -------
+        list of Entry
+            Sorted by name.
+
+        Raises
+        ------
+        PathNotFound
+            There is no such directory.
+        """
 
     @abstractmethod
     def mkdirs(self, path: str, mode: int = 0o755) -> None:
-        """Make a directory with exactly this mode, and its parents; one that exists is left."""
+        """Make a directory with exactly this mode, and its parents; one that exists is left as it
+        is.
+
+        Parameters
+        ----------
+        path : str
+            Of the directory.
+        mode : int, default 0o755
+            Permission bits.
+        """
 
     @abstractmethod
     def delete(self, path: str, recursive: bool = False) -> bool:
-        """Remove a file or directory; False when there was nothing."""
+        """Remove a file or directory.
+
+        Parameters
+        ----------
+        path : str
+            What to remove.
+        recursive : bool, default False
+            Also remove what is in a directory.
+
+        Returns
+        -------
+        bool
+            False when there was nothing.
+        """
 
     @abstractmethod
     def rename(self, source: str, destination: str, overwrite: bool = False) -> None:
-        """Move a file or directory; PathExists when the destination exists and not `overwrite`."""
+        """Move a file or directory.
+
+        Parameters
+        ----------
+        source, destination : str
+            Both on this file system.
+        overwrite : bool, default False
+            Replace what is at the destination.
+
+        Raises
+        ------
+        PathExists
+            The destination exists, and not `overwrite`.
+        """
 
     @abstractmethod
-    def set_permission(self, path: str, mode: int) -> None: ...
+    def set_permission(self, path: str, mode: int) -> None:
+        """Change the permission bits of a path.
+
+        Parameters
+        ----------
+        path : str
+            Of a file or directory.
+        mode : int
+            Permission bits.
+        """
 
     @abstractmethod
     def read_into(self, path: str, offset: int, buffer: memoryview) -> None:
-        """Fill `buffer` (C-contiguous, writable) with the bytes from `offset` on.
+        """Fill a buffer with bytes of a file.
 
-        DataError, with both sizes, when the file ends before the buffer is full.
+        Parameters
+        ----------
+        path : str
+            Of the file.
+        offset : int
+            Where in the file to begin.
+        buffer : OUT, memoryview
+            C-contiguous and writable.
+
+        Raises
+        ------
+        DataError
+            The file ends before the buffer is full; the message has both sizes.
         """
 
     @abstractmethod
     def create(self, path: str, overwrite: bool = False) -> Writer:
         """Begin a file; use as `with fs.create(path) as file: file.write(data)`.
 
-        It appears under its name only when complete, and not at all when the block raises.
-        Missing parents are made. PathExists when it is there and not `overwrite`.
+        It appears under its name only when complete, and not at all when the block raises. Missing
+        parents are made.
+
+        Parameters
+        ----------
+        path : str
+            Of the file.
+        overwrite : bool, default False
+            Replace one that is there.
+
+        Returns
+        -------
+        Writer
+
+        Raises
+        ------
+        PathExists
+            It is there, and not `overwrite`.
         """
 
     def close(self) -> None:  # noqa: B027 - not every file system holds connections
         """Release connections; the object must not be used afterwards."""
 
     def exists(self, path: str) -> bool:
+        """Whether there is a file or directory.
+
+        Parameters
+        ----------
+        path : str
+            Of the file or directory.
+
+        Returns
+        -------
+        bool
+        """
         try:
             self.stat(path)
         except PathNotFound:
@@ -192,7 +348,22 @@ class FileSystem(ABC):
         return True
 
     def read_bytes(self, path: str) -> bytes:
-        """The whole content of a file."""
+        """The whole content of a file.
+
+        Parameters
+        ----------
+        path : str
+            Of the file.
+
+        Returns
+        -------
+        bytes
+
+        Raises
+        ------
+        PathNotFound
+            There is nothing, or a directory.
+        """
         entry = self.stat(path)
         if entry.is_dir:
             raise PathNotFound(f"{entry.path} is a directory, not a file", path=entry.path)
@@ -202,13 +373,43 @@ class FileSystem(ABC):
         return bytes(content)
 
     def write_bytes(self, path: str, data: Buffer, overwrite: bool = False) -> None:
-        """Write a whole file atomically: readers see all of it or nothing."""
+        """Write a whole file atomically: readers see all of it or nothing.
+
+        Parameters
+        ----------
+        path : str
+            Of the file.
+        data : bytes-like or ndarray
+            C-contiguous.
+        overwrite : bool, default False
+            Replace a file that is there.
+
+        Raises
+        ------
+        PathExists
+            It is there, and not `overwrite`.
+        """
         self.write_chunks(path, lambda: (data,), overwrite)
 
     def write_chunks(
         self, path: str, chunks: Callable[[], Iterable[Buffer]], overwrite: bool = False
     ) -> None:
-        """Write a file atomically from `chunks()`, which is called again for every new try."""
+        """Write a whole file atomically, from several pieces.
+
+        Parameters
+        ----------
+        path : str
+            Of the file.
+        chunks : callable
+            Gives the pieces in order; called again for every new try.
+        overwrite : bool, default False
+            Replace a file that is there.
+
+        Raises
+        ------
+        PathExists
+            It is there, and not `overwrite`.
+        """
         if not overwrite and self.exists(path):
             raise exists_error(self.qualify(path))
         with self.create(path, overwrite) as file:
@@ -236,10 +437,12 @@ def removed_on_error(
 
 
 def exists_error(url: str) -> PathExists:
+    """The error of a path that exists already."""
     return PathExists(f"{url} already exists", path=url)
 
 
 def short_read_error(url: str, offset: int, expected: int, got: int) -> DataError:
+    """The error of a file that ends before what was to be read."""
     return DataError(
         f"{url} is too short: expected {expected} bytes from offset {offset}, got {got}.\n"
         "  It was cut off or replaced after it was written; write it again."

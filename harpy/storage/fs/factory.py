@@ -17,7 +17,7 @@ def filesystem(
     hadoop_conf_dir: str | os.PathLike[str] | None = None,
     deadlines: Deadlines | None = None,
 ) -> FileSystem:
-    """The file system that holds `url`.
+    """The file system that holds a URL.
 
     Parameters
     ----------
@@ -30,6 +30,10 @@ def filesystem(
         Where they lie; None: HADOOP_CONF_DIR, then $HADOOP_HOME/etc/hadoop, then none.
     deadlines : Deadlines, optional
         `first_contact_s` and `storage_s` count here; None: from the environment.
+
+    Returns
+    -------
+    FileSystem
 
     Raises
     ------
@@ -53,7 +57,15 @@ def filesystem(
 
 
 class FileSystems:
-    """The file systems that files of a dataset lie on, each opened once; for several threads."""
+    """The file systems that files of a dataset lie on, each opened once; for several threads.
+
+    Parameters
+    ----------
+    hadoop_conf : mapping of str to str, optional
+        Hadoop settings on top of the configuration files.
+    hadoop_conf_dir : path, optional
+        Where these lie; None: as of `filesystem`.
+    """
 
     def __init__(
         self,
@@ -65,7 +77,17 @@ class FileSystems:
         self._lock = threading.Lock()
 
     def holding(self, url: str) -> FileSystem:
-        """The file system that holds `url`: those of `filesystem`, others through fsspec."""
+        """The file system that holds a URL: one of `filesystem`'s, else one that fsspec opens.
+
+        Parameters
+        ----------
+        url : str
+            Full, or an absolute path of this machine.
+
+        Returns
+        -------
+        FileSystem
+        """
         scheme, authority, _ = split_url(url)
         with self._lock:
             if (scheme, authority) not in self._open:
@@ -73,7 +95,17 @@ class FileSystems:
             return self._open[scheme, authority]
 
     def locate(self, url: str) -> tuple[FileSystem, str]:
-        """The file system that holds `url`, and the full URL: hdfs:///x becomes hdfs://host/x."""
+        """The file system that holds a URL, and the full URL there.
+
+        Parameters
+        ----------
+        url : str
+            Full, or an absolute path of this machine; `hdfs:///x` becomes `hdfs://host/x`.
+
+        Returns
+        -------
+        (FileSystem, str)
+        """
         fs = self.holding(url)
         return fs, fs.url + split_url(url)[2]
 

@@ -78,15 +78,18 @@ class ForeignFileSystem(FileSystem):
         )
 
     def stat(self, path: str) -> Entry:
+        """As `FileSystem.stat`."""
         with self._mapped("stat", self.qualify(path)):
             return self._entry(self._fs.info(self.qualify(path)))
 
     def list(self, path: str) -> list[Entry]:
+        """As `FileSystem.list`."""
         with self._mapped("list", self.qualify(path)):
             found = self._fs.ls(self.qualify(path), detail=True)
         return sorted(map(self._entry, found), key=lambda entry: entry.name)
 
     def read_into(self, path: str, offset: int, buffer: memoryview) -> None:
+        """As `FileSystem.read_into`."""
         url, view = self.qualify(path), byte_view(buffer)
         with self._mapped("read", url):
             content = self._fs.cat_file(url, start=offset, end=offset + len(view))
@@ -100,19 +103,25 @@ class ForeignFileSystem(FileSystem):
         raise StorageError(f"{self.url} can only be read; use hdfs:// or file://", path=self.url)
 
     def home(self) -> str:
+        """As `FileSystem.home`: refused, since these file systems are only read."""
         self._refuse()
 
     def mkdirs(self, path: str, mode: int = 0o755) -> None:
+        """As `FileSystem.mkdirs`: refused, since these file systems are only read."""
         self._refuse()
 
     def delete(self, path: str, recursive: bool = False) -> bool:
+        """As `FileSystem.delete`: refused, since these file systems are only read."""
         self._refuse()
 
     def rename(self, source: str, destination: str, overwrite: bool = False) -> None:
+        """As `FileSystem.rename`: refused, since these file systems are only read."""
         self._refuse()
 
     def set_permission(self, path: str, mode: int) -> None:
+        """As `FileSystem.set_permission`: refused, since these file systems are only read."""
         self._refuse()
 
     def create(self, path: str, overwrite: bool = False) -> Writer:
+        """As `FileSystem.create`: refused, since these file systems are only read."""
         self._refuse()

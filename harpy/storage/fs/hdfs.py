@@ -135,13 +135,16 @@ class HdfsFileSystem(FileSystem):
     # -- the interface -----------------------------------------------------------------------
 
     def home(self) -> str:
+        """As `FileSystem.home`."""
         return self.url + self._home
 
     def stat(self, path: str) -> Entry:
+        """As `FileSystem.stat`."""
         inner = self.path_of(path)
         return self.call("stat", path, lambda c, _: self._entry(c.get_file_info(inner)))
 
     def list(self, path: str) -> list[Entry]:
+        """As `FileSystem.list`."""
         inner = self.path_of(path)
         entries = self.call(
             "list", path, lambda c, _: [self._entry(s) for s in c.list_status(inner)]
@@ -163,6 +166,7 @@ class HdfsFileSystem(FileSystem):
         )
 
     def mkdirs(self, path: str, mode: int = 0o755) -> None:
+        """As `FileSystem.mkdirs`."""
         inner = self.path_of(path)
 
         def make(client: hdfs_native.Client, _: object) -> None:
@@ -175,10 +179,12 @@ class HdfsFileSystem(FileSystem):
         self.call("make directory", path, make)
 
     def delete(self, path: str, recursive: bool = False) -> bool:
+        """As `FileSystem.delete`."""
         inner = self.path_of(path)
         return self.call("remove", path, lambda c, _: c.delete(inner, recursive))
 
     def rename(self, source: str, destination: str, overwrite: bool = False) -> None:
+        """As `FileSystem.rename`."""
         old, new = self.path_of(source), self.path_of(destination)
         tries = 0
 
@@ -195,10 +201,12 @@ class HdfsFileSystem(FileSystem):
         self.call(f"rename {self.url}{old} to", destination, move)
 
     def set_permission(self, path: str, mode: int) -> None:
+        """As `FileSystem.set_permission`."""
         inner = self.path_of(path)
         self.call("change the permissions of", path, lambda c, _: c.set_permission(inner, mode))
 
     def read_into(self, path: str, offset: int, buffer: memoryview) -> None:
+        """As `FileSystem.read_into`."""
         inner, view, done = self.path_of(path), byte_view(buffer), 0
 
         def read(client: hdfs_native.Client, watch: WatchedCall[None]) -> None:
@@ -219,11 +227,13 @@ class HdfsFileSystem(FileSystem):
         self.call("read", path, read)
 
     def create(self, path: str, overwrite: bool = False) -> Writer:
+        """As `FileSystem.create`."""
         return HdfsWriter(self, self.path_of(path), overwrite)
 
     def write_chunks(
         self, path: str, chunks: Callable[[], Iterable[Buffer]], overwrite: bool = False
     ) -> None:
+        """As `FileSystem.write_chunks`."""
         inner = self.path_of(path)
         if not overwrite and self.exists(path):
             raise exists_error(self.url + inner)
@@ -258,6 +268,7 @@ class HdfsFileSystem(FileSystem):
             self.delete(temporary)
 
     def close(self) -> None:
+        """As `FileSystem.close`."""
         self._client = None
 
 
@@ -270,6 +281,7 @@ class HdfsWriter(Writer):
         self._file = fs.call("write", path, lambda c, _: fs.open_for_writing(c, self._temporary))
 
     def write(self, data: Buffer) -> int:
+        """As `Writer.write`."""
         file = self._file
 
         def write(_: hdfs_native.Client, watch: WatchedCall[int]) -> int:
@@ -278,11 +290,13 @@ class HdfsWriter(Writer):
         return self._fs.call("write", self._path, write, once=True)
 
     def commit(self) -> None:
+        """As `Writer.commit`."""
         file = self._file
         self._fs.call("write", self._path, lambda c, _: file.close(), once=True)
         self._fs.rename(self._temporary, self._path, self._overwrite)
 
     def abort(self) -> None:
+        """As `Writer.abort`."""
         self._fs.discard(self._temporary)
 
 

@@ -116,11 +116,13 @@ class LocalFileSystem(FileSystem):
         return f"{self.url}{tempfile.gettempdir()}/harpy-{os.geteuid()}"
 
     def stat(self, path: str) -> Entry:
+        """As `FileSystem.stat`."""
         local = self.path_of(path)
         with _mapped("stat", local):
             return self._entry(local, Path(local).stat())
 
     def list(self, path: str) -> list[Entry]:
+        """As `FileSystem.list`."""
         local = self.path_of(path)
         entries = []
         with _mapped("list", local), os.scandir(local) as found:
@@ -142,6 +144,7 @@ class LocalFileSystem(FileSystem):
         )
 
     def mkdirs(self, path: str, mode: int = 0o755) -> None:
+        """As `FileSystem.mkdirs`."""
         local = Path(self.path_of(path))
         with _mapped("make directory", str(local)):
             local.parent.mkdir(parents=True, exist_ok=True)
@@ -154,6 +157,7 @@ class LocalFileSystem(FileSystem):
                 local.chmod(mode)  # past the umask
 
     def delete(self, path: str, recursive: bool = False) -> bool:
+        """As `FileSystem.delete`."""
         local = Path(self.path_of(path))
         with _mapped("remove", str(local)):
             try:
@@ -169,6 +173,7 @@ class LocalFileSystem(FileSystem):
         return True
 
     def rename(self, source: str, destination: str, overwrite: bool = False) -> None:
+        """As `FileSystem.rename`."""
         old, new = self.path_of(source), self.path_of(destination)
         with _mapped(f"rename {old} to", new):
             if overwrite:
@@ -196,11 +201,13 @@ class LocalFileSystem(FileSystem):
             Path(old).unlink()
 
     def set_permission(self, path: str, mode: int) -> None:
+        """As `FileSystem.set_permission`."""
         local = self.path_of(path)
         with _mapped("change the permissions of", local):
             Path(local).chmod(mode)
 
     def read_into(self, path: str, offset: int, buffer: memoryview) -> None:
+        """As `FileSystem.read_into`."""
         local, view, done = self.path_of(path), byte_view(buffer), 0
         with _mapped("read", local), Path(local).open("rb", buffering=0) as file:
             while done < len(view):
@@ -210,6 +217,7 @@ class LocalFileSystem(FileSystem):
                 done += count
 
     def create(self, path: str, overwrite: bool = False) -> Writer:
+        """As `FileSystem.create`."""
         return _LocalWriter(self, self.path_of(path), overwrite)
 
 

@@ -55,7 +55,24 @@ class Format(ABC):
 
     @abstractmethod
     def describe(self, fs: FileSystem, entry: Entry) -> tuple[DataFile, FoundColumns]:
-        """What the driver knows of a file without reading its rows; DataError if it is none."""
+        """What the driver learns of a file without reading its rows.
+
+        Parameters
+        ----------
+        fs : FileSystem
+            Holds the file.
+        entry : Entry
+            The file.
+
+        Returns
+        -------
+        (DataFile, FoundColumns)
+
+        Raises
+        ------
+        DataError
+            It is no file of this format, or it is truncated.
+        """
 
 
 class DenseFormat(Format):
@@ -65,8 +82,23 @@ class DenseFormat(Format):
     def tasks(
         self, fs: FileSystem, rows: FileRows, piece: Piece, out: np.ndarray
     ) -> Iterator[Task]:
-        """Steps, in any order, that together fill `out` (piece.stop - piece.start, n_columns),
-        C-contiguous, of rows.dtype."""
+        """Steps, in any order, that together read rows of a file.
+
+        Parameters
+        ----------
+        fs : FileSystem
+            Holds the file.
+        rows : FileRows
+            All files; says which columns are read.
+        piece : Piece
+            Which rows of which file.
+        out : OUT, ndarray of shape (piece.stop - piece.start, n_columns), of rows.dtype
+            C-contiguous; the steps fill it.
+
+        Returns
+        -------
+        iterator of Task
+        """
 
 
 class SparseFormat(Format):
@@ -77,8 +109,20 @@ class SparseFormat(Format):
 
     @abstractmethod
     def starts(self, fs: FileSystem, piece: Piece) -> np.ndarray:
-        """Where each row of the piece begins among the file's stored values, and where the last
-        ends: int64 of shape (piece.stop - piece.start + 1,)."""
+        """Where the rows of a piece begin among the file's stored values.
+
+        Parameters
+        ----------
+        fs : FileSystem
+            Holds the file.
+        piece : Piece
+            Which rows of which file.
+
+        Returns
+        -------
+        ndarray of shape (piece.stop - piece.start + 1,), int64
+            Last, where the last row ends.
+        """
 
     @abstractmethod
     def fill(
@@ -89,7 +133,21 @@ class SparseFormat(Format):
         data: np.ndarray,
         indices: np.ndarray,
     ) -> None:
-        """Read the piece's values and their columns (int32)."""
+        """Read the values of a piece and their columns.
+
+        Parameters
+        ----------
+        fs : FileSystem
+            Holds the file.
+        piece : Piece
+            Which rows of which file.
+        starts : ndarray of shape (piece.stop - piece.start + 1,), int64
+            As `starts` gave it.
+        data : OUT, ndarray of shape (starts[-1] - starts[0],)
+            The values, converted to its dtype.
+        indices : OUT, ndarray of shape (starts[-1] - starts[0],), int32
+            Their columns.
+        """
 
 
 class TextFormat(Format):
@@ -97,9 +155,24 @@ class TextFormat(Format):
 
     @abstractmethod
     def parse(self, block: memoryview, rows: FileRows) -> np.ndarray | CsrRows:
-        """The rows of whole lines. LineError where one of them is not as it should be.
+        """The rows of whole lines.
 
-        Sparse ones have their columns numbered as in the file.
+        Parameters
+        ----------
+        block : memoryview
+            The lines.
+        rows : FileRows
+            All files; says which columns are read.
+
+        Returns
+        -------
+        ndarray or CsrRows
+            Sparse rows have their columns numbered as in the file.
+
+        Raises
+        ------
+        LineError
+            A line is malformed.
         """
 
 
@@ -139,15 +212,19 @@ class SeekableBytes(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
+        """As `io.RawIOBase.readable`: True."""
         return True
 
     def seekable(self) -> bool:
+        """As `io.RawIOBase.seekable`: True."""
         return True
 
     def tell(self) -> int:
+        """As `io.RawIOBase.tell`."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """As `io.RawIOBase.seek`."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length}[whence]
         self._position = max(0, base + offset)
         return self._position
@@ -165,6 +242,7 @@ class FileBytes(SeekableBytes):
         self._start, self._bytes = 0, bytearray()
 
     def readinto(self, buffer: Any) -> int:
+        """As `io.RawIOBase.readinto`."""
         view = memoryview(buffer).cast("B")
         count = min(len(view), max(0, self._length - self._position))
         if count >= self._window:

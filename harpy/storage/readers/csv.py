@@ -25,9 +25,12 @@ _INVALID = re.compile(r"CSV conversion error to \w+: invalid value '(?P<value>.*
 
 
 class CsvFormat(TextFormat):
+    """Comma-separated numbers, with or without a header."""
+
     name = "csv"
 
     def describe(self, fs: FileSystem, entry: Entry) -> tuple[DataFile, FoundColumns]:
+        """As `Format.describe`."""
         start = first_bytes(fs, text_file(entry), _FIRST_LINE_BYTES)
         mark = len(_BOM) if start.startswith(_BOM) else 0
         line, end, _ = start[mark:].partition(b"\n")
@@ -43,6 +46,7 @@ class CsvFormat(TextFormat):
         return text_file(entry, skip), FoundColumns(len(fields), (_STORED,), names)
 
     def parse(self, block: memoryview, rows: FileRows) -> np.ndarray:
+        """As `TextFormat.parse`."""
         import pyarrow as pa
         from pyarrow import csv as arrow
 

@@ -24,11 +24,14 @@ _QUERY = re.compile(rb"\bqid:\S*")
 
 
 class LibsvmFormat(TextFormat):
+    """Sparse rows as text, a row a line; labels are left out."""
+
     name = "libsvm"
     has_columns = False
     sparse = True
 
     def describe(self, fs: FileSystem, entry: Entry) -> tuple[DataFile, FoundColumns]:
+        """As `Format.describe`."""
         file = text_file(entry)
         first_bytes(fs, file, 1)  # that it can be read, and unpacked
         return file, FoundColumns(None, (np.dtype(np.float64),))

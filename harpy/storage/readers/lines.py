@@ -25,6 +25,7 @@ _BLANK = re.compile(rb"(?:\A|\n)\r?\n")
 
 
 def is_gzip(name: str) -> bool:
+    """Whether a file is compressed with gzip, by the ending of its name."""
     return name.lower().endswith(".gz")
 
 
@@ -107,6 +108,7 @@ def unpacked_blocks(fs: FileSystem, file: DataFile, skip: int) -> Iterator[bytes
 
 
 def unpacked(fs: FileSystem, file: DataFile) -> io.BufferedIOBase:
+    """The text of a gzip file, as a stream."""
     packed = io.BufferedReader(FileBytes(fs, file.path, file.length, BLOCK_BYTES))
     return gzip.GzipFile(fileobj=packed)
 

@@ -18,9 +18,12 @@ _BLOCK_BYTES = 4 << 20  # where rows are converted on the way
 
 
 class NpyFormat(DenseFormat):
+    """NumPy's arrays of two dimensions, in C or Fortran order."""
+
     name = "npy"
 
     def describe(self, fs: FileSystem, entry: Entry) -> tuple[DataFile, FoundColumns]:
+        """As `Format.describe`."""
         header = read_npy_header(fs, entry.path, entry.length)
         _check_header(entry, header)
         n_rows, n_columns = header.shape
@@ -36,6 +39,7 @@ class NpyFormat(DenseFormat):
     def tasks(
         self, fs: FileSystem, rows: FileRows, piece: Piece, out: np.ndarray
     ) -> Iterator[Task]:
+        """As `DenseFormat.tasks`."""
         detail, width = piece.file.detail, rows.width or 0
         stored = np.dtype(detail["dtype"])
         if detail["fortran_order"]:

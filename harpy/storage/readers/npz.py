@@ -23,9 +23,12 @@ _BLOCK_BYTES = 4 << 20
 
 
 class NpzFormat(SparseFormat):
+    """Sparse rows as scipy.sparse.save_npz writes them."""
+
     name = "npz"
 
     def describe(self, fs: FileSystem, entry: Entry) -> tuple[DataFile, FoundColumns]:
+        """As `Format.describe`."""
         with _open(fs, entry.path, entry.length) as archive:
             shape, layout = _small(archive, "shape"), _small(archive, "format")
             if layout.item() not in (b"csr", "csr"):
@@ -46,6 +49,7 @@ class NpzFormat(SparseFormat):
         return file, FoundColumns(n_columns, (dtype,))
 
     def starts(self, fs: FileSystem, piece: Piece) -> np.ndarray:
+        """As `SparseFormat.starts`."""
         starts = np.empty(piece.stop - piece.start + 1, np.int64)
         with (
             _open(fs, piece.file.path, piece.file.length) as archive,
@@ -62,6 +66,7 @@ class NpzFormat(SparseFormat):
         data: np.ndarray,
         indices: np.ndarray,
     ) -> None:
+        """As `SparseFormat.fill`."""
         for name, array in (("data", data), ("indices", indices)):
             with (
                 _open(fs, piece.file.path, piece.file.length) as archive,

@@ -38,9 +38,12 @@ _TILE_BYTES = 256 << 10  # of rows put together from their columns at once: they
 
 
 class ParquetFormat(DenseFormat):
+    """Flat columns of numbers, found by name in every file."""
+
     name = "parquet"
 
     def describe(self, fs: FileSystem, entry: Entry) -> tuple[DataFile, FoundColumns]:
+        """As `Format.describe`."""
         metadata = _footer(fs, entry.path, entry.length)
         with _named(entry.path):
             schema = metadata.schema.to_arrow_schema()
@@ -58,6 +61,7 @@ class ParquetFormat(DenseFormat):
     def tasks(
         self, fs: FileSystem, rows: FileRows, piece: Piece, out: np.ndarray
     ) -> Iterator[Task]:
+        """As `DenseFormat.tasks`."""
         assert rows.names is not None
         metadata = _footer(fs, piece.file.path, piece.file.length)
         for group, (begin, end) in enumerate(pairwise(_group_borders(metadata))):

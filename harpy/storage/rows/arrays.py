@@ -129,6 +129,7 @@ class NpyFile:
             self._fs.read_into(self.path, self._offset, out.reshape(-1).data)
 
     def read(self) -> np.ndarray:
+        """The whole array."""
         out = np.empty(self.shape, self.dtype)
         self.read_into(out)
         return out

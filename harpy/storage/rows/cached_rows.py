@@ -25,35 +25,45 @@ class CachedRows:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """As `RowSource.shape`."""
         return self.source.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """As `RowSource.dtype`."""
         return self.source.dtype
 
     def agree_on_rows(self, rank: int, size: int, gather: Gather) -> None:
+        """As `RowSource.agree_on_rows`."""
         self.source.agree_on_rows(rank, size, gather)
 
     def share(self, rank: int, size: int) -> range:
+        """As `RowSource.share`."""
         return self.source.share(rank, size)
 
     def describe_row(self, row: int) -> str:
+        """As `RowSource.describe_row`."""
         return self.source.describe_row(row)
 
     def write_parts(self, url: str, start: int, values: np.ndarray) -> list[dict[str, Any]]:
+        """As `RowSource.write_parts`."""
         return self.source.write_parts(url, start, values)
 
     def finish_parts(self, url: str, parts: list[dict[str, Any]]) -> None:
+        """As `RowSource.finish_parts`."""
         self.source.finish_parts(url, parts)
 
     def chunks(self, start: int, stop: int, n_rows: int) -> Iterator[tuple[int, int]]:
+        """As `RowSource.chunks`."""
         return self.source.chunks(start, stop, n_rows)
 
     @property
     def dense(self) -> bool:
+        """As `RowSource.dense`."""
         return self.source.dense
 
     def read_rows(self, start: int, stop: int) -> Rows:
+        """As `RowSource.read_rows`."""
         rows = self._rows
         if rows is None or isinstance(rows, SpilledRows) or self._which != (start, stop):
             self._release()

@@ -37,8 +37,16 @@ class CsrRows(EvenShares):
 
     @classmethod
     def of(cls, matrix: Any) -> CsrRows:
-        """The rows of a scipy matrix or array in CSR format; only indices of other widths are
-        copied.
+        """The rows of a scipy matrix or array; only indices of other widths are copied.
+
+        Parameters
+        ----------
+        matrix : scipy.sparse matrix or array
+            In CSR format.
+
+        Returns
+        -------
+        CsrRows
 
         Raises
         ------
@@ -64,31 +72,50 @@ class CsrRows(EvenShares):
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(n_rows, n_columns)."""
         return (len(self.indptr) - 1, self.n_columns)
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Of the values."""
         return self.data.dtype
 
     @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """data, indices and indptr."""
         return (self.data, self.indices, self.indptr)
 
     @property
     def nbytes(self) -> int:
+        """Bytes of the three arrays."""
         return sum(array.nbytes for array in self.arrays)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def read_rows(self, start: int, stop: int) -> CsrRows:
-        """Rows `start` to `stop` (exclusive): views of the values, and an indptr of their own."""
+        """Consecutive rows: views of the values, and an indptr of their own.
+
+        Parameters
+        ----------
+        start, stop : int
+            Numbers of the first row and of the one after the last.
+
+        Returns
+        -------
+        CsrRows
+        """
         first, last = self.indptr[start], self.indptr[stop]
         indptr = self.indptr[start : stop + 1] - first
         return CsrRows(self.data[first:last], self.indices[first:last], indptr, self.n_columns)
 
     def to_scipy(self) -> Any:
-        """The same rows as a scipy.sparse.csr_array, which shares their memory."""
+        """The same rows for scipy, sharing their memory.
+
+        Returns
+        -------
+        scipy.sparse.csr_array
+        """
         from scipy.sparse import csr_array
 
         return csr_array((self.data, self.indices, self.indptr), shape=self.shape)

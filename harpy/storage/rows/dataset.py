@@ -67,6 +67,10 @@ class Dataset:
         usual : tuple of str, optional
             Columns to read where none were chosen and the files name theirs.
 
+        Returns
+        -------
+        FileRows
+
         Raises
         ------
         PathNotFound
@@ -125,7 +129,29 @@ def dataset(
     dtype: Any = None,
     n_columns: int | None = None,
 ) -> Dataset:
-    """Name rows that lie in files; nothing is read yet. See `Dataset` for the parameters.
+    """Name rows that lie in files; nothing is read yet.
+
+    Parameters
+    ----------
+    urls : str, path or list of them, or Dataset
+        Files, directories or patterns, as of `Dataset`, which is handed back as it is.
+    columns : list of str or int, optional
+        Which columns are read, in this order; None: all.
+    format : {"npy", "parquet", "csv", "libsvm", "npz"}, optional
+        None: by the ending of the files' names.
+    dtype : {"float32", "float64"}, optional
+        None: float32 where all chosen columns are stored so, else float64.
+    n_columns : int, optional
+        Of libsvm files; None: up to the last column that has a value.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    ConfigError
+        An argument makes no sense, or was given together with a Dataset.
 
     Examples
     --------

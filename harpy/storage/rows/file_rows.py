@@ -98,6 +98,7 @@ class FileRows(KnownRows):
 
     @property
     def shape(self) -> tuple[int | None, int | None]:
+        """Numbers of rows and columns; None where only reading tells."""
         return (self.n_rows, self.n_columns)
 
     @property
@@ -112,6 +113,7 @@ class FileRows(KnownRows):
         return hashlib.sha256(text.encode()).hexdigest()[:40]
 
     def to_json(self) -> dict[str, Any]:
+        """The description as JSON values."""
         return {**asdict(self), "dtype": self.dtype.str}
 
     @classmethod
@@ -189,6 +191,7 @@ class FileRows(KnownRows):
 
     @property
     def on_hdfs(self) -> bool:
+        """Whether the files lie on HDFS."""
         return split_url(self.files[0].path)[0] in HDFS_SCHEMES
 
     def byte_ranges(self, rank: int, size: int) -> Iterator[tuple[str, int, int]]:

@@ -50,10 +50,12 @@ class FileSource(FileParts, EvenShares):
         return self._described.share(rank, size)
 
     def chunks(self, start: int, stop: int, n_rows: int) -> Iterator[tuple[int, int]]:
+        """As `RowSource.chunks`."""
         return self._described.chunks(start, stop, n_rows)
 
     @property
     def dense(self) -> bool:
+        """As `RowSource.dense`."""
         return isinstance(format_named(self._described.format), DenseFormat)
 
     def read_rows(self, start: int, stop: int) -> Rows:

@@ -16,13 +16,18 @@ class PutRows(KnownRows):
     """Rows whose content is known; made by `harpy.put` and `Session.put`.
 
     They stand for themselves in `DAALKMeans.fit` and its other methods, in `harpy.kmeans_path` and
-    in the `data` of `Session.run`, in as many sessions as you like. A session uploads them when it
-    first meets them, and its workers keep their shards from run to run.
+    in the `data` of `Session.run`, in as many sessions as you like. A session uploads them at
+    their first use, and its workers keep their shards from run to run.
+
+    Parameters
+    ----------
+    given : ndarray of shape (n_rows, n_columns), or scipy.sparse matrix in CSR format
+        Not copied, and not to be changed as long as this is used.
 
     Attributes
     ----------
-    given : ndarray of shape (n_rows, n_columns), or scipy.sparse matrix in CSR format
-        What was put: not copied, and not to be changed as long as this is used.
+    given : ndarray or scipy.sparse matrix
+        What was put.
     rows : ndarray or CsrRows
         The same as it travels.
     """
@@ -34,10 +39,12 @@ class PutRows(KnownRows):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """(n_rows, n_columns)."""
         return self.rows.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Of the values."""
         return self.rows.dtype
 
     @cached_property
@@ -46,7 +53,17 @@ class PutRows(KnownRows):
         return content_hash(self.rows)
 
     def holds(self, rows: Any) -> bool:
-        """Whether these are the very rows that were put, in the same memory."""
+        """Whether these are the very rows that were put, in the same memory.
+
+        Parameters
+        ----------
+        rows : Any
+            What to compare.
+
+        Returns
+        -------
+        bool
+        """
         if rows is self.given:
             return True
         parts = ("data", "indices", "indptr")

@@ -126,10 +126,13 @@ class FileParts:
     _systems: FileSystems
 
     def describe_row(self, row: int) -> str:
+        """As `RowSource.describe_row`."""
         return self._described.describe_row(row)
 
     def write_parts(self, url: str, start: int, values: np.ndarray) -> list[dict[str, Any]]:
+        """As `RowSource.write_parts`."""
         return write_parts(self._systems.holding(url), url, self._described, start, values)
 
     def finish_parts(self, url: str, parts: list[dict[str, Any]]) -> None:
+        """As `RowSource.finish_parts`."""
         finish_parts(self._systems.holding(url), url, parts)

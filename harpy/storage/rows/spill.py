@@ -29,7 +29,9 @@ class SpilledRows:
     Parameters
     ----------
     source : RowSource
-        Of dense rows; those from `start` to `stop` are copied here.
+        Of dense rows.
+    start, stop : int
+        Global numbers of the first row to copy and of the one after the last.
     folder : str
         On a local disk.
 
@@ -80,8 +82,13 @@ class SpilledRows:
         return self.shape[0] * self._row_bytes
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """All rows in order: (first row, rows), good until the next block is asked for, which is
-        read meanwhile."""
+        """All rows in order, block by block.
+
+        Returns
+        -------
+        iterator of (int, ndarray)
+            First row of a block, and its rows, which are valid until the next block is asked for.
+        """
         if self._buffers is None:
             shape = (min(self._block_rows, len(self)), self.shape[1])
             self._buffers = (np.empty(shape, self.dtype), np.empty(shape, self.dtype))
@@ -98,7 +105,17 @@ class SpilledRows:
                 yield starts[-1], future.result()
 
     def dense_rows(self, numbers: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Some rows, counted from 0: ndarray (len(numbers), n_columns)."""
+        """Some rows.
+
+        Parameters
+        ----------
+        numbers : sequence of int
+            Which, counted from 0.
+
+        Returns
+        -------
+        ndarray of shape (len(numbers), n_columns)
+        """
         found = np.empty((len(numbers), self.shape[1]), self.dtype)
         for row, number in zip(found, numbers, strict=True):
             self._fill(row, int(number))
@@ -119,4 +136,5 @@ class SpilledRows:
             view, offset = view[count:], offset + count
 
     def close(self) -> None:
+        """Give up the file, and with it the rows."""
         self._file.close()

@@ -190,6 +190,7 @@ class Staged(EvenShares):
 
     @property
     def n_rows(self) -> int:
+        """How many rows were staged."""
         return self.shape[0]
 
     def _overlaps(self, start: int, stop: int) -> list[tuple[_Part, int, int]]:

@@ -63,10 +63,12 @@ class TextSource(FileParts, EvenShares):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Of all files, once the ranks agree on rows."""
         assert self._starts is not None and self._described.n_columns is not None
         return (int(self._starts[-1]), self._described.n_columns)
 
     def share(self, rank: int, size: int) -> range:
+        """As `RowSource.share`."""
         assert self._starts is not None and len(self._starts) == size + 1
         return range(int(self._starts[rank]), int(self._starts[rank + 1]))
 
