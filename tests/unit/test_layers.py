@@ -1,8 +1,9 @@
-"""Arrows between rooms point down only, and no two modules need each other."""
+"""Imports are those that the map in docs/architecture.md allows, and none go in a circle."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -10,31 +11,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = {"harpy": "harpy", "harpy.jobs": "jobs", "harpy.kernels": "kernels"}
+MAP = ROOT / "docs" / "architecture.md"
+LINE = re.compile(r"^\| `(?P<room>[\w/]+)` \| [^|]* \| (?P<others>[^|]*)\|", re.MULTILINE)
 GROUND = {"errors", "config", "cpus"}  # everybody may use these
+
+
+def room_named(folder: str) -> str:
+    """As code spells a room: `harpy/storage/fs/` is storage.fs, `jobs/` is jobs."""
+    return folder.removeprefix("harpy/").strip("/").replace("/", ".")
+
+
+# The map's table of rooms: which room may import which others.
 MAY_IMPORT = {
-    "errors": set(),
-    "config": set(),
-    "cpus": set(),
-    "kernels": set(),
-    "jobs": {"kernels", "program"},
-    "wire": {"kernels"},
-    "storage.fs": set(),
-    "storage.rows": {"storage.fs", "storage.readers", "wire"},
-    "storage.readers": {"storage.fs", "storage.rows"},
-    "storage": {"storage.fs", "storage.rows", "wire"},
-    "program": {"kernels", "wire", "storage"},
-    "launch": {"wire"},
-    "launch.local": {"launch", "wire"},
-    "launch.yarn": {"launch", "wire"},
-    "gang": {"kernels", "wire", "storage", "program"},
-    "session": {"kernels", "wire", "storage", "program", "launch"},
-    "estimators": {"storage", "session", "__init__"},
-    "estimators.kmeans": {"kernels", "storage", "session", "estimators"},
-    "cluster": {"launch", "cli.options"},
-    "demo": {"cluster", "__init__"},
-    "cli": {"cli.options", "storage", "session", "estimators", "__init__"},
-    "cli.options": set(),
-    "__init__": set(),  # the public names, imported when asked for
+    room_named(line["room"]): set(map(room_named, re.findall(r"`([^`]+)`", line["others"])))
+    for line in LINE.finditer(MAP.read_text())
 }
 
 
@@ -79,6 +69,13 @@ def room_of(module: str) -> str:
 def may(room: str, other: str) -> bool:
     granted = MAY_IMPORT[room] | GROUND
     return other in granted | {room} or other.split(".")[0] in granted
+
+
+def test_the_map_names_every_room_once_and_none_that_is_not_there() -> None:
+    lines = [room_named(line["room"]) for line in LINE.finditer(MAP.read_text())]
+    assert len(lines) == len(set(lines))
+    assert {room_of(module) for module in modules()} == set(lines)
+    assert set().union(*MAY_IMPORT.values()) <= set(lines)
 
 
 def test_rooms_import_only_what_is_below_them() -> None:
