@@ -26,8 +26,8 @@ HarpyError
 │   │   └── MasterMemoryExceeded MemoryError   killed for more memory than its container has
 │   └── InterpreterMissing  FileNotFoundError  the Python of the workers, on which node, as whom
 ├── GangError               RuntimeError     the workers could not work together
-│   ├── RendezvousTimeout   TimeoutError     who is missing, after how long
-│   ├── AuthenticationError PermissionError  a stranger, or a wrong secret
+│   ├── RendezvousTimeout   TimeoutError     which ranks are missing, after how long
+│   ├── AuthenticationError PermissionError  no proof that the other end knows the secret
 │   ├── ProtocolError                        a malformed or unexpected message
 │   └── PeerLost            ConnectionError  an echo: some other worker went first
 ├── RunError                RuntimeError     a run failed: rank, host and first cause
@@ -52,8 +52,8 @@ class HarpyError(Exception):
     """Base of all errors raised by harpy; `exit_code` is what the command line returns for it.
 
     Where the cause was a worker, `rank` and `host` say which, and `detail` holds its traceback or
-    the end of its log. `replaceable`: what happened to that worker need not happen to another in
-    its place.
+    the end of its log. `replaceable`: another attempt of that worker may
+    succeed.
     """
 
     exit_code = 1
@@ -228,7 +228,7 @@ class WorkerLost(RunError):
 class MemoryExceeded(WorkerLost, MemoryError):
     """The node manager killed a worker that took more memory than its container has."""
 
-    replaceable = False  # another in its place would grow as large
+    replaceable = False  # another attempt would need as much
 
 
 class WorkerKilled(WorkerLost):

@@ -38,7 +38,7 @@ def cluster() -> None:
 @click.option("--memory-mb", type=int, help="MB booked per node manager.  [default: 12288]")
 @click.option("--vcores", type=int, help="vcores booked per node manager.  [default: 16]")
 @click.option("--stock", is_flag=True, help="Hadoop's own limits: 8192 MB, vmem check, …")
-@click.option("--user", "users", multiple=True, metavar="NAME", help="Make NAME's HDFS home, too.")
+@click.option("--user", "users", multiple=True, metavar="NAME", help="Also make NAME's HDFS home.")
 @click.option("--bind", metavar="ADDR", help="Address of all daemons.  [default: 127.0.0.1]")
 @click.option(
     "-D",
@@ -96,7 +96,7 @@ def status(home: Path | None, as_json: bool) -> None:
 
 
 @cluster.command()
-@click.option("--delete", is_flag=True, help="Delete what is in HDFS and all logs, too.")
+@click.option("--delete", is_flag=True, help="Also delete what is in HDFS, and all logs.")
 @_home
 def down(home: Path | None, delete: bool) -> None:
     """Stop it; what is in HDFS stays for the next `up`."""

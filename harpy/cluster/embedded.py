@@ -27,7 +27,7 @@ from harpy.cluster.spec import Shape, State
 from harpy.cluster.start import Start, problems
 from harpy.errors import ClusterError, ConfigError, DiskFull
 
-NEEDED_MB = 1024  # a NameNode refuses to write with less than 100 MB; jobs want room, too
+NEEDED_MB = 1024  # a NameNode refuses to write with less than 100 MB; jobs need some as well
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class EmbeddedCluster:
                 return self._complete(status.state, status.dead, users)
 
     def status(self) -> Status:
-        """Look at every daemon and ask those that answer; starts and stops nothing."""
+        """Check every daemon and query those that answer; starts and stops nothing."""
         home = self.layout.home
         if not self.layout.state.exists():
             return Status(home, None)

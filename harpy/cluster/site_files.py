@@ -1,4 +1,4 @@
-"""Writes the Hadoop configuration: profile, addresses and paths, consistent in one place."""
+"""Writes the Hadoop configuration: profile, addresses and paths, from one source."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _archived_classes(runtime: Runtime) -> Sites:
     return {
         "mapred-site.xml": {
             "yarn.app.mapreduce.am.admin-command-opts": begin,
-            # What replaces Hadoop's own default must say it, too.
+            # What replaces Hadoop's own default must repeat it.
             "mapreduce.admin.map.child.java.opts": f"-Djava.net.preferIPv4Stack=true {begin}",
         }
     }

@@ -46,7 +46,7 @@ def history_ready(state: State) -> bool:
 
 
 def make_directories(state: State, users: Sequence[str]) -> None:
-    """Make what every user needs in HDFS: a home, and shared places open to all.
+    """Make what every user needs in HDFS: a home, and shared folders open to all.
 
     Otherwise another user's submission ends in a Java stack trace, and the application master
     cannot write its history.

@@ -1,5 +1,5 @@
-"""Rows in files as estimators take them: their description, checked as rows in memory are. The rows
-themselves are read by workers.
+"""Rows in files as estimators take them: their description, checked as rows in memory are. Workers
+read the rows themselves.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def describe_files(estimator: SessionEstimator, X: Any, columns: Any, format: An
 
 
 def learn_features(estimator: SessionEstimator, rows: FileRows) -> None:
-    """Set number and names of the features, as far as the files tell; forget those of before."""
+    """Set number and names of the features, as far as the files tell; drop those of an earlier
+    fit."""
     if hasattr(estimator, "feature_names_in_"):
         del estimator.feature_names_in_
     if rows.names is not None:
@@ -112,7 +113,7 @@ def file_weights(sample_weight: Any, rows: FileRows) -> np.ndarray | None:
 
 
 def refuse_choice(**given: Any) -> None:
-    """ValueError where something was given that is only about files, with rows in memory."""
+    """ValueError where an argument about files was given together with rows in memory."""
     named = [name for name, value in given.items() if value is not None]
     if named:
         raise ValueError(

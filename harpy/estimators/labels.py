@@ -70,7 +70,7 @@ class LabellingEstimator(SavedEstimator):
         path : str or path
             `hdfs://…`, `file://…` or a path of this machine; missing parents are made.
         labels : bool, default=False
-            Save `labels_`, too.
+            Also save `labels_`.
         overwrite : bool, default=False
             Replace a model that is there already, and nothing else.
 

@@ -46,7 +46,7 @@ def locate_model(
 def check_new_model(
     path: str | os.PathLike[str], hadoop_conf: Mapping[str, str] | None = None
 ) -> None:
-    """Refuse a place where `save` would find something, before any work is done for it.
+    """Refuse a path that exists already, before any work is done for a model.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def write_model(
             future.result()
         _publish(fs, temporary, url, overwrite)
     except BaseException:
-        with suppress(StorageError):  # the error that led here is the one to report
+        with suppress(StorageError):  # ignored, as another error is under way
             fs.delete(temporary, recursive=True)
         raise
 

@@ -27,7 +27,7 @@ from harpy.estimators.model_directory import (
 from harpy.estimators.session import SessionEstimator
 from harpy.storage import FileSystem, join
 
-# What belongs to the place where a model was fitted, or may hold what is nobody's business.
+# Not saved: they belong to where a model was fitted, or may hold secrets.
 _NOT_SAVED = ("session", "hadoop_conf")
 
 
@@ -146,7 +146,7 @@ class SavedEstimator(SessionEstimator):
     def _check_fitted(self) -> None:
         """scikit-learn's NotFittedError where there is nothing to work with yet."""
         attribute = f"{next(iter(self._model_format.arrays))}_"
-        if not hasattr(self, attribute):  # scikit-learn's look is slow
+        if not hasattr(self, attribute):  # scikit-learn's own check is slow
             check_is_fitted(self, attribute)
 
 

@@ -1,5 +1,5 @@
-"""Parameters of an estimator: their defaults, and scikit-learn's look at what was given. What they
-mean is left to those that have them.
+"""Parameters of an estimator: their defaults, and scikit-learn's validation of what was given. What
+they mean is left to the estimators.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class CheckedParameters(BaseEstimator):
     """An estimator whose class says in `_parameter_constraints`, as scikit-learn's do, what its
     parameters may be.
 
-    The first class with an `__init__` gives the defaults; they must be valid, since they are not
-    looked at.
+    The first class with an `__init__` gives the defaults, which are not validated and must be
+    valid.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {}
@@ -31,14 +31,14 @@ class CheckedParameters(BaseEstimator):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "__init__" in cls.__dict__ and not hasattr(cls, "_defaults"):
-            # Taken apart once: scikit-learn asks for the signature in every call.
+            # Computed once: scikit-learn asks for the signature in every call.
             taken = signature(cls.__init__)
             cls.__init__.__signature__ = taken  # type: ignore[attr-defined]
             cls._defaults = {name: given.default for name, given in taken.parameters.items()}
 
     def _validate_params(self) -> None:
-        """As scikit-learn's, which looks at all of them each time: a seventh of the fit of a small
-        table."""
+        """As scikit-learn's, but only for values that are not defaults: validating all of them
+        takes a seventh of the fit of a small table."""
         if get_config()["skip_parameter_validation"]:
             return
         model: Any = type(self)  # hashable, though type checkers do not see it
@@ -61,5 +61,5 @@ def _check_value(model: type[CheckedParameters], name: str, value: Any) -> None:
 
 @lru_cache(typed=True)
 def _check_plain_value(model: type[CheckedParameters], name: str, value: Any) -> None:
-    """The same for a value of _PLAIN_VALUES; what was found valid is not looked at again."""
+    """The same for a value of _PLAIN_VALUES; valid ones are cached and not checked again."""
     _check_value(model, name, value)

@@ -1,5 +1,5 @@
-"""Rows in memory as estimators take them: validated as scikit-learn does it, but for their values,
-at which each estimator looks in a pass that it makes anyway.
+"""Rows in memory as estimators take them: validated as scikit-learn does it, except their values,
+which each estimator checks in a pass over them that it makes anyway.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def validated_rows(
     Raises
     ------
     ValueError, TypeError
-        In scikit-learn's words. Values that are not finite are not looked for.
+        In scikit-learn's words. Values that are not finite are not searched for.
     """
     if isinstance(X, PutRows):
         X = X.given

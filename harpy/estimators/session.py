@@ -32,7 +32,7 @@ SESSION_CONSTRAINTS: dict[str, Any] = {
     "keep": ["boolean"],
     "progress": ["boolean", None],
 }
-# What a session is opened with; an estimator may not say it to a session that is open.
+# What a session is opened with; none of it may be given together with an open session.
 SESSION_PARAMETERS = frozenset(SESSION_CONSTRAINTS) - {"session"}
 _SIZES = ("n_node", "n_thread", "n_mem")
 _CLUSTER_SETTINGS = ("workdir", "launcher", "queue", "hadoop_conf")
@@ -86,7 +86,7 @@ class SessionEstimator(CheckedParameters):
         )
 
     def _refuse_contradictions(self, session: Session) -> None:
-        """A value the user gave is a demand, which an open session may not meet: ConfigError."""
+        """ConfigError where a value that the user gave contradicts the given session."""
         wishes = self._untouched()
         for name in _SIZES:
             asked, granted = getattr(self, name), getattr(session.options, name)
@@ -135,8 +135,8 @@ class SessionEstimator(CheckedParameters):
         return self.hadoop_conf if self.session is None else self.session.options.hadoop_conf
 
     def _threads_here(self, n_thread: int) -> int:
-        """So many threads of this process, but where `n_thread` is a wish no more than it may keep
-        busy."""
+        """The number of threads to use in this process: where `n_thread` is a wish, no more than
+        the processors that it may keep busy."""
         if n_thread > 1 and "n_thread" in self._untouched():
             return min(n_thread, available_cpus())
         return n_thread

@@ -1,2 +1,1 @@
-"""The gang: what runs inside a worker, how workers find, trust and hear each other, and the
-driver's end of the line."""
+"""The gang: what runs inside a worker, and how workers find, authenticate and reach each other."""

@@ -1,7 +1,7 @@
 """The hub's door: its listening socket, and the connections that have not authenticated.
 
-Owns both until a connection has authenticated, which from then on is the hub's. Silence and garbage
-cost one connection and block nobody.
+Owns both until a connection has authenticated; then it is the hub's. A silent or malformed
+connection is closed and delays no other.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from harpy.wire.connection import Connection
 logger = logging.getLogger(__name__)
 
 MAX_UNAUTHENTICATED = 256
-PAUSE_S = 0.02  # the door stays shut after a refusal: a flood wakes the hub so rarely
-EXHAUSTED_S = 0.25  # the same where the process can hold no further connection
+PAUSE_S = 0.02  # without accepting after a refusal, so that a flood wakes the hub seldom
+EXHAUSTED_S = 0.25  # without accepting where the process can hold no further connection
 
 
 class Door:
@@ -32,11 +32,11 @@ class Door:
     listener : socket
         Listening; closed with the door.
     acceptor : Acceptor
-        What those who connect must prove.
+        The proof that every connection must give.
     selector : BaseSelector
         Watches listener and connections; the connections are their keys' data.
     handshake_s : float
-        Within which a connection must authenticate.
+        Seconds within which a connection must authenticate.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Door:
     ) -> None:
         listener.setblocking(False)
         self.listener = listener
-        self.paused = False  # the listener is not looked at
+        self.paused = False  # whether the listener is not polled
         self._acceptor = acceptor
         self._selector = selector
         self._selector.register(listener, selectors.EVENT_READ)
@@ -61,7 +61,7 @@ class Door:
         return connection in self._inside
 
     def accept(self) -> list[Connection]:
-        """Take the connections that wait; return those that may stay."""
+        """Accept the connections that wait; return those that may stay."""
         taken: list[Connection] = []
         refused = False
         try:
@@ -84,8 +84,8 @@ class Door:
         return taken
 
     def _admit(self, connection: Connection) -> bool:
-        """Whether it may stay. Most have spoken by now: garbage goes before anything is arranged
-        for it."""
+        """Whether it may stay. Most have sent something by now, so a malformed one is closed before
+        it is registered."""
         try:
             connection.receive(connection.heard_at)
         except (OSError, GangError, ConfigError) as exc:
@@ -100,7 +100,8 @@ class Door:
         return True
 
     def advance(self, connection: Connection) -> bool:
-        """After it has said something: whether it has authenticated, and has left the door."""
+        """Process what a connection sent: whether it has authenticated, and so has left the
+        door."""
         if connection.identity is not None:
             self._inside.remove(connection)
             return True
@@ -118,7 +119,7 @@ class Door:
         _log_drop(why)
 
     def drop_overdue(self, now: float) -> None:
-        """Close those that have not authenticated in time."""
+        """Close the connections that have not authenticated in time."""
         for connection in self._inside.overdue(now):
             self.drop(connection, "it did not authenticate in time")
 
@@ -127,7 +128,7 @@ class Door:
         self._selector.unregister(self.listener)
 
     def reopen(self, now: float) -> None:
-        """Look at the listener again if the door has rested long enough."""
+        """Poll the listener again once the pause is over."""
         if self.paused and now >= self._paused_until:
             self.paused = False
             self._selector.register(self.listener, selectors.EVENT_READ)

@@ -1,5 +1,5 @@
-"""What can happen to a gang (events), what is to be done about it (actions), and the step from one
-to the other. Decides nothing: gang.py, membership.py and run_state.py do.
+"""What can happen to a gang (events), what is to be done about it (actions), and the step from
+events to actions. Decides nothing: gang.py, membership.py and run_state.py do.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ class Joined:
 
 @dataclass(frozen=True)
 class Left:
-    """A worker's connection closed, or it said nothing for too long. It does not count against the
-    losses a session may have if something outside ended or silenced it."""
+    """A worker's connection closed, or no heartbeat came for too long.
+
+    It does not count as a loss if something outside ended or silenced the worker.
+    """
 
     rank: int
     attempt: int
@@ -84,7 +86,7 @@ class Reported:
 
 @dataclass(frozen=True)
 class Committed:
-    """Rank 0 has made the results final; `result` goes to the driver as it is."""
+    """Rank 0 has made the results final; `result` goes to the driver unchanged."""
 
     run: int
     epoch: int
@@ -141,8 +143,8 @@ class Supersede:
 
 @dataclass(frozen=True)
 class StartRun:
-    """Begin a run, or begin it again from its last checkpoint: every beginning has an epoch of its
-    own, which is that of its communicator."""
+    """Begin a run, or begin it anew from its last checkpoint. Each beginning has its own epoch,
+    which its communicator shares."""
 
     rank: int
     spec: RunSpec

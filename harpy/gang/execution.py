@@ -1,7 +1,7 @@
-"""One run on one rank: load the program, call it with a fresh Context, write what it gave, report.
+"""One run on one rank: load the program, call it with a fresh Context, write its results, report.
 
-Owns the way from a RunSpec to a report, and stopping in the middle of it. Messages come and go
-through functions; the loop around runs is worker.py.
+Owns the way from a RunSpec to a report, and stopping it on the way. It sends by functions that it
+is given; the loop over runs is worker.py.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from harpy.program.communicator import Communicator
     from harpy.wire.member import Member
 
-PROGRESS_S = 0.1  # between words to the driver
-STATUS_S = 0.5  # between words to the launcher
-PACE_S = 3.0  # between a rank's words on what it does with its time
+PROGRESS_S = 0.1  # between two messages to the driver
+STATUS_S = 0.5  # between two lines to the launcher
+PACE_S = 3.0  # between two reports of the part of its time that a rank is busy
 ABORT_SIGNAL = signal.SIGUSR1
 
 
@@ -61,8 +61,8 @@ class WorkerEnvironment:
 
 
 class Execution:
-    """One run in one epoch, called from the main thread; `abort` and `set_peers` come from
-    another."""
+    """One run in one epoch. The main thread calls it, other threads call `abort` and
+    `set_peers`."""
 
     def __init__(self, spec: RunSpec, epoch: int, env: WorkerEnvironment) -> None:
         self.spec = spec
@@ -100,18 +100,19 @@ class Execution:
             self._interruptible = False
             failure = Failure.of_exception(exc, env.rank, env.host, self._in_program)
             if self._abort_reason is not None:
-                # Whatever it raised, it was told to stop.
+                # It was aborted: whatever it raised only followed.
                 failure = replace(failure, echo=True)
         self._send_report(failure)
         self.ended.set()
         if failure is not None:
-            # The hub hears of the failure before the peers see the connections break.
+            # The report goes first, so that the hub knows the cause before the peers' connections
+            # break.
             self._leave(f"rank {env.rank} failed")
             self._write_failure(self._report(started, failure))
         return failure
 
     def commit(self) -> None:
-        """Rank 0, once all ranks are done: make the run's results final."""
+        """Make the run's results final, on rank 0, once all ranks have returned."""
         env = self._env
         try:
             self._outputs.mark_success()
@@ -157,7 +158,7 @@ class Execution:
             env.n_node,
             n_thread=env.n_thread,
             memory=env.memory,
-            # The container's, which YARN removes; of a local worker its job directory.
+            # The container's folder, which YARN removes; the job directory of a local worker.
             scratch=str(Path.cwd()),
             params=params,
             data={name: self._opener(digest) for name, digest in spec.data.items()},
@@ -166,7 +167,7 @@ class Execution:
             on_save=self._outputs.save,
             on_log=self._log,
         )
-        # Files are for a rank 0 that remembers nothing, having taken another's place.
+        # Only a rank 0 that replaced another one needs the file: it has no state in memory.
         context.checkpoint = GangCheckpoint(
             env.checkpoints, lambda: context.comm, on_file=env.attempt > 0
         )
@@ -182,7 +183,7 @@ class Execution:
 
             return LocalCommunicator()
         env.send(AskComm(self.spec.run, self.epoch))
-        # No deadline here: the hub keeps it, and an abort ends this wait.
+        # Without a deadline: the hub has one, and an abort ends this wait.
         peers = self._peers.get()
         if peers is None:
             self._check_abort()
@@ -206,10 +207,10 @@ class Execution:
             self._tell_pace(now)
 
     def _tell_pace(self, now: float) -> None:
-        """Say how much of its time this rank does not wait for others."""
+        """Report the part of its time that this rank does not wait for others."""
         inside_s = getattr(self._communicator, "inside_s", None)
         if inside_s is None:
-            return  # no other ranks, or not joined yet
+            return  # there are no other ranks, or no communicator yet
         passed = now - self._pace_since
         busy = 1.0 - min(1.0, (inside_s - self._inside_before_s) / passed)
         if self._inside_before_s > 0:
@@ -239,7 +240,8 @@ class Execution:
         self._env.send(Reported(self.spec.run, self.epoch, failure))
 
     def _write_failure(self, report: Report) -> None:
-        """Best effort: the driver knows the cause already; a file system that is down may be it."""
+        """Write the report if possible. The driver knows the cause already, which may be the file
+        system."""
         self._outputs.close()
         if report.error is not None and report.error.echo:
             return
@@ -256,7 +258,8 @@ class Execution:
         self._peers.put((members, epoch))
 
     def abort(self, reason: str) -> None:
-        """Stop the program where it waits for others: in a collective or for the communicator."""
+        """Stop the program where it waits for other ranks: in a collective call or for the
+        communicator."""
         with self._lock:
             if self._abort_reason is not None:
                 return
@@ -265,8 +268,8 @@ class Execution:
         self._peers.put(None)
 
     def interrupt(self) -> None:
-        """Have `on_signal` raise in the main thread, whatever it does. Second to `abort`: an import
-        that is torn in the middle may not work again in this process."""
+        """Make `on_signal` raise in the main thread, wherever that is. `abort` is tried first,
+        since an import that is interrupted may not work again in this process."""
         if self._interruptible:
             signal.pthread_kill(threading.main_thread().ident or 0, ABORT_SIGNAL)
 
@@ -283,12 +286,12 @@ class Execution:
     def on_signal(self, _number: int, _frame: FrameType | None) -> None:
         """Handler of ABORT_SIGNAL; runs in the main thread, wherever that is."""
         if self._interruptible:
-            self._interruptible = False  # once: the program's own clean-up is not interrupted again
+            self._interruptible = False  # only once: the program's own clean-up is not interrupted
             self._check_abort()
 
 
 def _plain(value: Any) -> Any:
-    """A number or a short string of any origin, for people."""
+    """A value as a number or a short string, for people."""
     if isinstance(value, bool | int | float) or value is None:
         return value
     if getattr(value, "ndim", None) == 0:
@@ -297,7 +300,7 @@ def _plain(value: Any) -> Any:
 
 
 def _without_arrays(spec: RunSpec) -> RunSpec:
-    """run.json: parameters are in their own file where they hold more than JSON."""
+    """The run as run.json describes it; parameters that hold arrays are in a file of their own."""
     return spec if spec.params is None or _is_json(spec.params) else replace(spec, params=None)
 
 

@@ -1,10 +1,11 @@
 """The gang as a state machine: events in, actions out, the clock passed in.
 
-Owns the session: which run goes on, whether a driver hears, when all ends. Who is present is
-membership.py's, how far a run is run_state.py's; sockets, threads and files are the hub's.
+Owns the session: which run is active, whether a driver is connected, when the session ends. Who is
+present is membership.py's, how far a run is run_state.py's; sockets, threads and files are the
+hub's.
 
-A worker that is lost is replaced by its launcher, and the run goes on. A gang that lost more
-workers than it may ends with the first loss as its cause.
+The launcher replaces a lost worker, and the run begins anew. A gang that has lost more workers than
+it may ends with the first loss as its cause.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from harpy.wire.failure import Failure
 from harpy.wire.job_spec import JobSpec
 from harpy.wire.run_spec import RunSpec
 
-DRIVER_GRACE_S = 3.0  # for a driver that lost its connection to come back
-EPOCHS_PER_HUB = 1 << 20  # so that a hub that takes another's place counts on from above
+DRIVER_GRACE_S = 3.0  # for a driver that lost its connection to reconnect
+EPOCHS_PER_HUB = 1 << 20  # so that a replaced hub's epochs are above those of its predecessor
 
 
 class Gang:
@@ -47,17 +48,17 @@ class Gang:
     job : JobSpec
         What was asked for; its first run is started without a driver, on each rank as it joins.
     now : float
-        Monotonic seconds; the wait for joiners counts from here.
+        Monotonic seconds; the wait for the first members begins here.
     first_epoch : int
-        Above all epochs of the hub before.
+        Above all epochs of an earlier hub.
 
     Attributes
     ----------
     membership : Membership
     run : Run or None
-        The one that goes on or winds down.
+        The run that is active, or whose programs are being stopped.
     ended : EndSession or None
-        Set with the last action.
+        Set by the last action.
     """
 
     def __init__(self, job: JobSpec, now: float, first_epoch: int = 1) -> None:
@@ -67,12 +68,13 @@ class Gang:
         self._keep_open = job.keep_open or job.first_run is None
         self._deadlines = job.deadlines
         self._epoch = first_epoch - 1
-        self._next: Run | None = None  # offered while the last one winds down
+        # Offered while the programs of the last one are being stopped.
+        self._next: Run | None = None
         self._idle_since = now
         self._driver = False
         self._driver_gone_at: float | None = None
         self._closing = False
-        self._last_outcome: TellDriver | None = None  # for a driver that comes late
+        self._last_outcome: TellDriver | None = None  # for a driver that connects later
         if job.first_run is not None:
             self._begin(self._offered(job.first_run), Step(now))
 
@@ -110,8 +112,7 @@ class Gang:
             self.run.start_on(event.member.rank, step)
 
     def _lose(self, loss: Loss | None, step: Step) -> None:
-        """Count a loss, and tell the run, which breaks if it was in the middle of its
-        collectives."""
+        """Count a loss and pass it to the run, which breaks if its communicator has formed."""
         if loss is None:
             return
         run = self.run
@@ -156,7 +157,7 @@ class Gang:
     def _driver_joined(self, step: Step) -> None:
         run = self.run
         if self._driver and run is not None:
-            run.miss_driver()  # this is a new connection of it
+            run.miss_driver()  # it has reconnected: messages may be lost
         self._driver, self._driver_gone_at = True, None
         step.do(self._joined_message())
         outcome = run.outcome if run is not None and run.failing else self._last_outcome
@@ -170,7 +171,8 @@ class Gang:
     # -- from run to run ---------------------------------------------------------------------------
 
     def _offer(self, spec: RunSpec, step: Step) -> None:
-        """Begin a run now or after the one that winds down; refuse it while one goes on."""
+        """Begin a run now, or once the failing one has stopped; refuse it while another is
+        active."""
         run = self.run
         if run is not None and not run.failing and run.spec.run == spec.run:
             if spec.deliver:
@@ -207,7 +209,7 @@ class Gang:
             self._end(f"no run for {self._deadlines.idle_s:g} s (HARPY_IDLE_S)", None, step)
 
     def _advance(self, step: Step) -> None:
-        """After every event: what has become possible, or is over."""
+        """After every event: restart or end the run, and begin the next one, as far as possible."""
         run = self.run
         if run is not None and self.ended is None:
             if run.can_restart(step):
@@ -219,7 +221,7 @@ class Gang:
             self._begin_next_or_end(step)
 
     def _finish_run(self, run: Run, step: Step) -> None:
-        """A run is over, and with it maybe the session."""
+        """Leave a run that is over; end the session if nothing can follow."""
         self.run = None
         self._last_outcome = run.outcome
         self._idle_since = step.now
@@ -227,7 +229,7 @@ class Gang:
             if not self._keep_open:
                 self._end("its run is done", None, step)
         elif self._closing:
-            pass  # which is how it ends
+            pass  # the session ends below, without a cause
         elif run.stuck:
             ranks = ", ".join(map(str, run.stuck))
             reason = f"rank {ranks} did not stop within {self._deadlines.abort_s:g} s"
@@ -236,7 +238,7 @@ class Gang:
             self._end(f"run {run.spec.run} failed", run.cause, step)
 
     def _begin_next_or_end(self, step: Step) -> None:
-        """With no run going on: the next one, or the end."""
+        """While no run is active: begin the next one, or end the session."""
         if self._closing:
             self._end("closed by the driver", None, step)
         elif self.membership.lost_too_many:

@@ -1,7 +1,7 @@
-"""The hub: the meeting point in rank 0's process. One thread that hears members and driver, feeds
-what happens to the state machine (gang.py) and does what it says.
+"""The hub: the server in rank 0's process. One thread receives from members and driver, passes
+events to the state machine (gang.py) and carries out its actions.
 
-Decides nothing itself. Who has not authenticated yet is door.py's.
+Decides nothing itself. Connections that have not authenticated are door.py's.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from harpy.wire.message import Heartbeat, Message
 if TYPE_CHECKING:
     from harpy.kernels.liveness import Pulse
 
-TICK_S = 0.25  # how often deadlines are looked at
-LINGER_S = 5.0  # for the last words to reach workers and driver
+TICK_S = 0.25  # between two checks of the deadlines
+LINGER_S = 5.0  # for the last messages to reach workers and driver
 
 
 class Hub:
@@ -38,19 +38,19 @@ class Hub:
     Parameters
     ----------
     gang : Gang
-        The state machine; only the hub's thread changes it once started.
+        The state machine; once started, only the hub's thread changes it.
     secret, job_id : bytes, str
-        What joiners must know and name.
+        Workers and driver must prove that they know them.
     attempt : int
-        Of rank 0.
+        This process's attempt of rank 0.
     bind : str
         Numeric local address.
     port_range : (int, int)
         First and last port to try; (0, 0) for any.
     pulse : Pulse
-        This process's heartbeats; workers connect to the hub for them, too.
+        This process's heartbeats; workers have a second connection to the hub for them.
     on_end : callable
-        Called last in the hub's thread, with whether the session ended well.
+        Called last, in the hub's thread, with whether the session ended well.
     on_crash : callable
         Called with the exception if the hub's thread dies of a bug; must end the process.
     """
@@ -90,11 +90,12 @@ class Hub:
         self._thread.start()
 
     def join(self, timeout_s: float) -> None:
-        """Wait until the session has ended and everybody has been told."""
+        """Wait until the session has ended and the last messages are sent."""
         self._thread.join(timeout_s)
 
     def waited_s(self) -> float:
-        """For how long any rank has been missing; 0 while all are here, or once all is over."""
+        """Seconds since the first rank was missing; 0 while all are present, or once the session
+        is over."""
         since = self._gang.membership.incomplete_since if self._gang.ended is None else None
         return 0.0 if since is None else time.monotonic() - since
 
@@ -132,7 +133,7 @@ class Hub:
     def _finished(self) -> bool:
         if self._stopping is None:
             return False
-        # Workers answer `end` by leaving; the driver need not.
+        # Workers close their connections after `end`; the driver need not.
         told = self._driver is None or not self._driver.wants_to_send
         return (not self._workers and told) or time.monotonic() > self._stopping
 
@@ -140,7 +141,7 @@ class Hub:
         self._door.drop_overdue(now)
         for key, connection in list(self._workers.items()):
             beats = self._beats.get(key)
-            # Before its heartbeats have come by, its messages count.
+            # Before its heartbeats arrive, its messages count as signs of life.
             silent = now - connection.heard_at if beats is None else self._pulse.silent_for(beats)
             if silent > self._deadlines.silence_s:
                 why = f"it said nothing for {silent:.0f} s (HARPY_SILENCE_S)"
@@ -174,13 +175,13 @@ class Hub:
         self._watch(connection)
 
     def _welcome(self, connection: Connection) -> None:
-        """It has authenticated; workers and driver have still to say what they want."""
+        """Handle a connection that has just authenticated."""
         identity = connection.identity
         if identity is not None and identity.role is Role.PULSE:
             self._register_heartbeats(connection, (identity.rank, identity.attempt))
 
     def _register_heartbeats(self, connection: Connection, key: tuple[int, int]) -> None:
-        """This connection carries heartbeats alone, for the pulse's thread."""
+        """Hand a connection that carries heartbeats only to the pulse's thread."""
         if key == DRIVER_BEATS:
             self._remove_heartbeats(key)  # of its older connection
         elif key not in self._workers or key in self._beats:
@@ -208,8 +209,8 @@ class Hub:
         self._watch(connection)
 
     def _drop(self, connection: Connection, why: str, counts: bool = True) -> None:
-        """Close a connection and tell the state machine if it belonged to somebody, and whether
-        that counts as a loss."""
+        """Close a connection. If it belonged to the driver or a worker, pass that to the state
+        machine, with whether it counts as a loss."""
         if connection in self._door:
             self._door.drop(connection, why)
         if connection.closed:
@@ -259,17 +260,18 @@ class Hub:
             self._send(self._driver, _forwarded(message, identity.rank))
 
     def _register_worker(self, connection: Connection, identity: Identity) -> None:
-        """A worker asks to be let in: from here on this is its connection."""
+        """Make this the connection of a worker that asks to join."""
         key = (identity.rank, identity.attempt)
         older = self._workers.get(key)
         if older is not None:
             self._drop(older, "it joined anew")
-        self._workers[key] = connection  # so that the answer finds its way
+        self._workers[key] = connection  # so that the answer can be sent
 
     # -- actions out -------------------------------------------------------------------------------
 
     def _handle(self, event: events.Event) -> None:
-        """Feed the state machine; what its actions cause in turn comes after them."""
+        """Pass an event to the state machine; events that its actions cause are handled
+        afterwards."""
         self._pending.append(event)
         if len(self._pending) > 1:
             return
@@ -325,7 +327,7 @@ class Hub:
 
 
 def _forwarded(message: to_hub.FromWorker | to_hub.FromDriver, rank: int) -> to_driver.ToDriver:
-    """What a rank says to the driver by way of the hub."""
+    """The message that the hub forwards from a rank to the driver."""
     match message:
         case to_hub.Progress(run, fraction, values):
             return to_driver.Progressed(run, rank, fraction, values)

@@ -1,7 +1,7 @@
 """The worker's line to its launcher: hello on stdin, protocol lines on stdout, at EOF it dies.
 
-Takes descriptors 0 and 1 away from user code before any is imported: 0 becomes /dev/null, 1 becomes
-stderr. Nothing that a program prints, reads or forks touches the protocol.
+Keeps descriptors 0 and 1 from user code before any is imported: 0 becomes /dev/null, 1 becomes
+stderr. Nothing that a program prints, reads or forks reaches the protocol.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 MAX_HELLO_BYTES = 64 << 10
 HELLO_S = 60.0  # the launcher writes it right after the start
-MAX_LINE_CHARS = 4000  # below PIPE_BUF even in UTF-8's usual mix: short lines are written whole
+MAX_LINE_CHARS = 4000  # below PIPE_BUF as a rule, also in UTF-8, so that a line is written whole
 
 
 class HelloError(Exception):
-    """The launcher said something else than a hello."""
+    """The launcher wrote something else than a hello, or nothing."""
 
 
 class Lifeline:
@@ -48,13 +48,13 @@ class Lifeline:
         self._pulse: Pulse | None = None
 
     def read_hello(self) -> Hello:
-        """Wait for the first line. HelloError if it is no hello or does not come."""
+        """Wait for the first line; HelloError if it does not come or is no hello."""
         line = bytearray()
         deadline = time.monotonic() + HELLO_S
         while not line.endswith(b"\n"):
             if not select.select([self._in], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 raise HelloError(f"the launcher said no hello within {HELLO_S:g} s")
-            # One byte at a time: what follows the line is not ours to swallow.
+            # One byte at a time: nothing after the line may be consumed.
             piece = os.read(self._in, 1)
             if not piece or len(line) > MAX_HELLO_BYTES:
                 raise HelloError("the launcher closed the pipe or wrote no line as its hello")
@@ -65,8 +65,8 @@ class Lifeline:
             raise HelloError(f"the launcher's {exc}") from None
 
     def watch(self, heartbeat_s: float) -> Pulse:
-        """From now on say `heartbeat`, and die when the launcher does: in a native thread, which
-        beats on the connections to other workers, too."""
+        """From now on write heartbeats, and end this process when the launcher ends. A native
+        thread does it, which also sends the heartbeats to other workers."""
         from harpy.kernels.liveness import Pulse
 
         self._pulse = Pulse(heartbeat_s)
@@ -74,11 +74,11 @@ class Lifeline:
         return self._pulse
 
     def greet(self) -> None:
-        """The worker's first line: which protocol it speaks, and its process."""
+        """Write the worker's first line: the version of the protocol and the process id."""
         self.write_line("hello", f"{WORKER_LINES} {os.getpid()}")
 
     def write_line(self, verb: str, rest: str = "") -> None:
-        """One protocol line. A launcher that is gone ends this process."""
+        """Write one protocol line; end this process if the launcher is gone."""
         line = f"{verb} {rest}".rstrip() if rest else verb
         data = " ".join(line.splitlines()).encode("utf-8", "replace") + b"\n"
         try:
@@ -90,7 +90,7 @@ class Lifeline:
 
     @contextmanager
     def _without_heartbeats(self, data: bytes) -> Iterator[None]:
-        """The system writes what is short in one piece; a heartbeat could break in on the rest."""
+        """Pause heartbeats during a long write: the system writes only short lines in one piece."""
         if self._pulse is None or len(data) <= select.PIPE_BUF:
             yield
             return
@@ -105,15 +105,15 @@ class Lifeline:
         self.write_line("status", text[:MAX_LINE_CHARS])
 
     def error(self, failure: Failure) -> None:
-        """The worker's own failure; only the first is said."""
+        """Write the worker's own failure; only the first one."""
         if not self._said_error:
             self._said_error = True
             self.write_line("error", failure.to_line())
 
 
 def end_process_group() -> NoReturn:
-    """End at once. Where this process leads its group, as under the local launcher, take along what
-    the program forked; in a container the node manager does that."""
+    """End this process at once. Where it leads its group, as under the local launcher, also end
+    what the program forked; in a container the node manager does that."""
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(ECHO)

@@ -1,6 +1,6 @@
 """A worker's connection to the hub: finding it, joining, then messages both ways from two threads.
 
-Decides nothing about runs; the worker takes messages from a queue or through `on_message`.
+Decides nothing about runs: the worker gets messages from a queue or by `on_message`.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from harpy.wire.to_hub import Join
 if TYPE_CHECKING:
     from harpy.kernels.liveness import Pulse
 
-FIRST_PAUSE_S, LAST_PAUSE_S = 0.02, 0.2  # between looks for rank 0, growing
-RECEIVE_S = 1.0  # of one wait; silence is added up over them
+FIRST_PAUSE_S, LAST_PAUSE_S = 0.02, 0.2  # between two tries to find rank 0, growing
+RECEIVE_S = 1.0  # of one wait; silence is summed over several
 CLOSE_S = 5.0
 
 
 class Superseded(GangError):
-    """A higher attempt of this rank has taken its place."""
+    """A higher attempt of this rank has joined."""
 
 
 class SessionOver(GangError):
-    """The session has ended without this worker; `well` tells how."""
+    """The session has ended without this worker; `well` says whether it ended well."""
 
     def __init__(self, well: bool) -> None:
         super().__init__(f"the session has ended {'well' if well else 'with a failure'}")
@@ -51,17 +51,17 @@ class SessionOver(GangError):
 
 
 class Link:
-    """A joined worker's line to the hub.
+    """A joined worker's connection to the hub.
 
     Parameters
     ----------
     channel : Channel
         Admitted by the hub.
     on_message : callable
-        Called with every message in the receiving thread; True if it has dealt with it, else the
-        message waits in a queue.
+        Called with every message in the receiving thread. It returns True if it has handled the
+        message; else the message is queued.
     on_lost : callable
-        Called once, in either thread, when the hub is gone.
+        Called once, by either thread, when the hub is gone.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Link:
         self._channel = channel
         self._heartbeat_s = heartbeat_s
         self._on_message, self._on_lost = on_message, on_lost
-        # SimpleQueue.put cannot be torn by a signal handler that raises in the program's thread.
+        # A signal handler that raises in the program's thread cannot interrupt SimpleQueue.put.
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._closing = threading.Event()
@@ -92,7 +92,7 @@ class Link:
         self._outbox.put(message)
 
     def next_message(self, timeout_s: float | None = None) -> Any:
-        """The next message that `on_message` left, or the next word of this process; None when
+        """The next message that `on_message` did not handle, or the next object of `put`; None when
         nothing came in time."""
         try:
             return self._inbox.get(timeout=timeout_s)
@@ -100,14 +100,14 @@ class Link:
             return None
 
     def close(self) -> None:
-        """Send what is queued, then leave."""
+        """Send what is queued, then close the connection."""
         self._closing.set()
         self._outbox.put(None)
         self._sender.join(CLOSE_S)
         self._channel.close()
 
     def put(self, message: object) -> None:
-        """A word to whoever takes the next message, from this process."""
+        """Queue an object for the caller of `next_message`, from within this process."""
         self._inbox.put(message)
 
     def _send_all(self) -> None:
@@ -153,16 +153,16 @@ def join_hub(
     pulse: Pulse,
     deadlines: Deadlines,
 ) -> Channel:
-    """Find rank 0's hub and join it, heartbeats and all; tries again until Deadlines.allocate_s.
+    """Find rank 0's hub, join it and exchange heartbeats; try again until Deadlines.allocate_s.
 
     Parameters
     ----------
     me : Identity
         This worker.
     listening : (str, int)
-        Where this worker awaits its peers.
+        The address at which this worker accepts its peers.
     pulse : Pulse
-        Beats for this process; it learns of the hub.
+        Heartbeats of this process; the hub becomes one of its peers.
 
     Raises
     ------
@@ -171,9 +171,9 @@ def join_hub(
     SessionOver
         The session has ended without this worker.
     RendezvousTimeout
-        No hub could be joined in time; says what the last try came to.
+        No hub could be joined in time; the message has the last try's error.
     AuthenticationError
-        Whoever listens at the published address does not know this job's secret.
+        The process that listens at the published address does not know this job's secret.
     PeerUnreachable
         Rank 0 waits for this worker, and its host has not answered for Deadlines.rendezvous_s.
     """
@@ -186,7 +186,7 @@ def join_hub(
                 return _join(hub, directory.job_id, secret, me, listening, pulse, deadlines)
             except AuthenticationError:
                 raise
-            except OSError as exc:  # PeerLost and TimeoutError are, too
+            except OSError as exc:  # PeerLost and TimeoutError are OSErrors
                 last = f"rank 0 at {hub.address} port {hub.port}: {exc}"
                 well = directory.session_ended()
                 if well is not None:
@@ -203,23 +203,23 @@ def join_hub(
 
 
 class NetworkPartition:
-    """Tells a rank 0 that lives but cannot be reached from here from one that is gone, and will be
-    replaced. Pure: the clock is passed in.
+    """Distinguishes a rank 0 that lives but cannot be reached from here from one that is gone and
+    will be replaced. Pure: the clock is passed in.
 
     Parameters
     ----------
     limit_s : float
-        How long its host may leave this worker without an answer.
+        Seconds for which its host may leave this worker without an answer.
     """
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
         self._attempt = -1  # the highest of rank 0 so far
         self._since: float | None = None  # when its host first gave no answer
-        self._waited_at: float | None = None  # rank 0's word by then
+        self._waited_at: float | None = None  # when rank 0 had last said that it waits
 
     def lasts(self, attempt: int, unanswered: bool, waited_at: float | None, now: float) -> bool:
-        """Take one failed try to join an attempt of rank 0; whether to give up trying.
+        """Note one failed try to join an attempt of rank 0; return whether to give up.
 
         Parameters
         ----------
@@ -291,7 +291,8 @@ def _join(
 
 
 def await_admission(channel: Channel, timeout_s: float) -> None:
-    """Return when the hub lets this worker in; Superseded, or PeerLost where another try may do."""
+    """Wait until the hub admits this worker. Raises Superseded, or PeerLost where another try may
+    help."""
     value = channel.receive(timeout_s)
     if value is None:
         raise TimeoutError(f"the hub did not answer within {timeout_s:g} s")

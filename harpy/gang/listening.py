@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 from harpy.errors import ConfigError, GangError
 
-MAX_AT_ONCE = 32  # connections taken before those that are there are served again
-# No descriptor or memory left for another connection; it stays in the queue.
+MAX_AT_ONCE = 32  # connections accepted before existing ones are served again
+# There is no descriptor or memory for another connection, which stays in the kernel's queue.
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Exhausted(Exception):
-    """This process, or the machine, can hold no further connection."""
+    """The process or the machine cannot hold another connection."""
 
 
 def listen(bind: str, port_range: tuple[int, int], backlog: int) -> socket.socket:
@@ -32,7 +32,7 @@ def listen(bind: str, port_range: tuple[int, int], backlog: int) -> socket.socke
     for port in range(first, last + 1):
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
-            # A port of the range may be in TIME_WAIT after the last job.
+            # The last job may have left a port of the range in TIME_WAIT.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((bind, port))
             sock.listen(backlog)
@@ -67,6 +67,6 @@ def waiting(listener: socket.socket) -> Iterator[socket.socket]:
         except OSError as exc:
             if exc.errno in _EXHAUSTED:
                 raise Exhausted(exc.strerror) from exc
-            continue  # it left before we got there
+            continue  # it was closed before it was accepted
         sock.setblocking(False)
         yield sock

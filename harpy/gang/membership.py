@@ -1,4 +1,5 @@
-"""Who belongs to the gang: the attempt that stands for each rank, losses, the wait for the absent.
+"""Who belongs to the gang: the attempt that stands for each rank, losses, the wait for missing
+ranks.
 
 Pure: the clock is passed in with each step. What a loss means for the run that goes on is
 run_state.py's.
@@ -12,7 +13,7 @@ AWAITED   JOIN     PRESENT  its first attempt comes: admitted
 PRESENT   REPLACE  PRESENT  a higher attempt comes, or the same over a new connection: the older is
                             superseded and lost, which does not count; the newer is admitted
 PRESENT   FENCE    PRESENT  a lower attempt comes: refused
-PRESENT   LEAVE    LOST     its connection closed, or it said nothing for too long
+PRESENT   LEAVE    LOST     its connection closed, or no heartbeat came for too long
 LOST      JOIN     PRESENT  the same or a higher attempt comes: admitted
 LOST      FENCE    LOST     a lower attempt comes, whether or not the higher still lives: refused
 ========  =======  =======  ======================================================================
@@ -58,8 +59,8 @@ RANK_TRANSITIONS = {
 
 @dataclass(frozen=True)
 class Loss:
-    """A member that is gone. It counts unless something outside ended or silenced it, or it came
-    back itself."""
+    """A member that is gone. It counts unless something outside ended or silenced the worker, or
+    the worker itself joined again."""
 
     rank: int
     cause: Failure
@@ -74,16 +75,17 @@ class Membership:
     n_node : int
         Ranks that make the gang complete.
     max_losses : int
-        So many workers may be lost, or connections between them break, and the session goes on.
+        Workers that may be lost, or connections between them that may break, before the session
+        ends.
     allocate_s : float
-        For how long a rank may be missing.
+        Seconds for which a rank may be missing.
     now : float
-        Monotonic seconds; the wait for the first members counts from here.
+        Monotonic seconds; the wait for the first members begins here.
 
     Attributes
     ----------
     members : dict of int to Member
-        Those that are present, by rank.
+        The members that are present, by rank.
     incomplete_since : float or None
         None while all ranks are present.
     """
@@ -117,14 +119,15 @@ class Membership:
         return self._n_losses > self._max_losses
 
     def host(self, rank: int) -> str:
-        """Where a rank is; empty if it is not present."""
+        """The host of a rank; empty if the rank is not present."""
         member = self.members.get(rank)
         return member.host if member else ""
 
     # -- joining -----------------------------------------------------------------------------------
 
     def refuses(self, event: Joined, step: Step) -> bool:
-        """Turn a joiner away that has no place here, or whose place a higher attempt has taken."""
+        """Refuse a worker whose rank does not exist, or has a higher attempt; whether it was
+        refused."""
         rank, attempt = event.member.rank, event.member.attempt
         if not 0 <= rank < self.n_node:
             step.do(Refuse(rank, attempt, f"the gang has ranks 0 to {self.n_node - 1}"))
@@ -138,7 +141,7 @@ class Membership:
         return False
 
     def replace(self, event: Joined, step: Step) -> Loss | None:
-        """Remove the older member in whose place one joins; None if there is none."""
+        """Remove the older member that a joining worker replaces; None if there is none."""
         rank, attempt = event.member.rank, event.member.attempt
         older = self.members.get(rank)
         if older is None:
@@ -149,9 +152,9 @@ class Membership:
         return self._remove(rank, f"attempt {attempt} took its place", step, counts=False)
 
     def admit(self, event: Joined, step: Step) -> None:
-        """Make a joiner the member that stands for its rank."""
+        """Make a joining worker the member that stands for its rank."""
         rank, attempt = event.member.rank, event.member.attempt
-        if self._states[rank] is not RankState.PRESENT:  # else it replaces another
+        if self._states[rank] is not RankState.PRESENT:  # else it replaces an older member
             self._move(rank, RankTrigger.JOIN)
         self._highest[rank] = attempt
         self.members[rank] = event.member
@@ -162,12 +165,12 @@ class Membership:
     # -- losses ------------------------------------------------------------------------------------
 
     def leave(self, event: Left, step: Step) -> Loss | None:
-        """Remove a member that is gone; None if another has taken its place before."""
+        """Remove a member that is gone; None if another has replaced it already."""
         member = self.members.get(event.rank)
         if member is None or member.attempt != event.attempt:
             return None
         self._move(event.rank, RankTrigger.LEAVE)
-        # Where nobody is replaced any loss is the end.
+        # Where no worker is replaced, any loss ends the session.
         return self._remove(event.rank, event.how, step, event.counts or self._max_losses == 0)
 
     def _remove(self, rank: int, how: str, step: Step, counts: bool) -> Loss:
@@ -183,12 +186,12 @@ class Membership:
         return Loss(rank, cause, counts)
 
     def count_loss(self, cause: Failure) -> None:
-        """Take a loss, or a broken connection, off what the session may lose."""
+        """Count a loss, or a broken connection, against what the session may lose."""
         self._n_losses += 1
         self._first_loss = self._first_loss or cause
 
     def too_many_losses(self) -> Failure:
-        """The first loss, with the number that came after it."""
+        """The first loss, with the number of further losses."""
         first = self._first_loss
         assert first is not None
         more = self._n_losses - 1
@@ -199,7 +202,8 @@ class Membership:
     # -- deadlines ---------------------------------------------------------------------------------
 
     def overdue(self, now: float) -> Failure | None:
-        """What ends a session whose missing ranks have not come in time."""
+        """The failure of a session whose missing ranks have not joined in time; None before
+        that."""
         since, limit = self.incomplete_since, self._allocate_s
         if since is None or now - since <= limit:
             return None

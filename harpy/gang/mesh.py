@@ -1,11 +1,11 @@
 """Making the connections between ranks: every rank connects to the lower ones and accepts the
 higher ones, each connection authenticated for this epoch.
 
-Owns sockets until they are handed to the native mesh. All of it goes on at once in one thread, so
-that nobody is kept waiting by a rank that waits itself, or by connections that never authenticate.
+Owns sockets until they are handed to the native mesh. One thread makes all connections at once, so
+that neither a waiting rank nor a connection that never authenticates delays the others.
 
-Between two formations nobody accepts: the kernel queues a few connections and leaves the rest
-unanswered, at no cost to the run. A rank left unanswered so tries again soon.
+Between two formations no connection is accepted: the kernel queues a few and leaves the rest
+unanswered, at no cost to the run. A rank that gets no answer tries again soon.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from harpy.wire.member import Member
 
 MAX_UNAUTHENTICATED = 128
 POLL_S = 0.2
-FIRST_TRY_S = 0.25  # for a first connection to be taken; twice as long for each further one
+FIRST_TRY_S = 0.25  # for a first connection to be accepted; twice as long for each further one
 PAUSE_S = 0.02  # before a further try where a connection was cut off
 
 
@@ -46,20 +46,20 @@ def form_mesh(
     Parameters
     ----------
     members : sequence of Member
-        All ranks, in order; everybody in it is about to do the same.
+        All ranks, in order; all of them form the mesh at the same time.
     epoch : int
-        Of this formation; connections of another are refused.
+        Of this formation; connections of another epoch are refused.
     listener : socket
         Listening at the address that `members` gives for `rank`.
 
     Raises
     ------
     RendezvousTimeout
-        Some rank did not connect within Deadlines.rendezvous_s.
+        A rank did not connect within Deadlines.rendezvous_s.
     PeerLost
         A rank's listening socket is gone, or it has gone on to another epoch.
     AuthenticationError
-        Whoever listens in a rank's place does not know the secret.
+        The process that listens at a rank's address does not know the secret.
     """
     deadline = time.monotonic() + deadlines.rendezvous_s
     me = Identity(Role.PEER, rank, members[rank].attempt, epoch)
@@ -76,12 +76,12 @@ def form_mesh(
             formation.advance(deadline)
         socks = formation.take()
     fds = [-1 if r == rank else socks[r].detach() for r in range(len(members))]
-    # Its frames carry as much of the epoch as tells it from those shortly before.
+    # Its frames carry the epoch's last 32 bits, which differ from those of recent epochs.
     return Mesh(rank, len(members), fds, epoch & 0xFFFFFFFF, deadlines.collective_s)
 
 
 class _Formation:
-    """All connections of one rank in the making."""
+    """The connections of one rank while they are being made."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class _Formation:
         self._dial(outgoing)
 
     def advance(self, deadline: float) -> None:
-        """Wait a little for something to happen, and deal with it."""
+        """Wait a little for events on the sockets, and handle them."""
         now = time.monotonic()
         if now > deadline:
             raise self._too_late()
@@ -149,7 +149,7 @@ class _Formation:
                 self._accept()
             elif isinstance(key.data, _Outgoing):
                 self._on_outgoing(key.data)
-            elif key.data in self._unauthenticated:  # else it was displaced just now
+            elif key.data in self._unauthenticated:  # else it has just been displaced
                 self._on_incoming(key.data)
 
     def _too_late(self) -> GangError:
@@ -179,7 +179,7 @@ class _Formation:
         except AuthenticationError:
             raise
         except PeerLost as exc:
-            # A rank that has not heard of this epoch yet will; one that is further is gone.
+            # A rank of an earlier epoch will follow; one of a later epoch has left this one.
             if outgoing.answered_by is None or outgoing.answered_by.epoch >= self._me.epoch:
                 raise PeerLost(f"{outgoing.where}: {exc}", rank=outgoing.member.rank) from exc
             self._again(outgoing, exc)
@@ -194,7 +194,7 @@ class _Formation:
                 self._selector.modify(outgoing.sock, selectors.EVENT_READ, outgoing)
 
     def _again(self, outgoing: _Outgoing, exc: OSError) -> None:
-        """Hang up and try again; PeerLost if there is no sense in it."""
+        """Close the connection and try again; PeerLost if another try cannot help."""
         if outgoing.hopeless(exc):
             raise PeerLost(
                 f"cannot reach {outgoing.where}: {exc}", rank=outgoing.member.rank
@@ -248,20 +248,20 @@ class _Formation:
 
 
 class _Outgoing:
-    """A connection to a lower rank, begun anew as often as it is cut off or not taken."""
+    """A connection to a lower rank, retried as often as it is cut off or not accepted."""
 
     def __init__(self, member: Member, initiator: Callable[[], Initiator]) -> None:
         self.member = member
         self.where = f"rank {member.rank} on {member.host} ({member.address} port {member.port})"
         self.sock: socket.socket | None = None
         self.connected = False
-        self.next_try = 0.0  # when to dial, or to give up this connection
+        self.next_try = 0.0  # when to connect again, or to give up this connection
         self.answered_by: Identity | None = None
         self._make_initiator = initiator
         self._initiator = initiator()
         self._received = b""
         self._try_s = FIRST_TRY_S
-        self._first_dial: float | None = None  # since the last connection that was taken
+        self._first_dial: float | None = None  # since the last connection that was accepted
 
     def dial(self, now: float) -> socket.socket:
         """Begin a connection; never blocks."""
@@ -278,11 +278,11 @@ class _Outgoing:
         return self.sock
 
     def unanswered(self, now: float) -> bool:
-        """The connection has not been taken in its time."""
+        """Whether the connection has not been accepted in time."""
         return self.sock is not None and not self.connected and now >= self.next_try
 
     def hopeless(self, exc: OSError) -> bool:
-        """Nobody listens there, or has not for long."""
+        """Whether nothing listens there, or has not for too long."""
         if self.connected:
             return False
         out_of_time = time.monotonic() - (self._first_dial or 0.0) > CONNECT_S
@@ -299,8 +299,8 @@ class _Outgoing:
         self.next_try = time.monotonic() + PAUSE_S
 
     def advance(self) -> bool:
-        """Go on as far as the socket allows; True once authenticated. Reads not a byte more than
-        the handshake: the mesh's frames come right after."""
+        """Advance the handshake as far as the socket allows; True once authenticated. Reads no byte
+        beyond it, since the mesh's frames follow."""
         assert self.sock is not None
         if not self.connected:
             error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -326,7 +326,7 @@ class _Outgoing:
 
 
 class _Incoming:
-    """A connection in its handshake. Reads not a byte more, as in _Outgoing."""
+    """A connection from a higher rank in its handshake. Reads no byte beyond it, as _Outgoing."""
 
     def __init__(self, sock: socket.socket, acceptor: Acceptor) -> None:
         self.sock, self.acceptor = sock, acceptor

@@ -12,7 +12,7 @@ from harpy.wire.member import Member
 
 
 def read_message(value: Any, sender: Identity) -> to_hub.FromWorker | to_hub.FromDriver:
-    """What an authenticated `sender` said.
+    """The message of an authenticated `sender`.
 
     Raises
     ------
@@ -29,7 +29,8 @@ def read_message(value: Any, sender: Identity) -> to_hub.FromWorker | to_hub.Fro
 def event_of(
     message: to_hub.FromWorker | to_hub.FromDriver, sender: Identity
 ) -> events.Event | None:
-    """The event that a message is for the state machine; None for one that is not its business."""
+    """The event that a message is for the state machine; None for a message that the hub
+    forwards."""
     match message:
         case to_hub.Join(host, address, port, pid):
             return events.Joined(Member(sender.rank, sender.attempt, host, address, port, pid))

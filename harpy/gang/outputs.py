@@ -18,7 +18,7 @@ from harpy.wire.report import Report
 from harpy.wire.run_spec import RunSpec
 from harpy.wire.to_hub import Delivered, Output
 
-DELIVER_BYTES = 16 << 20  # larger arrays go through files even when the driver listens
+DELIVER_BYTES = 16 << 20  # larger arrays go through files even if the driver is connected
 COPY_BYTES = 256 << 20  # larger arrays are written before `save` returns, without a copy
 WRITERS = 4  # HDFS takes half a second to close a file, whatever its size
 
@@ -48,13 +48,13 @@ class Outputs:
         self.delivered: Delivered | None = None  # the result, on its way to the driver
 
     def describe(self, run: RunSpec) -> None:
-        """Leave run.json for whoever looks at the directory."""
+        """Write run.json, for readers of the directory."""
         if self._send is None:
             self._write(self._directory.write_run, run)
 
     def save(self, name: str, array: np.ndarray) -> None:
-        """One output; the caller may change the array afterwards."""
-        self._directory.output(name)  # a name that is no file's is refused here
+        """Take one output; the caller may change the array afterwards."""
+        self._directory.output(name)  # refuses a name that no file can have
         small = array.nbytes <= DELIVER_BYTES
         if self._send is not None:
             self._send(Output(self._directory.number, name, array.copy() if small else None))
@@ -66,7 +66,7 @@ class Outputs:
             self._write(self._directory.save_array, name, self._rank, array.copy())
 
     def result(self, value: Any) -> None:
-        """What the program returned; only rank 0's counts."""
+        """Take what the program returned; only rank 0's value counts."""
         if self._rank != 0:
             return
         try:
@@ -96,7 +96,7 @@ class Outputs:
             self.close()
 
     def close(self) -> None:
-        """Give up what has not begun; wait for what has."""
+        """Cancel writes that have not begun; wait for those that have."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None

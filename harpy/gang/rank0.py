@@ -1,6 +1,6 @@
-"""What rank 0 is besides a worker: host of the hub, until another attempt takes its place.
+"""What rank 0 does besides a worker's part: it hosts the hub until a higher attempt replaces it.
 
-Owns the start of the hub and the thread that looks for a successor; what the hub does is hub.py's.
+Owns the start of the hub and the thread that checks for a successor; the hub's work is hub.py's.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from harpy.wire.hello import Hello
     from harpy.wire.job_spec import JobSpec
 
-SUCCESSOR_S = 3.0  # between looks for a higher attempt of rank 0
-WAITING_SHARE = 0.25  # of HARPY_RENDEZVOUS_S: how often rank 0 says that it waits for others
+SUCCESSOR_S = 3.0  # between two checks for a higher attempt of rank 0
+WAITING_SHARE = 0.25  # of HARPY_RENDEZVOUS_S: how often rank 0 publishes that it waits for others
 
 
 def host_hub(
@@ -74,9 +74,11 @@ def host_hub(
 def _watch_for_successor(
     directory: JobDirectory, hub: Hub, attempt: int, waiting_every_s: float
 ) -> None:
-    """End this rank 0 once another attempt has taken its place: its node manager may be gone, and
-    nobody else here to tell it. While it waits for other ranks, say so to those that cannot reach
-    it."""
+    """End this rank 0 once a higher attempt has replaced it.
+
+    Its node manager may be gone, and then nothing else on this host can end it. While rank 0 waits
+    for other ranks it publishes that, for those that cannot reach it.
+    """
     said_at = time.monotonic()
     while True:
         time.sleep(SUCCESSOR_S)
@@ -87,5 +89,5 @@ def _watch_for_successor(
             if min(hub.waited_s(), time.monotonic() - said_at) > waiting_every_s:
                 directory.publish_waiting()
                 said_at = time.monotonic()
-        except StorageError as exc:  # it is tried again; storage has had its own deadline
+        except StorageError as exc:  # tried again: storage has kept its own deadline
             print(f"harpy worker: looking for a successor: {exc}", file=sys.stderr)

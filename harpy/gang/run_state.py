@@ -1,8 +1,8 @@
 """The state of a run: offered, begun in an epoch, its communicator forming, then done or failed; or
 begun anew after a loss.
 
-Pure: the clock is passed in with each step. Who is present, and which losses count, membership.py
-knows; which run comes next, gang.py.
+Pure: the clock is passed in with each step. Who is present, and which losses count, is
+membership.py's; which run comes next is gang.py's.
 
 Until the communicator has formed a lost rank's replacement begins alone. From then on a loss breaks
 the run: the survivors stop, keeping their rows, and when all ranks are present the run begins anew
@@ -19,7 +19,7 @@ FORMING     FORM      FORMED      all ranks have asked: they get each other's ad
 BEGUN       FINISH    COMMITTING  all ranks have returned, without a communicator: rank 0 commits
 FORMED      FINISH    COMMITTING  all ranks have returned: rank 0 commits
 COMMITTING  FINISH    COMMITTING  there was no communicator, a rank was lost after it had returned,
-                                  and its replacement has returned, too: rank 0 commits again
+                                  and its replacement has also returned: rank 0 commits again
 COMMITTING  ASK       FORMING     there was no communicator, a rank was lost after it had returned,
                                   and its replacement touches ctx.comm, unlike the others
 COMMITTING  COMMIT    DONE        rank 0 has made the results final: the driver is told
@@ -64,7 +64,7 @@ from harpy.wire.run_spec import RunSpec
 
 
 class RunState(Enum):
-    """How far a run is; DONE and FAILED are final."""
+    """How far a run has got; DONE and FAILED are final."""
 
     OFFERED = auto()
     BEGUN = auto()
@@ -122,19 +122,19 @@ class _Epoch:
     """One beginning of a run, and what is known of it."""
 
     number: int
-    driver_absent: bool = False  # for a while there was no driver to hear what it delivers
-    started: set[int] = field(default_factory=set)  # ranks that were told
+    driver_absent: bool = False  # for a while no driver was connected to receive what it delivers
+    started: set[int] = field(default_factory=set)  # ranks to which it was sent
     done: set[int] = field(default_factory=set)
-    stopped: set[int] = field(default_factory=set)  # their programs failed, or were stopped
-    asked: set[int] = field(default_factory=set)  # they wait for the communicator, or have it
+    stopped: set[int] = field(default_factory=set)  # ranks whose programs failed, or were stopped
+    asked: set[int] = field(default_factory=set)  # ranks that wait for the communicator, or have it
     asked_at: float = 0.0
     has_communicator: bool = False
     broken_at: float | None = None
-    broken_by: Failure | None = None  # the echo, where nobody is known to be lost
-    break_explained: bool = False  # what broke it has been counted as a loss, or is none
+    broken_by: Failure | None = None  # the echo, where no worker is known to be lost
+    break_explained: bool = False  # what broke it has been counted as a loss, or does not count
 
     def forget(self, rank: int) -> None:
-        """As if this rank had not begun."""
+        """Treat this rank as if it had not begun."""
         for ranks in (self.started, self.done, self.stopped, self.asked):
             ranks.discard(rank)
 
@@ -146,7 +146,7 @@ class Run:
     ----------
     spec : RunSpec
     membership : Membership
-        Of the session; a run reads who is present, and counts broken connections as losses.
+        Of the session; says who is present, and counts broken connections as losses.
     deadlines : Deadlines
 
     Attributes
@@ -154,7 +154,7 @@ class Run:
     cause : Failure or None
         Why it fails.
     outcome : TellDriver or None
-        How it ended, for a driver that comes late; None where results went to the driver itself.
+        How it ended, for a driver that connects later; None where results went to the driver.
     stuck : tuple of int
         Ranks that did not stop in time when it failed.
     """
@@ -174,12 +174,12 @@ class Run:
 
     @property
     def epoch(self) -> int:
-        """Of its last beginning; all words about it carry this number."""
+        """Of its last beginning; all messages about the run carry this number."""
         return self._epoch.number
 
     @property
     def active(self) -> bool:
-        """Whether it has begun and nobody was asked to stop."""
+        """Whether it has begun and no rank was told to stop."""
         return self.state in ACTIVE_STATES
 
     @property
@@ -194,11 +194,11 @@ class Run:
 
     @property
     def counts_losses(self) -> bool:
-        """Whether a further loss counts; what is lost together counts once."""
+        """Whether a further loss counts; workers that are lost together count once."""
         return not self._epoch.break_explained
 
     def is_meant(self, event: CommAsked | Reported | Committed) -> bool:
-        """Whether a worker speaks of this run in this epoch."""
+        """Whether a worker's event is about this run in this epoch."""
         return (self.spec.run, self.epoch) == (event.run, event.epoch)
 
     def outstanding(self) -> tuple[int, ...]:
@@ -229,7 +229,8 @@ class Run:
         self._epoch.started.add(rank)
         step.do(StartRun(rank, self.spec, self.epoch))
 
-    # -- what workers say --------------------------------------------------------------------------
+    # -- events of workers
+    # --------------------------------------------------------------------------
 
     def ask_for_communicator(self, event: CommAsked, step: Step) -> None:
         """A rank waits for the communicator, which forms when all ranks do."""
@@ -270,7 +271,7 @@ class Run:
         if not failure.echo:
             self.fail(failure, step)
         elif self.active:
-            # Whoever it lost will be missed; or only the connection between them broke.
+            # The lost peer will be missed, unless only the connection to it broke.
             self._break(failure.message, step)
             self._epoch.broken_by = failure
 
@@ -282,12 +283,13 @@ class Run:
             step.do(CommitRun(self.spec.run, self.epoch))
 
     def commit(self, event: Committed, step: Step) -> None:
-        """Its results are final."""
+        """Rank 0 has made the results final."""
         if self.state is not RunState.COMMITTING:
             return
         self._move(RunTrigger.COMMIT)
         told = TellDriver(to_driver.RunCommitted(event.run, self.spec.deliver, event.result))
-        # What went through the driver's connection is gone with it: such a run is offered again.
+        # What was sent over a lost connection of the driver is lost: the driver offers the run
+        # again.
         if not (self.spec.deliver and self._epoch.driver_absent):
             step.do(told)
         self.outcome = None if self.spec.deliver else told
@@ -295,7 +297,7 @@ class Run:
     # -- losses ------------------------------------------------------------------------------------
 
     def lose(self, loss: Loss, step: Step) -> None:
-        """A rank is gone; as long as there is no communicator, as if it had not begun."""
+        """A rank is gone. While there is no communicator, it counts as not begun."""
         if self.failing:
             return
         self._epoch.forget(loss.rank)
@@ -310,24 +312,23 @@ class Run:
             self._move(RunTrigger.WITHDRAW)
 
     def miss_driver(self) -> None:
-        """What it delivers may have gone nowhere."""
+        """No driver is connected: what the run delivers may be lost."""
         self._epoch.driver_absent = True
 
     def repeat_delivery(self, step: Step) -> None:
-        """The driver lost its connection meanwhile, and offers this run again."""
+        """The driver offers the run again, after it had lost its connection."""
         if self._epoch.driver_absent and self.active:
             self._break("the driver may have missed what it delivered", step)
             self._epoch.break_explained = True
 
     def _break(self, why: str, step: Step) -> None:
-        """Have all stop, to begin anew once they have and nobody is missing."""
+        """Stop all ranks, to begin anew once they have stopped and no rank is missing."""
         self._move(RunTrigger.BREAK)
         self._epoch.broken_at = step.now
         step.do(AbortRun(self.spec.run, self.epoch, self.outstanding(), why))
 
     def can_restart(self, step: Step) -> bool:
-        """Whether nothing stands in the way of its beginning anew; if it was one loss too many the
-        run fails instead."""
+        """Whether the run can begin anew now; after one loss too many it fails instead."""
         if self.state is not RunState.RESTARTING:
             return False
         if self.outstanding() or not self._membership.complete:
@@ -343,7 +344,7 @@ class Run:
     # -- failure -----------------------------------------------------------------------------------
 
     def fail(self, cause: Failure, step: Step) -> None:
-        """Have all stop for good; the first cause counts, and is told at once."""
+        """Stop all ranks for good; the first cause counts, and the driver gets it at once."""
         if self.failing:
             return
         self._move(RunTrigger.FAIL)
@@ -354,7 +355,7 @@ class Run:
         step.do(self.outcome, AbortRun(self.spec.run, self.epoch, self.outstanding(), reason))
 
     def wind_down(self, step: Step) -> None:
-        """End a run that fails once all have stopped."""
+        """End a failing run once all ranks have stopped, or have had time to."""
         if not self.failing:
             return
         outstanding = self.outstanding()
@@ -364,7 +365,8 @@ class Run:
         self.stuck = outstanding
 
     def check_deadlines(self, step: Step) -> None:
-        """Expel who does not stop; name who keeps others waiting for the communicator."""
+        """Expel ranks that do not stop; fail the run if a rank keeps others waiting for the
+        communicator."""
         deadlines = self._deadlines
         if (
             self._epoch.broken_at is not None

@@ -10,18 +10,18 @@ from harpy.storage.rows.loading import open_files
 
 
 class ShardCache:
-    """Rows loaded by content hash. A run keeps what it names; the rest is let go before it starts,
-    so that a session never holds more than two runs' inputs.
+    """Rows loaded by content hash. A run keeps the inputs that it names; all others are dropped
+    before it starts, so that a session never holds more than two runs' inputs.
 
     Parameters
     ----------
     directory : JobDirectory
     stage_s : float
-        How long to wait for the driver that stages.
+        Seconds to wait for the driver that stages.
     systems : FileSystems
-        Where rows are read from files.
+        Hold the files of datasets.
     n_thread : int
-        Threads that decode those.
+        Threads that decode these files.
     """
 
     def __init__(

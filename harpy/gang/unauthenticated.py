@@ -1,4 +1,4 @@
-"""Connections that have not authenticated: how many, for how long, which must go first.
+"""Connections that have not authenticated: how many, for how long, which is dropped first.
 
 Owns no socket and no clock. The hub's door (door.py) and each rank's (mesh.py) keep theirs here.
 """
@@ -14,8 +14,8 @@ Connection = TypeVar("Connection")
 class Unauthenticated(Generic[Connection]):
     """At most `max_connections` connections, each for at most `handshake_s`.
 
-    Where one too many comes, the oldest of those goes that have not even said hello, and only if
-    there are none the oldest of the others: whoever fills the door with silence drives out silence.
+    Where one too many comes, the oldest of those that have sent no hello is dropped; only if there
+    are none, the oldest of the others. So silent connections displace silent ones.
     """
 
     def __init__(self, max_connections: int, handshake_s: float) -> None:
@@ -31,7 +31,7 @@ class Unauthenticated(Generic[Connection]):
         return connection in self._silent or connection in self._greeted
 
     def add(self, connection: Connection, now: float) -> Connection | None:
-        """Let a connection in; return the one that must go for it, if any."""
+        """Add a connection; return the one that must be dropped for it, if any."""
         leaving = self.oldest() if len(self) >= self._max_connections else None
         if leaving is not None:
             self.remove(leaving)
@@ -39,21 +39,21 @@ class Unauthenticated(Generic[Connection]):
         return leaving
 
     def greeted(self, connection: Connection) -> None:
-        """It has said a hello that makes sense."""
+        """Note that a connection has sent a well-formed hello."""
         if connection in self._silent:
             self._greeted[connection] = self._silent.pop(connection)
 
     def remove(self, connection: Connection) -> None:
-        """It has authenticated, or is gone. May be repeated."""
+        """Remove a connection that has authenticated, or is gone. May be repeated."""
         self._silent.pop(connection, None)
         self._greeted.pop(connection, None)
 
     def oldest(self) -> Connection | None:
-        """The first to go; None if there is none."""
+        """The next to be dropped; None if there is none."""
         return next(itertools.chain(self._silent, self._greeted), None)
 
     def overdue(self, now: float) -> list[Connection]:
-        """Those whose time has passed; they stay until removed."""
+        """The connections whose time has passed; they stay until removed."""
         connections = [*self._silent.items(), *self._greeted.items()]
         return [each for each, since in connections if now - since > self._handshake_s]
 

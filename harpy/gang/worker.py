@@ -43,17 +43,18 @@ THREAD_VARIABLES = (
 )
 HEARTBEAT_S = 1.0  # to launcher and gang
 HUB_LINGER_S = 10.0
-LAST_WORD_S = 3.0  # for the launcher of a lost worker to tell how it ended
+LAST_WORD_S = 3.0  # for the launcher of a lost worker to report how that ended
 TELL_S = 1.0
-INTERRUPT_S = 0.5  # before the first and between further interruptions of a program that is to stop
+# Before the first interruption of a program that must stop, and between further ones.
+INTERRUPT_S = 0.5
 
 
 def main() -> NoReturn:
-    """Live one worker's life; never returns."""
+    """Run one worker from its hello to its exit code; never returns."""
     # Before anything that could print or fork.
     lifeline = Lifeline()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # A crash in native code then ends with the program's lines on stderr, which the launcher shows.
+    # After a crash in native code stderr then has the program's lines, which the launcher shows.
     faulthandler.enable()
     lifeline.greet()
     try:
@@ -65,7 +66,7 @@ def main() -> NoReturn:
     pulse.report_termination()
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(hello.n_thread)
-    # Nodes are shared: a thread that waits for the next iteration must not spin meanwhile.
+    # Nodes are shared: threads must not spin while they wait for the next iteration.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ["HARPY_INSIDE_WORKER"] = "1"
     code = _run_worker(hello, lifeline, pulse)
@@ -78,7 +79,7 @@ def main() -> NoReturn:
 
 
 def _run_worker(hello: Hello, lifeline: Lifeline, pulse: Pulse) -> int:
-    """Everything after the hello; one of the two places that catch all."""
+    """Everything after the hello. One of the two functions that catch every exception."""
     import socket
 
     try:
@@ -109,7 +110,7 @@ def _run_worker(hello: Hello, lifeline: Lifeline, pulse: Pulse) -> int:
 
 @dataclass(frozen=True)
 class HubLost:
-    """A word to the main thread: look for another hub."""
+    """A message to the main thread: find another hub."""
 
 
 class Worker:
@@ -138,7 +139,7 @@ class Worker:
         directory = JobDirectory(fs, hello.job_url)
         job = directory.read_job()
         if hello.attempt > 0:
-            # Only a later attempt can find its session over: no rank leaves before all have come.
+            # Only a later attempt can find the session over: no rank leaves before all have joined.
             single = None if job.keep_open else job.first_run
             if single is not None and directory.run(single.run).finished():
                 directory.publish_end(well=True)
@@ -162,8 +163,8 @@ class Worker:
     # -- joining -----------------------------------------------------------------------------------
 
     def _prepare(self, job: JobSpec, directory: JobDirectory) -> None:
-        """Make what outlives the hubs that this worker joins: its rows, its states, the socket
-        where it awaits its peers."""
+        """Make what outlives the hubs that this worker joins: its rows, its checkpoints, and the
+        socket that accepts its peers."""
         from harpy.gang.execution import ABORT_SIGNAL, WorkerEnvironment
         from harpy.gang.listening import listen
         from harpy.gang.shards import ShardCache
@@ -223,8 +224,8 @@ class Worker:
     # -- runs --------------------------------------------------------------------------------------
 
     def _serve(self) -> int | None:
-        """What `_on_message` left, one after the other, until the hub says end: the exit code. None
-        if the hub is gone."""
+        """Handle the queued messages until the session ends; return the exit code, or None if the
+        hub is gone."""
         from harpy.gang.execution import Execution
         from harpy.wire import to_worker
 
@@ -256,8 +257,8 @@ class Worker:
         return execution
 
     def _end(self, message: to_worker.EndSession) -> int:
-        """Leave; an exit code that says whether the failure was ours. Rank 0 speaks for those who
-        are gone."""
+        """Leave; return an exit code that says whether the failure was this worker's. Rank 0 also
+        reports the failure of workers that are gone."""
         assert self._link is not None
         self._link.close()
         if self._hub is not None:
@@ -270,8 +271,8 @@ class Worker:
             self._lifeline.error(cause)
             return FIRST_CAUSE
         if rank == 0 and cause.kind == "WorkerLost":
-            # Its launcher knows how it ended, and says so first; then it is to hear from us that
-            # nobody needs to be replaced, which ends the job.
+            # The launcher of the lost worker first reports how that ended. Then this error ends the
+            # job, since no worker needs to be replaced any more.
             time.sleep(LAST_WORD_S)
             self._lifeline.error(replace(cause, echo=True))
             return FIRST_CAUSE
@@ -286,13 +287,13 @@ class Worker:
     # -- from other threads ------------------------------------------------------------------------
 
     def _on_message(self, message: to_worker.ToWorker) -> bool:
-        """What cannot wait until the program returns."""
+        """Handle messages that cannot wait until the program returns."""
         from harpy.gang.execution import Execution
         from harpy.wire import to_worker
 
         match message:
             case to_worker.StartRun(spec, epoch):
-                # Here, not when the main thread comes to it: an abort may be right behind.
+                # Made here and not in the main thread: an abort may follow immediately.
                 self._execution = Execution(spec, epoch, self._environment)
                 assert self._link is not None
                 self._link.put(self._execution)
@@ -323,12 +324,12 @@ class Worker:
         while not execution.ended.wait(INTERRUPT_S):
             if time.monotonic() > deadline:
                 break
-            # A signal that arrives just before the thread begins to wait does not end the wait.
+            # Repeated, since a signal that arrives just before a wait begins does not end it.
             execution.interrupt()
         else:
             return
         if self._hub is not None:
-            # The hub keeps the same deadline: let it tell the others first.
+            # The hub has the same deadline: it tells the others first.
             self._hub.join(TELL_S)
         self._fail_now(f"the program did not stop within {self._deadlines.abort_s:g} s: {reason}")
 
@@ -337,7 +338,7 @@ class Worker:
             self._execution.on_signal(number, frame)
 
     def _on_hub_lost(self, exc: PeerLost) -> None:
-        """Stop, keeping what was loaded, and look for the hub of rank 0's replacement."""
+        """Stop the program, keep what was loaded, and find the hub of rank 0's replacement."""
         if self._hub is not None:
             self._fail_now(f"lost the hub of this very process: {exc}")
         self._abort(self._execution, f"lost rank 0: {exc}")
@@ -345,7 +346,7 @@ class Worker:
         self._link.put(HubLost())
 
     def _on_thread_crash(self, args: threading.ExceptHookArgs) -> None:
-        """A program's own threads may die as they like; without one of ours nothing works."""
+        """End the worker if one of harpy's own threads crashed; a program's threads may crash."""
         sys.__excepthook__(args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback)
         if args.thread is not None and args.thread.name.startswith("harpy-"):
             self._on_hub_crash(args.exc_value or args.exc_type())
@@ -357,7 +358,7 @@ class Worker:
         os._exit(FIRST_CAUSE)
 
     def _fail_now(self, message: str) -> NoReturn:
-        """End the process; an echo of somebody else's failure unless we have one of our own."""
+        """End the process; as an echo, unless this worker's own program had failed before."""
         if self._own_failure is not None:
             self._lifeline.error(self._own_failure)
             os._exit(FIRST_CAUSE)

@@ -1,4 +1,7 @@
-"""The interface of a launcher: who calls what when. See yarn.YarnLauncher, local.LocalLauncher."""
+"""The interface of a launcher: which method is called when, and what it takes and gives.
+
+Implementations are yarn.launcher.YarnLauncher and local.launcher.LocalLauncher.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ class JobState(Enum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     KILLED = "killed"
-    UNKNOWN = "unknown"  # the cluster does not know it, or does not answer: it may be running
+    UNKNOWN = "unknown"  # the cluster does not know the job, or does not answer: it may run
 
     @property
     def ended(self) -> bool:
@@ -29,7 +32,7 @@ class JobState(Enum):
 
     @property
     def over(self) -> bool:
-        """Whether waiting for it is over: it ended, or nobody can say any more."""
+        """Whether waiting for it is over: it ended, or its state is unknown."""
         return self.ended or self is JobState.UNKNOWN
 
 
@@ -54,7 +57,7 @@ class Grant:
     n_mem: int  # MB of one worker's whole container
     queue: str | None = None  # None: the configuration's default
     vcores: int = 1  # asked of YARN per container: min(n_thread, the largest allowed)
-    python_mb: int | None = None  # of n_mem, for the worker's process; None: nobody counts
+    python_mb: int | None = None  # of n_mem, for the worker's process; None: not limited
     notes: tuple[str, ...] = ()  # which wishes were lowered, and why
     warnings: tuple[str, ...] = ()  # what is busy, or could not be checked
 
@@ -95,7 +98,7 @@ class AttemptFailure:
 
     @property
     def replaceable(self) -> bool:
-        """Whether another attempt may do better. An echo is: it only followed."""
+        """Whether another attempt may succeed. An echo is: it only followed another failure."""
         kind = getattr(errors, self.failure.kind, None)
         return self.failure.echo or bool(getattr(kind, "replaceable", False))
 
@@ -107,7 +110,7 @@ class AttemptFailure:
 
 @dataclass(frozen=True)
 class LaunchStatus:
-    """The latest the launcher knows; cheap to ask for."""
+    """The latest state that the launcher knows; cheap to ask for."""
 
     state: JobState = JobState.NEW  # of the job that carries the workers
     application_id: str | None = None  # None where there is none
@@ -117,12 +120,12 @@ class LaunchStatus:
     failures: tuple[AttemptFailure, ...] = ()  # in order of time
     workers_running: int = 0  # that have begun, as far as the cluster says
     master_silent_s: float = 0.0  # since the application master answered last; 0 while it does
-    diagnostics: str = ""  # the cluster's last word on a failed job
+    diagnostics: str = ""  # what the cluster last said of a failed job
     timings: Mapping[str, float] = field(default_factory=dict)  # stage -> seconds since open()
 
     @property
     def final_failure(self) -> AttemptFailure | None:
-        """The first that no other attempt makes good."""
+        """The first failure that no other attempt makes good."""
         return next((failure for failure in self.failures if not failure.replaceable), None)
 
 

@@ -1,5 +1,5 @@
-"""How a process ended without saying why: in words for people, with the likely cause, and the class
-of harpy.errors for it. Pure."""
+"""How a process ended that did not report why: in words for people, with the likely reason, and the
+class of harpy.errors for it. Pure."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Checkpoints: what a run needs to go on where it was, in the memory of every worker and, now and
-then, in the run's directory.
+"""Checkpoints: the state from which a run goes on, in the memory of every worker and, at times, in
+the run's directory.
 
-A state is the same on all ranks, so any survivor of a lost worker has it; files are for the case
-that none survives. One file is one control frame: it is checked as a whole when it is read.
+A state is the same on all ranks, so every worker that was not lost has it; files are for the case
+that all are lost. One file is one control frame, which is checked as a whole when it is read.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Checkpoint(Protocol):
     Attributes
     ----------
     kept : bool
-        Whether states outlive anything; where not, there is no need to make one.
+        Whether states outlive a loss; where not, a program need not make one.
     """
 
     kept: bool
@@ -87,7 +87,7 @@ class CheckpointKeeper:
     writes : bool
         Whether this worker writes files; all keep states.
     every_s : float
-        Least time between two files.
+        Minimum seconds between two files.
     """
 
     def __init__(self, directory: JobDirectory, writes: bool, every_s: float) -> None:
@@ -126,7 +126,7 @@ class CheckpointKeeper:
             return self._number, self._state
 
     def end(self, run: int) -> None:
-        """The run is over: nothing of it is needed any more."""
+        """Drop the states and files of a run that is over."""
         with self._changed:
             written = self._run == run and self._written > 0
         self.begin(0)
@@ -134,7 +134,7 @@ class CheckpointKeeper:
             self._directory.run(run).remove_checkpoints()
 
     def read(self) -> tuple[int, State]:
-        """The newest readable file's; 0 where there is none."""
+        """Number and state of the newest readable file; 0 where there is none."""
         files = self._directory.run(self._run)
         for number in sorted(files.checkpoints(), reverse=True):
             try:
@@ -159,7 +159,7 @@ class CheckpointKeeper:
                 files.write_checkpoint(number, encode(state))
                 files.prune_checkpoints(KEPT)
             except (HarpyError, OSError) as exc:
-                # The run can do without; it would begin from an older one.
+                # The run goes on without it: after a loss it would begin from an older one.
                 logger.warning("checkpoint %d of run %d was not written: %s", number, run, exc)
 
 
@@ -173,7 +173,7 @@ class GangCheckpoint:
     ) -> None:
         self._keeper = keeper
         self._communicator = communicator
-        self._on_file = on_file  # whether a file may be there that nobody remembers
+        self._on_file = on_file  # whether there may be a file though no rank has a state
 
     def load(self) -> State | None:
         """As `Checkpoint.load`: the newest state that any rank has, else that of the file."""
@@ -231,5 +231,5 @@ def decode(data: bytes) -> State:
         raise DataError(f"not a checkpoint: {exc}") from exc
     if len(messages) != 1:
         raise DataError(f"not a checkpoint: {len(data)} bytes are not one frame")
-    whole: State = copied(messages[0])  # arrays of a frame lie where they happen to lie
+    whole: State = copied(messages[0])  # copied, since arrays of a frame are unaligned views of it
     return whole

@@ -1,5 +1,5 @@
 """What programs call: collectives on NumPy arrays. Owns shapes and dtypes; bytes move in
-harpy.kernels.collective, connections are made by peers.py.
+harpy.kernels.collective, connections are made by harpy.gang.mesh.
 """
 
 from __future__ import annotations

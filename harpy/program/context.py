@@ -1,5 +1,5 @@
-"""Context: all that a program sees of the world. Knows no Hadoop, no sockets, no files; those are
-behind the few functions it is made with.
+"""Context: all that a program sees. Has no Hadoop, no sockets and no files; those are behind the
+few functions that it is made with.
 """
 
 from __future__ import annotations
@@ -111,7 +111,8 @@ class ShardedArray:
         wanted = self.rows if rows is None else rows
         loaded = self._source.read_rows(wanted.start, wanted.stop)
         for array in arrays_of(loaded):
-            array.flags.writeable = False  # it may be the caller's own, or kept for the next run
+            # It may be the caller's own array, or be kept for the next run.
+            array.flags.writeable = False
         return loaded
 
     @property

@@ -1,7 +1,7 @@
-"""When a job that got only part of its workers lets them go. Pure: the clock is passed in.
+"""When a job that got only a part of its workers gives them back. Pure: the clock is passed in.
 
-All workers of a gang must run at once. Two jobs that each hold what the other waits for would both
-wait for ever; if either gives back what it has and asks again later, one of them gets all it needs.
+All workers of a gang must run at once. Two jobs that each hold what the other needs would wait
+for ever; if one gives back what it has and asks again later, the other gets all it needs.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ class GiveBack:
     n_node : int
         Workers the job needs.
     after_s : float
-        How long a part of them may run without the rest; the wait is up to twice that, by chance,
-        so that two jobs do not give back at the same moment.
+        Seconds for which a part of them may run without the rest. The wait is drawn between this
+        and twice as long, so that two jobs do not give back at the same moment.
     uniform : callable
         As random.uniform.
     """
@@ -33,8 +33,8 @@ class GiveBack:
         self._complete = False
 
     def due(self, n_running: int, now: float) -> bool:
-        """Whether to give back now, when so many workers run. Never again after all of them have:
-        a lost one is replaced."""
+        """Whether to give back now, while this many workers run. Never after all of them have run:
+        then a missing one is a loss and is replaced."""
         if n_running >= self._n_node:
             self._complete = True
         if self._complete or n_running == 0:
@@ -45,7 +45,7 @@ class GiveBack:
         return now > self._due_at
 
     def pause_s(self) -> float:
-        """Seconds to wait before asking again: more and more, by chance."""
+        """Seconds to wait before asking again: drawn from a range that grows with every time."""
         self._due_at = None
         self._n_times += 1
         return self._uniform(1.0, 2.0 ** min(self._n_times, 5))

@@ -20,7 +20,7 @@ from harpy.session.registry import JobRecord
 
 @dataclass(frozen=True)
 class Removed:
-    """A job of which nothing is left; what was lost with it where nobody knew whether it ran."""
+    """A job of which nothing is left, and what was lost with it if its state was unknown."""
 
     job_id: str
     lost: str = ""
@@ -36,7 +36,8 @@ def clean(
     """Remove what dead drivers left: job directories of jobs that have ended, and their records.
 
     A job that still runs is left alone, so is one whose driver lives, and one with keep=True
-    unless `kept`. Jobs that cannot be removed do not hold up the others: their error comes last.
+    unless `kept`. A job that cannot be removed does not keep others from removal: its error comes
+    last.
 
     Parameters
     ----------
@@ -47,13 +48,13 @@ def clean(
     kept : bool
         Also what was to be kept; a job that is named need not be asked for twice.
     force : bool
-        Also jobs of which nobody can say whether they run: the caller knows that they do not.
+        Also jobs whose state is unknown: the caller knows that they do not run.
         What cannot be removed any more, as its cluster is gone, is forgotten.
 
     Raises
     ------
     JobStateUnknown
-        Some were left because nobody can say whether they run.
+        Some were left because their state is unknown.
     """
     records = [registry.find(i) for i in job_ids] if job_ids else list(registry.all_jobs())
     clusters = Clusters(records)

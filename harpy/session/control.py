@@ -1,6 +1,6 @@
-"""The driver's end of the control channel: offer runs, hear what becomes of them, close.
+"""The driver's end of the control channel: offer runs, receive events of them, close.
 
-Owns the connection to the hub. Where the hub is, and what to do about its news, is the driver's.
+Owns the connection to the hub. Where the hub is, and what follows from events, is the driver's.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from harpy.wire.to_hub import Attach, CancelRun, CloseSession, Delivered, OfferR
 
 @dataclass(frozen=True)
 class RunDone:
-    """A run ended well. What was delivered is here; None stands for what is in a file."""
+    """A run ended well, with what was delivered; None stands for what is in a file."""
 
     run: int
     delivered: bool = False
@@ -77,14 +77,14 @@ class ControlChannel:
     def connect(
         cls, address: str, port: int, secret: bytes, job_id: str, deadlines: Deadlines
     ) -> ControlChannel:
-        """Connect, authenticate and take the driver's place, from an older connection if need be.
+        """Connect, authenticate and become the driver's connection; an older one is closed.
 
         Raises
         ------
         ConnectionError, TimeoutError
-            Nobody listens there (yet, or any more), or it did not answer.
+            Nothing listens there (yet, or any more), or it did not answer.
         AuthenticationError
-            Whoever listens does not know the secret.
+            The process that listens there does not know the secret.
         """
 
         def initiator(me: Identity) -> Initiator:
@@ -126,9 +126,9 @@ class ControlChannel:
         Raises
         ------
         PeerLost
-            The hub is gone without a word, or silent for Deadlines.silence_s.
+            The connection closed, or no heartbeat came for Deadlines.silence_s.
         ProtocolError
-            It sent what is no message to the driver.
+            It sent something that is no message to the driver.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -141,11 +141,12 @@ class ControlChannel:
                 return event
 
     def close(self) -> None:
-        """Hang up. Workers finish the run that goes on, then leave."""
+        """Close the connection. Workers finish the active run, then leave."""
         self._channel.close()
 
     def _event(self, message: to_driver.ToDriver) -> ControlEvent | None:
-        """What the driver is told of a message; parts of outputs are kept until their run ends."""
+        """The event that a message is for the driver; parts of outputs are kept until their run
+        ends."""
         match message:
             case OutputPart(run, rank, name, array):
                 self._outputs.setdefault(run, {}).setdefault(name, {})[rank] = array

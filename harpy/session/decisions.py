@@ -1,6 +1,6 @@
-"""The words between a run's follower and the driver: events, and what is to be done about them.
+"""What a run's follower and the driver exchange: events, and decisions about them.
 
-Who decides is follower.py, who carries it out runs.py.
+follower.py decides, runs.py carries out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class NotConnected:
 
 @dataclass(frozen=True)
 class Offered:
-    """The hub was told of the run, as far as it still listens."""
+    """The run was sent to the hub, if the connection still holds."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class HubLost:
 
 @dataclass(frozen=True)
 class ApplicationEnded:
-    """The application that carried the gang has ended, as it was told to."""
+    """The application that carried the gang has ended, as was decided."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ Event = (
 
 @dataclass(frozen=True)
 class View:
-    """What can be seen beside the events."""
+    """What the driver sees besides events."""
 
     status: LaunchStatus
     finished: bool = False  # the job ended well, and this run's results lie in its directory
@@ -74,14 +74,14 @@ class View:
 
 @dataclass(frozen=True)
 class Listen:
-    """Hear the hub's next event: a ControlEvent, HubLost, or None."""
+    """Wait for the hub's next event: a ControlEvent, HubLost, or None."""
 
     timeout_s: float
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Wait, saying what for: None follows."""
+    """Wait, and show what for: None follows."""
 
     timeout_s: float
     stage: str | None = None
@@ -89,26 +89,26 @@ class Wait:
 
 @dataclass(frozen=True)
 class Connect:
-    """Look for the hub, saying what is waited for: Connected or NotConnected follows."""
+    """Find the hub, and show what is waited for: Connected or NotConnected follows."""
 
     stage: str
 
 
 @dataclass(frozen=True)
 class Offer:
-    """Tell the hub of the run: Offered follows."""
+    """Send the run to the hub: Offered follows."""
 
 
 @dataclass(frozen=True)
 class HangUp:
-    """Let go of a hub that is gone, and say so: None follows."""
+    """Close the connection to a hub that is gone, and show that: None follows."""
 
     note: str
 
 
 @dataclass(frozen=True)
 class EndApplication:
-    """Kill an application that cannot get on: ApplicationEnded follows."""
+    """Kill an application that cannot go on: ApplicationEnded follows."""
 
     why: str
 
@@ -141,7 +141,7 @@ class Raise:
 
 @dataclass(frozen=True)
 class FindCause:
-    """The run failed, and the launcher may know better than what was `seen` here why."""
+    """The run failed. The launcher may know a better cause than the `seen` error."""
 
     seen: Exception | None = None
     problem: Exception | None = None

@@ -1,8 +1,9 @@
-"""The driver of a gang, from its opening to its end: whatever happens, the job ends and what it
-left is removed.
+"""The driver of a gang, from its opening to its end: in any case the job ends and its files are
+removed.
 
-What a job leaves behind is job_files.py's, the application that carries it gang_job.py's, rows
-staging.py's, runs runs.py's. Knows no Hadoop (harpy.launch does) and no protocol (harpy.gang does).
+The directory and record of a job are job_files.py's, the application that carries it
+gang_job.py's, rows staging.py's, runs runs.py's. Knows no Hadoop (harpy.launch does) and no
+protocol (harpy.gang does).
 """
 
 from __future__ import annotations
@@ -67,14 +68,13 @@ class GangDriver:
         self._timings.mark("job_directory")
 
     def submit(self) -> None:
-        """Start the workers of a session for several runs; they come up while the driver goes
-        on."""
+        """Start the workers of a session for several runs; returns while they are starting."""
         self._files.write_job(None, self._job.max_losses)
         self._job.launch(self._files)
 
     def resume(self, record: JobRecord, timeout_s: float | None) -> None:
-        """Become the driver of a job of one run whose driver and workers are gone: start others on
-        its directory and follow the run until it is done."""
+        """Become the driver of a job of one run whose driver and workers are gone: start new
+        workers on its directory and follow the run until it is done."""
         ends_at = None if timeout_s is None else time.monotonic() + timeout_s
         with self.cleaned_up_on_error():
             self._launcher.open()
@@ -95,7 +95,7 @@ class GangDriver:
         """One run from its description to its results."""
         if not self.usable:
             raise SessionClosed("this session has ended; open a new one")
-        # Before anything changes: a caller's mistake must not cost a kept session.
+        # Checked before anything changes: a caller's mistake must not end a kept session.
         check_value(params, "params")
         for array in data.values():
             check_rows(array)
@@ -120,13 +120,13 @@ class GangDriver:
         return results
 
     def stage(self, array: AnyRows) -> None:
-        """Bring rows of runs to come to where workers read them, once per content."""
+        """Stage rows for later runs, once per content."""
         self._staging.stage(array, self._runs.watch_gang)
 
     # -- the end ---------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Tell the gang to end, wait until the cluster agrees, remove what is left."""
+        """End the gang, wait until the cluster says that the job ended, remove its files."""
         if not self.usable:
             return None
         control = self._runs.control
@@ -145,7 +145,7 @@ class GangDriver:
             self._release()
 
     def abandon(self, reason: str) -> None:
-        """Kill the job and remove what is left."""
+        """Kill the job and remove its files."""
         if not self.usable:
             return
         self.usable = False
@@ -158,13 +158,13 @@ class GangDriver:
 
     @contextmanager
     def cleaned_up_on_error(self) -> Iterator[None]:
-        """Whatever goes wrong inside, Ctrl-C included, ends the job and removes its files, except
-        the failure of a program in a kept session, whose gang waits for the next run.
+        """Any error inside, Ctrl-C included, ends the job and removes its files, except the failure
+        of a program in a kept session, whose gang waits for the next run.
 
         Raises
         ------
         JobStateUnknown
-            In the place of that error: the job may go on, and its files stay.
+            Instead of that error: the job may still run, and its files stay.
         """
         try:
             yield

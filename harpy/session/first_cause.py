@@ -1,5 +1,5 @@
-"""From what launcher and gang saw of a failure to the one error the driver raises: the first cause,
-never its echoes, with the place and the last lines of its traceback or log.
+"""From what launcher and gang know of a failure to the one error that the driver raises: the first
+cause, never an echo, with rank, host and the last lines of its traceback or log.
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ from harpy.launch.base import AttemptFailure, JobState, Launcher, LaunchStatus
 from harpy.launch.yarn.causes import ended_job
 from harpy.wire.failure import Failure
 
-DETAIL_LINES = 20  # of a traceback or log in an error's message; all that came is in `detail`
+DETAIL_LINES = 20  # of a traceback or log in an error's message; all of it is in `detail`
 DETAIL_COLUMNS = 500
-CAUSE_S = 15.0  # how long after a failure to wait for the launcher's word of its first cause
+CAUSE_S = 15.0  # how long after a failure to wait for the launcher to report its first cause
 POLL_S = 0.05
 
 
 def first_cause(launcher: Launcher, job_id: str, seen: Exception | None) -> HarpyError:
-    """The launcher's first failure that nobody makes good; else what the cluster says of the whole
-    job; else the first failure that is no echo; else that the cluster took that worker back; else
-    what the driver itself has `seen`."""
+    """The error of a run that failed.
+
+    It is the launcher's first failure that no other attempt makes good; else what the cluster says
+    of the whole job; else the first failure that is no echo; else that the cluster took the worker
+    back; else what the driver itself has `seen`.
+    """
     deadline = time.monotonic() + CAUSE_S
     status = launcher.status()
     while time.monotonic() < deadline:
@@ -42,7 +45,7 @@ def first_cause(launcher: Launcher, job_id: str, seen: Exception | None) -> Harp
         if first is not None:
             return make_error(first.failure)
         if status.state.ended:
-            break  # its last failures came before that
+            break  # its last failures were reported before that
         time.sleep(POLL_S)
     taken = _taken_back(status, seen)
     if taken is not None:
@@ -67,7 +70,8 @@ def _taken_back(status: LaunchStatus, seen: Exception | None) -> AttemptFailure 
 
 
 def make_error(failure: Failure) -> HarpyError:
-    """The error class that a failure names, with the place and the last lines of its cause."""
+    """An error of the class that a failure names, with rank, host and the last lines of its
+    detail."""
     kind, message, rank, host = failure.kind, failure.message, failure.rank, failure.host
     cls = getattr(errors, kind, WorkerLost)
     if not issubclass(cls, HarpyError):
@@ -75,7 +79,7 @@ def make_error(failure: Failure) -> HarpyError:
     named = message.startswith(f"rank {rank}") or f"node {host}" in message
     where = f"rank {rank} on {host}: " if rank is not None and host and not named else ""
     lines = [line for line in map(printable, failure.detail.splitlines()) if line.strip()]
-    # A traceback helps where the program failed; bad data or a full disk say it in their words.
+    # A traceback helps where the program failed; messages about data or disks need none.
     shown = lines[-DETAIL_LINES:] if issubclass(cls, errors.RunError) else []
     error = cls("\n".join([where + message, *(f"  | {line}" for line in shown)]))
     error.rank, error.host, error.detail = rank, host, failure.detail

@@ -1,7 +1,7 @@
 """What a driver does next while it follows one run: events in, decisions out, the clock passed in.
 
-Pure. runs.py sees, hears and carries out; whether an application is stuck is succession.py's, which
-of several failures came first is first_cause.py's.
+Pure. runs.py receives events and carries out decisions; whether an application is stuck is
+succession.py's, which of several failures came first is first_cause.py's.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from harpy.session.first_cause import make_error
 from harpy.session.succession import Stuck, Succession
 from harpy.wire.to_driver import BegunAnew, Lost, RunFailed, SessionEnded
 
-POLL_S = 0.05  # the longest that a driver listens to the hub, or waits, without looking elsewhere
+POLL_S = 0.05  # maximum time for which a driver waits, or listens to the hub, between two checks
 
 
 class Phase(Enum):
     """Where the following of a run stands."""
 
-    CONNECTING = "connecting"  # looking for the hub
+    CONNECTING = "connecting"  # finding the hub
     FOLLOWING = "following"  # connected to it
     ENDING = "ending"  # a stuck application is being killed
     PAUSED = "paused"  # it is gone; another is submitted when it is time
@@ -59,7 +59,7 @@ class FollowedRun:
     single_run : bool
         The session is over after it.
     keep : bool
-        What the workers leave in the job directory is wanted.
+        Whether the files that workers leave in the job directory are wanted.
     replaces_workers : bool
         Lost workers are replaced, rank 0 among them.
     failed_before : bool
@@ -98,8 +98,8 @@ class Follower:
     PAUSED      Submitted             Connect                                CONNECTING
     ==========  ====================  =====================================  ==========
 
-    Whenever nothing came (None) while connecting or following, the launcher is looked at first: a
-    run that finished meanwhile is Done, a job that is over or lost a worker for good is FindCause,
+    Whenever nothing came (None) while connecting or following, the launcher is checked first: a run
+    that finished meanwhile is Done, a job that is over or lost a worker for good is FindCause,
     one that is stuck EndApplication (then ENDING). In every phase a passed timeout is Raise.
 
     Parameters
@@ -108,7 +108,7 @@ class Follower:
     deadlines : Deadlines
         `allocate_s` counts here.
     succession : Succession
-        Of the gang; it outlives the run.
+        Of the gang, for all of its runs.
     connected : bool
         Whether the driver is connected to the hub already.
     """
@@ -121,13 +121,14 @@ class Follower:
         self._succession = succession
         self.phase = Phase.FOLLOWING if connected else Phase.CONNECTING
         self._allocated_by: float | None = None  # while there is no connection
-        self._unreachable: Exception | None = None  # why the last hub that was tried was no good
+        # Why the last hub that was tried could not be reached.
+        self._unreachable: Exception | None = None
         self._stuck = Stuck("")
         self._resume_at = 0.0  # the end of a pause
         self._paused = ""  # why, in words for people
 
     def begin(self, view: View, now: float) -> Decision:
-        """The first decision; from then on `step` is told what became of each."""
+        """The first decision; the outcome of each goes to `step`."""
         if self.phase is Phase.FOLLOWING:
             return self._connected(now)
         return self._connect(view, now)
@@ -178,7 +179,8 @@ class Follower:
                 return self._failed(event)
             case SessionEnded(reason):
                 ended = SessionClosed(f"the session ended: {reason}; open a new one")
-                # The launcher's first failure would be that of the run before, which was told.
+                # The launcher's first failure would be that of the run before, which was raised
+                # already.
                 return Raise(ended) if self._run.failed_before else FindCause(ended)
             case HubLost(problem):
                 return self._hub_lost(problem, view)
@@ -208,7 +210,7 @@ class Follower:
         return Listen(POLL_S) if self._run.with_the_job else Offer()
 
     def _connect(self, view: View, now: float) -> Decision:
-        """Look for the hub, wherever it is now."""
+        """Find the hub, wherever it is now."""
         self.phase = Phase.CONNECTING
         if self._allocated_by is None:
             self._allocated_by = now + self._allocate_s
@@ -217,7 +219,7 @@ class Follower:
         )
 
     def _check_launcher(self, view: View, now: float) -> Decision | None:
-        """What the launcher's view calls for; None if nothing."""
+        """The decision that the launcher's status demands; None if it demands none."""
         if view.finished:
             return Done(RunDone(self._run.run))
         if view.status.state.over or view.status.final_failure is not None:
@@ -238,10 +240,10 @@ class Follower:
         return HangUp(f"lost rank 0 ({problem}); waiting for its replacement")
 
     def _failed(self, event: RunFailed) -> Failing:
-        """What is raised of a failure that the gang could still tell."""
+        """What is raised of a failure that the gang reported."""
         keep, kind, error = self._run.keep, event.failure.kind, make_error(event.failure)
         if kind == "WorkerLost":
-            # The gang saw a silent peer; the launcher may know how it died.
+            # The gang only saw a silent peer; the launcher may know how its process ended.
             return FindCause(error, reports_due=keep)
         stands = not self._run.single_run and kind != "RendezvousTimeout"
         return Raise(error, gang_stands=stands, reports_due=keep and not stands)

@@ -1,5 +1,5 @@
 """The job that carries a gang: from what was asked for to an application of the cluster, and to
-another one in its place when it cannot get on. Owns the launcher; knows nothing of runs.
+another one that replaces it. Owns the launcher; has nothing to do with runs.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class GangJob:
     Attributes
     ----------
     launcher : Launcher
-        Of the application that carries the gang now.
+        Of the application that currently carries the gang.
     conf : HadoopConf
-        For the local launcher only what the session was given, without files.
+        For the local launcher, only what the session was given, without files.
     secret : bytes
         Of this job and its successors.
     max_losses : int
@@ -59,7 +59,7 @@ class GangJob:
         Parameters
         ----------
         shares : tuple
-            The files each rank reads, where they are known: it is placed near them.
+            The files that each rank reads, as far as they are known: ranks are placed near them.
         first_attempt : int
             Number of the workers' first attempts.
 
@@ -72,14 +72,14 @@ class GangJob:
         """
         self.grant = self._preflight()
         self._timings.mark("preflight")
-        files.finish_writing()  # from here on the job needs nothing of us but its data
+        files.finish_writing()  # from here on the job needs only its data from this process
         files.submission_begins()
         application_id = self._submit(self.grant, files, shares, first_attempt)
         files.submitted(application_id)
         self._timings.mark("submitted")
 
     def launch_again(self, files: JobFiles) -> None:
-        """Start workers anew on the job directory as it stands. What is left of the older ones is
+        """Start workers anew on the job directory as it is. Older workers that still run are
         fenced by their lower attempts."""
         self.launch(files, (), files.directory.begin_generation())
 
@@ -119,7 +119,7 @@ class GangJob:
         return application_id
 
     def end_application(self, why: str) -> None:
-        """Kill an application that cannot get on.
+        """Kill an application that cannot go on.
 
         Raises
         ------
@@ -137,7 +137,7 @@ class GangJob:
         self.launcher.close()
 
     def renew(self) -> None:
-        """Get ready for another application in the place of one that has ended."""
+        """Make a new launcher, for an application that replaces one that has ended."""
         self.launcher = self._make_launcher()
         self.launcher.open()
 

@@ -27,7 +27,7 @@ def run_in_process(
     options: SessionOptions,
     progress: Progress,
 ) -> tuple[Any, dict[str, np.ndarray]]:
-    """Execute a program as the only worker, here and now; its errors are a worker's errors."""
+    """Execute a program as the only worker, in this thread; its errors are those of a worker."""
     from harpy.program.context import Context
     from harpy.program.loading import load_program
 
@@ -53,5 +53,5 @@ def run_in_process(
         own = exc.__traceback__
         exc.__traceback__ = own.tb_next if own else None  # from the program's first frame on
         raise make_error(Failure.of_exception(exc, 0, socket.gethostname())) from exc
-    check_value(value, "the program's result")  # as where it would have to travel
+    check_value(value, "the program's result")  # as strict as where the value travels
     return value, context.saved

@@ -1,7 +1,7 @@
 """What other shells do with a job: list, logs, kill, fetch its results, go on with it.
 
-Nothing of a job is removed unless its cluster says that it has ended (job_states.py). What dead
-drivers left is removed by cleaning.py, results are written by saved_results.py.
+Nothing of a job is removed unless its cluster says that it has ended (job_states.py). cleaning.py
+removes what dead drivers left, saved_results.py writes results.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class JobSummary:
     """A job as `harpy jobs` shows it."""
 
     record: JobRecord
-    state: str  # a JobState, or "unknown" when nobody can say
+    state: str  # a JobState, or "unknown" where the cluster does not say
     finished_runs: int
 
     def to_json(self) -> dict[str, Any]:
@@ -135,8 +135,8 @@ def kill(job_id: str) -> str:
         from harpy.launch.yarn.applications import kill_application
 
         kill_application(hadoop_conf(record), record.application_id, "harpy kill")
-        # A driver that waits for the job cleans up itself; one that is busy elsewhere need not be
-        # waited for: there is nothing left that it could disturb.
+        # A driver that waits for the job cleans up itself. The wait is bounded: once the job is
+        # killed, a driver that is busy elsewhere can do no harm.
         _await_driver_end(record, DRIVER_S)
         if not record.keep:
             remove_job(record)
@@ -217,7 +217,8 @@ def _await_finished_run(
     while True:
         standing = None
         if time.monotonic() >= ask_at:
-            # Before looking for the run, which may finish meanwhile; seldom, as it costs a JVM.
+            # Asked before the run's results are looked up, since it may finish meanwhile; seldom,
+            # as it starts a JVM.
             standing = look_up(record)
             ask_at = time.monotonic() + ASK_S
         if finished := directory.finished_runs():
@@ -230,7 +231,7 @@ def _await_finished_run(
 
 
 def _refuse_if_over(standing: Standing, directory: JobDirectory) -> None:
-    """Raise what says why a job without a finished run will not get one."""
+    """Raise an error if a job without a finished run cannot get one any more."""
     name, state = standing.record.job_id, standing.state
     if state is JobState.UNKNOWN:
         raise _unknown(standing, "has no finished run yet")
@@ -270,7 +271,7 @@ def resume(
     Parameters
     ----------
     force : bool
-        Also where nobody can say whether its workers run still: the caller knows that they do not.
+        Also where the job's state is unknown: the caller knows that its workers do not run.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""What a job leaves outside its driver's process, until it is removed: the job directory where its
-workers see it, and a record on this machine by which other shells find it.
+"""The files of a job from their making to their removal: the job directory, which its workers
+share, and a record on this machine by which other shells find the job.
 
-What runs leave in the directory is theirs; rows are staging.py's.
+What runs write there is theirs; rows are staging.py's.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class JobFiles:
         options = self._options
         fs, workdir = _resolve_workdir(options, conf, self._deadlines)
         with suppress(StoragePermissionError):  # create() below says what to do about it
-            # A NameNode that is down is met here, before there is anything to record or remove.
+            # A NameNode that is down fails here, before there is anything to record or remove.
             fs.exists(workdir)
         directory = JobDirectory(fs, f"{workdir}/{self.job_id}")
         record = registry.JobRecord.of_this_process(
@@ -91,13 +91,13 @@ class JobFiles:
         try:
             directory.create()
         except (PathExists, SafeModeError, StoragePermissionError):
-            # Removing it would meet the same refusal; whatever was made of it has no rows in it.
+            # Its removal would be refused as well; what was made of it holds no rows.
             self._directory = None
             registry.forget(self.job_id)
             raise
 
     def take_over(self, record: registry.JobRecord, conf: HadoopConf) -> JobSpec:
-        """Become the driver of a job that another process left; what its workers were told."""
+        """Become the driver of a job that another process left; return its job.json."""
         self.job_id = record.job_id
         fs = filesystem(record.job_url, hadoop_conf=conf, deadlines=self._deadlines)
         self._directory = JobDirectory(fs, record.job_url)
@@ -108,11 +108,11 @@ class JobFiles:
     # -- writing ---------------------------------------------------------------------------------
 
     def write(self, write: Callable[..., None], *arguments: Any) -> None:
-        """Begin to write a small file of the job directory."""
+        """Write a small file of the job directory, in another thread."""
         self._writing.append(self._writers.submit(write, *arguments))
 
     def write_job(self, first_run: RunSpec | None, max_losses: int) -> None:
-        """Begin to write job.json: what was asked for, and what workers must know of it."""
+        """Write job.json, in another thread: what was asked for, and what workers must know."""
         assert self._record is not None
         options, deadlines = self._options, self._deadlines
         if options.idle_timeout_s is not None:
@@ -140,18 +140,18 @@ class JobFiles:
             self._writing.pop(0).result()
 
     def stop_writing(self) -> None:
-        """No file may appear after the removal."""
+        """Stop writing: no file may appear after the removal."""
         self._writers.shutdown(cancel_futures=True)
 
     # -- the record ------------------------------------------------------------------------------
 
     def submission_begins(self) -> None:
-        """From here on there may be an application, whether or not its id is known."""
+        """Record that from here on there may be an application, though its id is not known."""
         assert self._record is not None
         self._record = registry.update(self._record, application_id=None, submission_began=True)
 
     def submitted(self, application_id: str | None) -> None:
-        """The cluster has taken the job, under this id."""
+        """Record the id under which the cluster has accepted the job."""
         assert self._record is not None
         self._record = registry.update(self._record, application_id=application_id)
 
@@ -163,7 +163,7 @@ class JobFiles:
         Parameters
         ----------
         status : LaunchStatus
-            The launcher's last word on the job.
+            The launcher's last status of the job.
 
         Raises
         ------

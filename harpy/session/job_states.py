@@ -1,7 +1,7 @@
-"""Where recorded jobs stand, as their clusters say it by the application's id.
+"""The state of recorded jobs, which their clusters tell by the application's id.
 
-Absence is no answer: an application that the ResourceManager does not know, or not answers for, is
-"unknown", and nothing of it may be removed. What is done about it is left to job_control.py and
+Absence is no answer: an application that the ResourceManager does not know, or does not answer for,
+is "unknown", and nothing of it may be removed. What is done about it is left to job_control.py and
 cleaning.py.
 """
 
@@ -26,7 +26,7 @@ class Standing:
 
     record: JobRecord  # with the application it turned out to have
     state: JobState
-    why: str = ""  # of an unknown state: who does not say more
+    why: str = ""  # of an unknown state: which cluster gave no answer
 
 
 class Clusters:
@@ -35,7 +35,7 @@ class Clusters:
     Parameters
     ----------
     records : iterable of JobRecord
-        Those that will be looked up.
+        The jobs that will be looked up.
     """
 
     def __init__(self, records: Iterable[JobRecord]) -> None:
@@ -43,7 +43,7 @@ class Clusters:
         self._answers: dict[object, _Answer] = {}
 
     def look_up(self, record: JobRecord) -> Standing:
-        """Where a job stands."""
+        """The state of a job."""
         if record.final_state is not None:
             return Standing(record, JobState(record.final_state))
         if record.launcher != "yarn":
@@ -59,12 +59,12 @@ class Clusters:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What one ResourceManager said of the jobs it was asked for."""
+    """What one ResourceManager answered about the jobs it was asked for."""
 
     by_id: dict[str, Application]
     listed: list[Application]  # of this user, newest first; for jobs without an id
     who: str
-    problem: HarpyError | None = None  # why it said nothing
+    problem: HarpyError | None = None  # why it gave no answer
 
     @classmethod
     def of_cluster(cls, records: list[JobRecord]) -> _Answer:
@@ -96,12 +96,12 @@ class _Answer:
 
 
 def look_up(record: JobRecord) -> Standing:
-    """Where one job stands now."""
+    """The state of one job now."""
     return Clusters([record]).look_up(record)
 
 
 def find_application(job_id: str) -> JobRecord:
-    """A job of which this machine has no record, by its cluster: the one of this environment.
+    """Find a job of which this machine has no record, on the cluster of this environment.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def find_application(job_id: str) -> JobRecord:
                 conf_dir=str(conf.directory),
                 application_id=application.application_id,
                 user=application.user,
-                ended=True,  # whoever drives it: not this process
+                ended=True,  # this process does not drive it
             )
     raise JobNotFound(f"{unrecorded}; nor is it an application of yours in {conf.directory}")
 

@@ -35,7 +35,8 @@ class Timings:
 
 
 class Progress:
-    """Shows stages and iterations. `enabled=None`: if stderr is a terminal or HARPY_PROGRESS=1."""
+    """Shows stages and iterations. With `enabled=None` if stderr is a terminal or
+    HARPY_PROGRESS=1."""
 
     def __init__(self, enabled: bool | None = None) -> None:
         import os
@@ -84,15 +85,15 @@ class Progress:
         self.stage(", ".join(words) or "running")
 
     def pace(self, rank: int, host: str, busy: float) -> None:
-        """Take note of which part of its time a rank does not wait for others."""
+        """Note the part of its time that a rank does not wait for others."""
         self._busy[rank] = (busy, host)
 
     def new_run(self) -> None:
-        """What was noted of the ranks' paces is of another run."""
+        """Forget the ranks' paces, which are those of another run."""
         self._busy.clear()
 
     def _waited_for(self) -> list[str]:
-        """Words on the one rank that keeps all others waiting, if there is one."""
+        """The text about the one rank that keeps all others waiting, if there is one."""
         ranked = sorted((busy, rank) for rank, (busy, _) in self._busy.items())
         if len(ranked) < 2 or ranked[-1][0] < SLOW or ranked[-2][0] > QUICK:
             return []
@@ -121,7 +122,7 @@ class Progress:
 
 @lru_cache(maxsize=1)
 def _is_terminal(stream: TextIO) -> bool:
-    """Asked once a stream: it takes longer than an iteration over a small table."""
+    """Whether a stream is a terminal; cached, since asking takes longer than a small iteration."""
     return stream.isatty()
 
 

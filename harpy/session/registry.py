@@ -1,7 +1,7 @@
 """Which jobs this user started from this machine: a small file each, until its directory is gone.
 
-It is how `harpy jobs`, `fetch`, `kill` and `clean` find a job whose driver died, even one that died
-before it submitted anything. The files hold no secret.
+By these files `harpy jobs`, `fetch`, `kill` and `clean` find a job whose driver died, even before
+it submitted anything. The files hold no secret.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class JobRecord:
     driver_started: float  # seconds since the epoch: a reused pid is not the driver
     conf_dir: str | None = None
     hadoop_conf: dict[str, str] | None = None  # the user's settings on top
-    # Set before a submission begins: without an id there may be an application all the same.
+    # Set before a submission begins: there may be an application though its id is not known.
     submission_began: bool = True
     application_id: str | None = None
     keep: bool = False
-    user: str | None = None  # who the cluster takes us for, where simple authentication says so
+    user: str | None = None  # the user name under which the cluster knows the driver
     ended: bool = False  # its session is over; only what was to be kept is left
-    final_state: str | None = None  # of an ended one, the JobState that its driver was told
+    final_state: str | None = None  # of an ended job, the JobState that the cluster told its driver
     pid_namespace: str | None = None  # in which driver_pid counts; None: it was not recorded
 
     @classmethod
@@ -51,7 +51,7 @@ class JobRecord:
 
     @classmethod
     def from_json(cls, text: str) -> JobRecord:
-        """What `record` wrote; what a newer harpy wrote besides is left out."""
+        """Read what `record` wrote; fields that a newer harpy added are left out."""
         known = {field.name for field in fields(cls)}
         return cls(**{key: value for key, value in json.loads(text).items() if key in known})
 
@@ -160,7 +160,7 @@ def all_jobs() -> Iterator[JobRecord]:
         try:
             found.append(JobRecord.from_json(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
-            continue  # its driver finished while we looked
+            continue  # its driver finished meanwhile
         except (ValueError, TypeError, AttributeError) as exc:
             raise ConfigError(f"{path} is not a job record ({exc}); remove it") from exc
     yield from sorted(found, key=lambda job: job.created)

@@ -1,6 +1,6 @@
 """The runs of one gang: each is described, offered to the workers and followed to its end.
 
-What to do next is follower.py's to decide; here it is seen, heard and carried out.
+follower.py decides what to do next; this module receives events and carries decisions out.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Runs:
     control : ControlChannel or None
         The connection to the hub, while there is one.
     gang_stands : bool
-        The last run failed, and its gang waits for the next.
+        Whether the last run failed and its gang waits for the next.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Runs:
     def describe(
         self, source: ProgramSource, params: Mapping[str, Any], digests: Mapping[str, str]
     ) -> RunSpec:
-        """Say what to run next; what is too large for a message goes into the job directory."""
+        """Describe the next run; what is too large for a message goes into the job directory."""
         self._n_runs += 1
         directory = self._files.directory
         if source.text is not None:
@@ -101,8 +101,8 @@ class Runs:
             file=source.digest if source.text is not None else None,
             origin=source.origin,
             data=digests,
-            # Through the control channel in a kept session; into files where the run must be able
-            # to finish without this process, or somebody wants to find them.
+            # Results go through the control channel in a kept session; into files where the run
+            # must finish without this process, or the files are to be kept.
             deliver=not (self._options.single_run or self._options.keep),
         )
 
@@ -113,7 +113,7 @@ class Runs:
     def follower(
         self, spec: RunSpec, ends_at: float | None, failed_before: bool = False
     ) -> Follower:
-        """Who decides what to do for a run that was described."""
+        """The follower that decides for a run that was described."""
         run = FollowedRun(
             job_id=self._files.job_id,
             run=spec.run,
@@ -128,7 +128,8 @@ class Runs:
         return Follower(run, self._deadlines, self._succession, connected)
 
     def staging_watch(self, spec: RunSpec, follower: Follower) -> Callable[[float], None]:
-        """What is called while the rows of a run are staged; it raises what ends the run."""
+        """A function to call while the rows of a run are staged; it raises the error that ends the
+        run."""
 
         def watch(fraction: float) -> None:
             failure = follower.while_staging(self._view(spec.run), time.monotonic())
@@ -138,7 +139,7 @@ class Runs:
         return watch
 
     def watch_gang(self, fraction: float) -> None:
-        """The same where rows are staged for runs to come."""
+        """The same function for rows that are staged for later runs."""
         if self._job.launcher.status().state.over:
             self._fail(FindCause())
 
@@ -181,7 +182,7 @@ class Runs:
             decision = follower.step(event, self._view(spec.run), time.monotonic())
 
     def hang_up(self) -> None:
-        """Let go of the hub; workers finish the run that goes on, then leave."""
+        """Close the connection to the hub; workers finish the active run, then leave."""
         if self.control is not None:
             self.control.close()
             self.control = None
@@ -219,7 +220,7 @@ class Runs:
                     hub.address, hub.port, self._job.secret, self._files.job_id, self._deadlines
                 )
             except (ConnectionError, TimeoutError) as exc:
-                problem = exc  # an attempt that is gone, or not listening yet
+                problem = exc  # this attempt is gone, or does not listen yet
                 continue
             self._timings.mark("connected")
             return Connected()
@@ -227,18 +228,18 @@ class Runs:
 
     def _offer(self, spec: RunSpec) -> Event:
         assert self.control is not None
-        with suppress(PeerLost):  # what the hub said before it left is read next
+        with suppress(PeerLost):  # what the hub sent before it closed is read next
             self.control.start_run(spec)
         return Offered()
 
     def _fail(self, failure: Failing) -> NoReturn:
-        """Raise what a run failed with."""
+        """Raise the error of a failed run."""
         if isinstance(failure, Raise):
             error, self.gang_stands = failure.error, failure.gang_stands
         else:
             error = first_cause(self._job.launcher, self._files.job_id, failure.seen)
         if failure.reports_due:
-            with suppress(LaunchError):  # ending the job meets it again
+            with suppress(LaunchError):  # raised again when the job is ended
                 self._job.launcher.wait(self._deadlines.close_s)
         if failure.problem is not None and failure.problem is not error:
             raise error from failure.problem

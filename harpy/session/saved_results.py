@@ -18,7 +18,7 @@ from harpy.errors import PathExists, StorageError, StoragePermissionError
 
 
 def check_output(output: Path) -> None:
-    """Refuse a place for results that is taken, before any work is done for them."""
+    """Refuse a directory that results cannot be written to, before any work is done for them."""
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise PathExists(f"{output} exists and is not an empty directory", path=str(output))
     parent = next(p for p in output.absolute().parents if p.exists())
@@ -51,7 +51,7 @@ def save_results(output: Path, value: Any, arrays: dict[str, np.ndarray]) -> lis
 def _without_arrays(value: Any, name: str, found: dict[str, np.ndarray]) -> Any:
     """The value with every ndarray replaced by the name of the file that will hold it."""
     if isinstance(value, np.ndarray):
-        # Keys are anybody's; file names are not.
+        # Keys may hold any characters, file names may not.
         safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip(".") or "value"
         while safe in found:
             safe = f"value.{safe}"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from harpy.session.driver import GangDriver
     from harpy.storage import FileRows, Rows
 
-# Set by the worker for itself: a program file that opens a session at import would recurse.
+# A worker sets it for itself: a program file that opens a session at import would recurse.
 INSIDE_WORKER = "HARPY_INSIDE_WORKER"
 
 
@@ -318,7 +318,7 @@ class Session:
         return rows
 
     def _rows(self, given: Any) -> Rows | PutRows | FileRows:
-        """What travels to the workers in the place of what was given."""
+        """The rows, or their description, that travel to the workers."""
         if isinstance(given, Dataset):
             return given.describe(self.options.hadoop_conf)
         return given if isinstance(given, PutRows) else as_rows(given)
@@ -347,7 +347,7 @@ class Session:
         trace: TracebackType | None,
     ) -> None:
         if kind is not None and not issubclass(kind, Exception) and self._driver is not None:
-            # Ctrl-C or exit between runs: do not wait for a friendly end.
+            # Ctrl-C or exit between runs: kill the job instead of waiting for its regular end.
             self._state = "closed"
             self._driver.abandon(f"{kind.__name__} in the driver")
             self._progress.close()

@@ -1,4 +1,4 @@
-"""Rows on their way to the workers of one job: each content once, into the job directory.
+"""Staging the rows of one job: each content once, into the job directory.
 
 How rows are written and found again is harpy.storage's; what may end it early is follower.py's.
 """
@@ -19,14 +19,14 @@ AnyRows = Rows | PutRows | FileRows
 
 
 class Staging:
-    """What of one job's rows is staged.
+    """The rows of one job that are staged.
 
     Parameters
     ----------
     n_node : int
         Ranks that share the rows.
     files : JobFiles
-        Whose job directory the rows go into.
+        Has the job directory that the rows go into.
     """
 
     def __init__(self, n_node: int, files: JobFiles, progress: Progress, timings: Timings) -> None:
@@ -37,12 +37,12 @@ class Staging:
     def stage(
         self, array: AnyRows, watch: Callable[[float], None], digest: str | None = None
     ) -> None:
-        """Bring rows to where workers read them.
+        """Stage rows, unless their content is staged already.
 
         Parameters
         ----------
         watch : callable
-            Called now and then with the part that is done, from 0 to 1; what it raises ends it.
+            Called repeatedly with the fraction done; an error that it raises ends the staging.
         digest : str, optional
             The rows' content hash, if it is known.
         """

@@ -1,7 +1,7 @@
-"""Whether the application that carries a gang can get on by itself, or another takes its place.
+"""Whether the application that carries a gang can go on by itself, or must be replaced.
 
-Pure: the clock is passed in. When a part of a cluster is given back is allocation.py's; what is
-done about a verdict is follower.py's.
+Pure: the clock is passed in. When a part of a cluster is given back is allocation.py's; what
+follows from the verdict is follower.py's.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from harpy.session.allocation import GiveBack
 
 @dataclass(frozen=True)
 class Stuck:
-    """An application that cannot get on, and why, in words for people."""
+    """An application that cannot go on, and why, in words for people."""
 
     why: str
-    gives_back: bool = False  # its room is left to others for a while before another asks for it
+    gives_back: bool = False  # its resources are left to other jobs for a while
 
 
 class Succession:
-    """What is known of a gang's loss of workers, from its first run to its last.
+    """What is known of a gang's losses, from its first run to its last.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Succession:
     deadlines : Deadlines
         `master_s` and `give_back_s` count here.
     give_back : GiveBack, optional
-        When a part of the workers lets go of its room; None: after `give_back_s`.
+        When a part of the workers is given back; None: after `give_back_s`.
 
     Attributes
     ----------
@@ -47,13 +47,13 @@ class Succession:
         self.waits_for_replacement = False
 
     def stuck(self, status: LaunchStatus, now: float) -> Stuck | None:
-        """Why another application should take this one's place; None while it can get on."""
+        """Why another application must replace this one; None while it can go on."""
         if status.state.over:
             return None
         silent_s = status.master_silent_s
         if self.waits_for_replacement and silent_s > self._master_s:
-            # Its host is gone, and with it whoever could replace workers. YARN would notice after
-            # ten minutes by default.
+            # Its host is gone, and with it the master that could replace workers. YARN would notice
+            # after ten minutes by default.
             return Stuck(
                 f"the application master has not answered for {silent_s:.0f} s (HARPY_MASTER_S)"
             )

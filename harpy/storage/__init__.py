@@ -1,6 +1,6 @@
 """File systems, the job directory, staging of row shards and saved values.
 
-Nothing heavy is imported until used: workers import this room.
+Modules are imported at first use: workers import this room, and must start quickly.
 """
 
 from harpy.storage.fs.base import Entry, FileSystem, Writer, join

@@ -1,6 +1,6 @@
 """The job directory: every path in it is spelled here, and its files are written and read here.
 
-docs/architecture.md shows it as a tree. What the values mean is left to driver and workers.
+docs/architecture.md shows it as a tree. What the files mean is left to driver and workers.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from harpy.wire.run_spec import RunSpec
 
 R = TypeVar("R", bound=Record)
 
-# Attempt, address and port stand in the *name* of an empty file: HDFS needs half a second to close
-# a file with content, and the whole gang waits for this one. ":" is not allowed in HDFS.
+# Attempt, address and port are in the *name* of an empty file: HDFS needs half a second to close a
+# file with content, and the whole gang waits for this one. ":" is not allowed in HDFS.
 ATTEMPTS_PER_GENERATION = 1_000_000  # (application attempt - 1) * 1000 + i, as MapReduce counts
 _ENDED = {True: "ended", False: "failed"}
 _RANK0 = re.compile(r"rank0-(\d{10})@([0-9a-fA-F._]+)@(\d{1,5})")
@@ -92,7 +92,7 @@ class JobDirectory:
         Raises
         ------
         StoragePermissionError
-            The work directory is not writable: says which, who we are, and what to do.
+            The work directory is not writable: the message has path, user and advice.
         PathExists
             A job of this id has one already.
         """
@@ -121,7 +121,7 @@ class JobDirectory:
             ) from exc
 
     def _where_instead(self) -> str:
-        """What to do when the work directory is not ours to write."""
+        """Advice for a work directory that this user may not write to."""
         home = self.fs.home()
         with suppress(StorageError):
             if not self.fs.url.startswith("file:") and not self.fs.exists(home):
@@ -146,7 +146,7 @@ class JobDirectory:
         return _read_record(self.fs, self.job_json, JobSpec)
 
     def publish_rank0(self, attempt: int, address: str, port: int) -> None:
-        """Say where the hub of this attempt of rank 0 listens; never overwrites."""
+        """Publish where the hub of this attempt of rank 0 listens; never overwrites."""
         for known in self.rank0_addresses():
             if known.attempt == attempt:
                 path = self.rank0_file(attempt, known.address, known.port)
@@ -166,26 +166,26 @@ class JobDirectory:
         )
 
     def publish_waiting(self) -> None:
-        """Say, as rank 0, that it lives and waits for others; again and again while it does."""
+        """Publish that rank 0 lives and waits for others; repeated while it does."""
         self.fs.write_bytes(self._waiting, b"", overwrite=True)
 
     def waited_at(self) -> float | None:
-        """When rank 0 last said that it waits, by the file system's clock; None if it never did."""
+        """When rank 0 last published that it waits, by the file system's clock; None if never."""
         try:
             return self.fs.stat(self._waiting).mtime
         except PathNotFound:
             return None
 
     def begin_generation(self) -> int:
-        """Open a session that ended, or lost all its workers, to new ones: the number of their
-        first attempt, above all that came before."""
+        """Prepare for new workers after a session ended or lost all of its workers. Returns the
+        number of their first attempts, above all earlier ones."""
         attempts = [hub.attempt for hub in self.rank0_addresses()]
         for name in _ENDED.values():
             self.fs.delete(join(self.gang, name))
         return (max(attempts, default=0) // ATTEMPTS_PER_GENERATION + 1) * ATTEMPTS_PER_GENERATION
 
     def publish_end(self, well: bool) -> None:
-        """Say to workers that start only now that the session is over, and how it ended."""
+        """Publish, for workers that start later, that the session is over and how it ended."""
         self.fs.write_bytes(join(self.gang, _ENDED[well]), b"", overwrite=True)
 
     def session_ended(self) -> bool | None:
@@ -296,7 +296,7 @@ class RunDirectory:
         write_value(self.fs, self.result, value)
 
     def mark_success(self) -> None:
-        """Say that all is written; the last thing that happens to a run."""
+        """Write _SUCCESS, the last file of a run: all others are complete."""
         self.fs.write_bytes(self.success, b"", overwrite=True)
 
     def finished(self) -> bool:

@@ -1,10 +1,10 @@
-"""Mutual challenge-response over one connection: who is there, do they know the job's secret, which
-keys do the frames after it use.
+"""Mutual challenge-response over one connection: who the other end is, that it knows the job's
+secret, and the keys of the frames that follow.
 
 Owns bytes and keys, no sockets but in the blocking `initiate`. The secret itself is
 never sent, logged or stored.
 
-Three messages of fixed size. Both proofs cover everything said before, so an answer fits no other
+Three messages of fixed size. Both proofs cover all bytes before them, so an answer fits no other
 connection, role, rank, attempt, epoch or direction:
 
     initiator  ->  hello   who I am, which job, my nonce
@@ -38,7 +38,7 @@ PROOF_BYTES = 32
 class Role(IntEnum):
     """What one end of a connection is in its gang."""
 
-    HUB = 1  # rank 0's meeting point
+    HUB = 1  # rank 0's server
     WORKER = 2
     DRIVER = 3
     PEER = 4  # one rank's end of a collective connection
@@ -53,7 +53,7 @@ _WELCOME = {Role.HUB: (Role.WORKER, Role.DRIVER, Role.PULSE), Role.PEER: (Role.P
 
 @dataclass(frozen=True)
 class Identity:
-    """Who one end of a connection says it is; the proof binds all of it."""
+    """Who one end of a connection claims to be; the proof covers all of it."""
 
     role: Role
     rank: int = 0
@@ -96,12 +96,13 @@ class Acceptor:
         self.keys: SessionKeys | None = None
 
     def another(self) -> Acceptor:
-        """One for another connection, of one that is unused, without making its key anew."""
+        """Copy an unused acceptor for another connection, without computing its key again."""
         assert not self._transcript and self.peer is None
         return copy.copy(self)
 
     def receive(self, data: bytes) -> bytes:
-        """Take one message of `needed` bytes; return the reply. AuthenticationError if it lies."""
+        """Take one message of `needed` bytes; return the reply. AuthenticationError if it is not
+        valid."""
         if len(data) != self.needed:
             raise AuthenticationError(f"expected {self.needed} bytes, got {len(data)}")
         return self._take_proof(data) if self._transcript else self._take_hello(data)
@@ -172,8 +173,8 @@ class Initiator:
         AuthenticationError
             The answer is no proof that the other end is `expected`.
         PeerLost
-            It is that rank beyond doubt, but of another attempt or epoch; `peer` says which. Or
-            it is no gang's at all: some other service has the port of one that is gone.
+            It has proved to be that rank, but of another attempt or epoch; `peer` says which. Or it
+            is no gang at all: another service has the port of one that is gone.
         """
         if len(data) != self.needed:
             raise AuthenticationError(f"expected {self.needed} bytes, got {len(data)}")

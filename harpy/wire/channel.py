@@ -29,7 +29,7 @@ _NO_WAY_THERE = (errno.EHOSTUNREACH, errno.ENETUNREACH)
 
 
 class Unanswered(TimeoutError):
-    """Nobody at an address answers, not even to refuse: its host is gone, or out of reach."""
+    """An address gives no answer, not even a refusal: its host is gone, or cannot be reached."""
 
 
 class Channel:
@@ -60,8 +60,8 @@ class Channel:
         Raises
         ------
         ConnectionError, TimeoutError
-            Nobody listens, or it closed the connection, or it did not answer in time (Unanswered
-            where not even a connection was made).
+            Nothing listens, or the other end closed the connection or did not answer in time
+            (Unanswered where not even a connection was made).
         AuthenticationError
             The other end is not who it should be.
         """
@@ -75,8 +75,8 @@ class Channel:
     def beat_by(
         self, pulse: Pulse, address: str, port: int, initiator: Initiator, handshake_s: float
     ) -> None:
-        """Exchange heartbeats with the other end over a connection of their own: from now on it may
-        be busy for as long as it likes. Raises as `connect` does."""
+        """Exchange heartbeats with the other end over a second connection: from now on it may be
+        busy for any time without counting as silent. Raises as `connect` does."""
         sock = connect_socket(address, port)
         try:
             initiate(sock, initiator, handshake_s)
@@ -86,7 +86,7 @@ class Channel:
         self._pulse, self._beats = pulse, pulse.add(sock.detach())
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Send one message; PeerLost if the connection is gone, or the other end takes nothing."""
+        """Send one message; PeerLost if the connection is gone, or the other end reads nothing."""
         with self._lock:
             try:
                 self._send(memoryview(self._writer.encode(message)))
@@ -96,7 +96,7 @@ class Channel:
                 raise PeerLost(f"the connection to rank 0 is gone: {exc}", rank=0) from exc
 
     def _send(self, data: memoryview) -> None:
-        """All of it, as long as the other end takes something now and then."""
+        """Send all bytes, as long as the other end reads some from time to time."""
         poll = select.poll()
         poll.register(self._sock, select.POLLOUT)
         while data:
@@ -113,9 +113,9 @@ class Channel:
         Raises
         ------
         PeerLost
-            The other end closed the connection, or has said nothing for too long.
+            The other end closed the connection, or was silent for too long.
         ProtocolError
-            What came is no frame of this connection.
+            The bytes received are no frame of this connection.
         """
         deadline = time.monotonic() + timeout_s
         while not self._received:
@@ -148,7 +148,7 @@ class Channel:
         self._received.extend(m for m in messages if m.get("type") != Heartbeat.TYPE)
 
     def _is_silent(self, waited_s: float) -> bool:
-        """Whether the other end, waited for so long, is gone and not merely busy."""
+        """Whether the other end, after a wait of so many seconds, is gone and not merely busy."""
         silent_s = waited_s if self._pulse is None else self._pulse.silent_for(self._beats)
         return silent_s >= self._silence_s
 
@@ -162,7 +162,7 @@ class Channel:
 
 
 def connect_socket(address: str, port: int, timeout_s: float = CONNECT_S) -> socket.socket:
-    """A connected socket without Nagle's delay, which notices a host that vanished."""
+    """A connected socket without Nagle's delay, with keep-alive for hosts that vanish."""
     try:
         sock = socket.create_connection((address, port), timeout=timeout_s)
     except OSError as exc:
@@ -174,7 +174,7 @@ def connect_socket(address: str, port: int, timeout_s: float = CONNECT_S) -> soc
 
 
 def prepare(sock: socket.socket) -> None:
-    """No delay for short messages; word of a host that vanished."""
-    with contextlib.suppress(OSError):  # the other end left before we got there
+    """Set a socket to send short messages at once, and to detect a host that vanished."""
+    with contextlib.suppress(OSError):  # the other end has closed the connection already
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -1,5 +1,5 @@
 """One connection as the hub sees it: a non-blocking socket that first authenticates, then carries
-control frames. Owns buffers and the order of things on one socket; decides nothing.
+control frames. Owns the buffers and the order of bytes on one socket; decides nothing.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from harpy.wire.channel import prepare
 from harpy.wire.frames import FrameReader, FrameWriter
 
 RECEIVE_BYTES = 1 << 18
-MAX_UNSENT_BYTES = 1 << 31  # a reader this far behind is taken for dead
+MAX_UNSENT_BYTES = 1 << 31  # a peer with more unread bytes counts as dead
 
 
 class Connection:
-    """The acceptor's end. `identity` is None until the other end has proved who it is."""
+    """The acceptor's end of a connection. `identity` is None until the other end has
+    authenticated."""
 
     def __init__(self, sock: socket.socket, acceptor: Acceptor, now: float) -> None:
         self.sock = sock  # non-blocking
@@ -35,7 +36,7 @@ class Connection:
 
     @property
     def greeted(self) -> bool:
-        """Whether it has said a hello that makes sense; proves nothing."""
+        """Whether it has sent a well-formed hello, which proves nothing."""
         return self._acceptor.peer is not None
 
     @property
@@ -49,12 +50,12 @@ class Connection:
         Raises
         ------
         GangError
-            What came breaks the protocol; the connection must be closed.
+            The bytes received break the protocol; the connection must be closed.
         ConnectionError
             The other end is gone.
         """
         acceptor = self._acceptor
-        # Before it has authenticated not a byte more than the handshake has.
+        # Before it has authenticated, no byte beyond the handshake is read.
         n_bytes = RECEIVE_BYTES if acceptor.done else acceptor.needed - len(self._handshake)
         try:
             data = self.sock.recv(n_bytes)
@@ -75,7 +76,7 @@ class Connection:
         return []
 
     def _advance_handshake(self, message: bytes) -> None:
-        """One whole message of the handshake."""
+        """Process one whole message of the handshake."""
         acceptor = self._acceptor
         self._queue(acceptor.receive(message))
         if acceptor.done:
@@ -101,7 +102,7 @@ class Connection:
         self.flush()
 
     def flush(self) -> None:
-        """Send what the socket takes without waiting; ConnectionError if it takes nothing more."""
+        """Send what the socket takes without waiting; ConnectionError if the connection is gone."""
         while self._unsent:
             try:
                 n = self.sock.send(self._unsent[0])
@@ -114,7 +115,7 @@ class Connection:
                 self._unsent[0] = self._unsent[0][n:]
 
     def detach(self) -> int:
-        """The descriptor, for somebody else to own."""
+        """Give up the socket: the caller owns the returned descriptor."""
         self.closed = True
         return self.sock.detach()
 

@@ -1,5 +1,5 @@
-"""Why a run, a worker or a session failed: the one record for it, wherever it travels. From a
-worker's exception to the driver's error, through hub, launcher and reports.
+"""Why a run, a worker or a session failed: one record, wherever it travels, from a worker's
+exception through hub, launcher and reports to the driver's error.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Failure(Record):
             JSON.
         """
         said = self.to_wire()
-        # Encoded once more on its way through Hadoop.
+        # Hadoop's diagnostics encode the line once more.
         while len(json.dumps(json.dumps(said))) > MAX_LINE and said["detail"]:
             said["detail"] = said["detail"][len(said["detail"]) // 2 + 1 :]
         while len(json.dumps(json.dumps(said))) > MAX_LINE and said["message"]:
@@ -139,14 +139,14 @@ class Failure(Record):
 
 
 def _follows_a_loss(exc: BaseException | None) -> bool:
-    """Whether it is, or was raised on account of, the loss of another worker."""
+    """Whether it is the loss of another worker, or was raised because of one."""
     while exc is not None and not isinstance(exc, PeerLost):
         exc = exc.__cause__ or exc.__context__
     return exc is not None
 
 
 def _shortened(detail: str) -> str:
-    """Long lines cut, then the middle left out: frames come first, the exception's words last."""
+    """Cut long lines, then leave out the middle: frames come first, the exception's text last."""
     short = "".join(
         line if len(line) <= MAX_COLUMNS else f"{line[:MAX_COLUMNS]} …\n"
         for line in detail.splitlines(keepends=True)
@@ -157,7 +157,7 @@ def _shortened(detail: str) -> str:
 
 
 def _program_frames(exc: BaseException) -> Any:
-    """The traceback from the program's first frame on; whole if it never got there."""
+    """The traceback from the program's first frame on; whole if it has none."""
     start = exc.__traceback__
     while start is not None and start.tb_frame.f_globals.get("__package__") in _AROUND_PROGRAMS:
         start = start.tb_next

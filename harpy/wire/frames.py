@@ -70,7 +70,7 @@ class FrameWriter:
 
 
 class FrameReader:
-    """Decodes the bytes of one direction of one connection, in whatever pieces they come."""
+    """Decodes the bytes of one direction of one connection, in pieces of any size."""
 
     def __init__(
         self,
@@ -90,8 +90,8 @@ class FrameReader:
         Raises
         ------
         ProtocolError
-            A frame is too large, forged, out of order or not a message. The connection is then of
-            no more use.
+            A frame is too large, forged, out of order or not a message. The connection cannot be
+            used any more.
         """
         self._buffer += data
         messages = []
@@ -137,7 +137,7 @@ def _decode(header: bytes, body: memoryview) -> dict[str, Any]:
 
 
 def _read_arrays(described: Any, body: memoryview) -> list[np.ndarray]:
-    """The arrays in `body`, which are views of it: nothing is allocated for a size announced."""
+    """The arrays in `body`, as views of it: no memory is allocated for an announced size."""
     if not isinstance(described, list) or len(described) > MAX_ARRAYS:
         raise ValueError(f"expected a list of at most {MAX_ARRAYS} arrays")
     if not described and not len(body):

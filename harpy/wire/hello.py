@@ -1,5 +1,5 @@
-"""The launcher's first and only line to a worker. Both launchers say it: the local one through
-`Hello.to_line`, the task's JVM through WorkerCommand.java, whose keys a test holds to this class.
+"""The launcher's first and only line to a worker. The local launcher writes it by `Hello.to_line`,
+the task's JVM by WorkerCommand.java, whose keys a test holds to this class.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ class Hello(Record):
     hadoop_conf_dir : str or None
         Where the HDFS client finds its configuration.
     memory_mb : int or None
-        What this process may use; None where nobody counts, on the line also 0.
+        What this process may use; None, or 0 on the line, where memory is not limited.
     hadoop_conf : mapping of str to str
-        On top of what the files there say; on YARN it is in them.
+        On top of the files in that directory; on YARN it is part of them.
     """
 
     NAME = "hello"

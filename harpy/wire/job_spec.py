@@ -16,7 +16,7 @@ from harpy.wire.run_spec import RunSpec
 
 
 class _Seconds(Kind):
-    """Deadlines by name; those that are not there have their defaults."""
+    """Deadlines by name; missing ones have their defaults."""
 
     description = "an object of seconds"
 
@@ -43,7 +43,7 @@ class JobSpec(Record):
     Attributes
     ----------
     owner : str or None
-        Who the cluster takes the driver for.
+        The user name under which the cluster knows the driver.
     created : float
         Seconds since 1970.
     n_mem : int
@@ -53,9 +53,9 @@ class JobSpec(Record):
     keep_open : bool
         Wait for more runs after the first.
     first_run : RunSpec or None
-        Begun without a driver.
+        A run that begins without a driver.
     max_losses : int
-        So many workers may be lost in the session.
+        Workers that may be lost in the session.
     """
 
     NAME = "job.json"

@@ -1,4 +1,4 @@
-"""A worker as the others of its gang know it."""
+"""A member of the gang, as the other ranks know it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harpy.wire.record import Attempt, Count, Name, Port, Rank, Record
 
 @dataclass(frozen=True)
 class Member(Record):
-    """One joined worker. `address`, `port`: where it listens for its peers' collectives."""
+    """One worker that has joined. `address`, `port`: where it accepts its peers' connections."""
 
     NAME = "member"
 

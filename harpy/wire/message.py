@@ -1,5 +1,5 @@
 """What the control messages of all directions have in common: a type beside their fields, and one
-reader that refuses what does not belong into its direction.
+reader that refuses messages of another direction.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Message(Record):
 
 @dataclass(frozen=True)
 class Heartbeat(Message):
-    """Either end, either direction: it lives. Read by channel and hub before anything else."""
+    """A sign of life, in either direction. Channel and hub handle it before anything else."""
 
     TYPE = "heartbeat"
 

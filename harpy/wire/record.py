@@ -1,7 +1,7 @@
 """The base of everything that travels: a frozen dataclass whose annotations say how each field is
 written and what is accepted when it is read. Both ends of a record are the same class.
 
-Owns the checks and their words; what records there are is left to the modules beside this one.
+Owns the checks and their messages; the records themselves are left to the modules beside this one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the driver hears from the hub."""
+"""Messages from the hub to the driver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harpy.wire.to_hub import Delivered
 
 @dataclass(frozen=True)
 class Joined(Message):
-    """`n` of `of` workers are there."""
+    """`n` of `of` workers have joined."""
 
     TYPE = "joined"
 
@@ -23,7 +23,7 @@ class Joined(Message):
 
 @dataclass(frozen=True)
 class Progressed(Message):
-    """What `ctx.progress` was told on rank 0."""
+    """What a program reported by `ctx.progress` on rank 0."""
 
     TYPE = "progress"
 
@@ -35,7 +35,7 @@ class Progressed(Message):
 
 @dataclass(frozen=True)
 class Paced(Message):
-    """Which part of its time, from 0 to 1, a rank did not wait for others."""
+    """The part of its time, from 0 to 1, that a rank did not wait for others."""
 
     TYPE = "pace"
 
@@ -59,7 +59,7 @@ class OutputPart(Message):
 
 @dataclass(frozen=True)
 class RunCommitted(Message):
-    """A run ended well; `delivered` says that its results came this way."""
+    """A run ended well; `delivered` says whether its results came as messages."""
 
     TYPE = "run_done"
 
@@ -89,7 +89,7 @@ class Lost(Message):
 
 @dataclass(frozen=True)
 class BegunAnew(Message):
-    """All workers are there again; the run goes on from its last checkpoint."""
+    """All workers are present again; the run begins anew from its last checkpoint."""
 
     TYPE = "begun_anew"
 

@@ -1,4 +1,4 @@
-"""What the hub hears: from workers, and from the driver."""
+"""Messages to the hub: from workers, and from the driver."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Delivered(Record):
 
 @dataclass(frozen=True)
 class Join(Message):
-    """First word: it asks to be let in. Who it is, the handshake has proved."""
+    """The first message of a worker, which asks to join. The handshake has proved who it is."""
 
     TYPE = "join"
 
@@ -61,7 +61,7 @@ class Reported(Message):
 
 @dataclass(frozen=True)
 class Committed(Message):
-    """Rank 0 has made the run's results final; the driver gets `result` as it is."""
+    """Rank 0 has made the run's results final; the driver gets `result` unchanged."""
 
     TYPE = "committed"
 
@@ -72,7 +72,7 @@ class Committed(Message):
 
 @dataclass(frozen=True)
 class Progress(Message):
-    """What `ctx.progress` was told on rank 0, for the driver."""
+    """What a program reported by `ctx.progress` on rank 0, for the driver."""
 
     TYPE = "progress"
 
@@ -83,7 +83,7 @@ class Progress(Message):
 
 @dataclass(frozen=True)
 class Pace(Message):
-    """Which part of its time, from 0 to 1, this rank did not wait for others; for the driver."""
+    """The part of its time, from 0 to 1, that this rank did not wait for others; for the driver."""
 
     TYPE = "pace"
 
@@ -117,7 +117,7 @@ def read_worker(value: Any, sender: Identity) -> FromWorker:
 
 @dataclass(frozen=True)
 class Attach(Message):
-    """First word: this connection is the driver's now, in the place of an older one."""
+    """The driver's first message: this is its connection now, instead of an older one."""
 
     TYPE = "attach"
 
@@ -143,7 +143,7 @@ class CancelRun(Message):
 
 @dataclass(frozen=True)
 class CloseSession(Message):
-    """End the session, and the run that goes on with it."""
+    """End the session, and with it the active run."""
 
     TYPE = "close"
 

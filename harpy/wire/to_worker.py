@@ -1,4 +1,4 @@
-"""What a worker hears from the hub."""
+"""Messages from the hub to a worker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Admitted(Message):
 
 @dataclass(frozen=True)
 class Refused(Message):
-    """It is not let in; `superseded` if a higher attempt of its rank is known."""
+    """It may not join; `superseded` if a higher attempt of its rank is known."""
 
     TYPE = "refused"
 
@@ -36,7 +36,7 @@ class Refused(Message):
 
 @dataclass(frozen=True)
 class Superseded(Message):
-    """A higher attempt of its rank has taken its place: it must end itself."""
+    """A higher attempt of its rank has joined: it must end itself."""
 
     TYPE = "superseded"
 
@@ -53,7 +53,7 @@ class StartRun(Message):
 
 @dataclass(frozen=True)
 class Peers(Message):
-    """All ranks asked for the communicator: here is where each listens."""
+    """All ranks have asked for the communicator: the address of each."""
 
     TYPE = "peers"
 

@@ -1,6 +1,6 @@
 """Versions of everything that driver, workers and launchers must agree on; one place to raise them.
 
-Each is checked by whoever reads: another number is refused, never guessed at.
+Each reader checks its version and refuses another.
 """
 
 HANDSHAKE = 2  # authentication and all control messages after it (auth.py, to_*.py)

@@ -1,5 +1,5 @@
-"""How far k-means is: its checkpoints. They hold numbers that all workers agree on; labels, which
-follow from centers, are assigned again by whoever goes on from there.
+"""The checkpoints of k-means. They hold numbers that are the same on all workers; labels, which
+follow from the centers, are assigned again when a run goes on.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ class Journal:
     Parameters
     ----------
     ctx : Context
-        It keeps the checkpoints.
+        Has the checkpoint.
     shard : Shard
         Of the rows that are clustered.
     random : RandomState or None
-        What seeds were drawn with; set to where it was.
+        The generator of the draws; its state is restored.
 
     Attributes
     ----------
@@ -99,7 +99,8 @@ class Journal:
             self.best = Clustering(**best, labels=_labels(shard, best["centers"]))
 
     def start(self) -> Position | None:
-        """Where the first run that has not ended is to go on, if it had begun; told once."""
+        """Where the first run that has not ended goes on, if it had begun; None when called
+        again."""
         start, self._start = self._start, None
         return start
 

@@ -118,7 +118,7 @@ def lloyd(
     trace : Trace
         Of this run.
     journal : Journal
-        It notes the position after each iteration that has not converged.
+        Takes the position after each iteration that has not converged.
     """
     state = shard.lloyd(len(start.centers))
     centers = previous = start.centers

@@ -1,4 +1,4 @@
-"""The programs for centers that are known: the nearest one of each row, or how far all rows are
+"""The programs for known centers: the nearest one of each row, or how far all rows are
 from theirs. Kernels do the arithmetic.
 """
 

@@ -85,14 +85,15 @@ class Candidates:
         for begin in range(0, len(new), block_rows):
             block = np.arange(begin, min(begin + block_rows, len(new)))
             self._compare(dense_rows(new, block), first + begin)
-        # Each stands for itself, whichever equal row or rounding the search has preferred.
+        # A drawn row is its own closest candidate, whatever equal row or rounding the search found.
         of_lower_ranks = sum(map(len, by_rank[: self._shard.comm.rank]))
         self.distances[mine] = 0.0
         self.closest[mine] = first + of_lower_ranks + np.arange(len(mine))
         self.rows = stack_rows([self.rows, new])
 
     def _compare(self, new: np.ndarray, first: int) -> None:
-        """Let rows that are closer to candidates `first`, `first + 1`, … go over to them."""
+        """Reassign the rows that are closer to candidates `first`, `first + 1`, … than to earlier
+        ones."""
         shard = self._shard
         labels = np.zeros(len(self.closest), np.int32)
         offset = shard.backend.center_offset(new, shard.n_thread)
@@ -131,7 +132,7 @@ class Candidates:
 
 
 class Alone:
-    """The collectives of a worker that computes by itself what every other computes, too."""
+    """The collectives of a worker that computes alone what all others compute as well."""
 
     rank, size = 0, 1
 
@@ -168,7 +169,7 @@ def draw_candidates(shard: Shard, n_clusters: int, random: np.random.RandomState
         limbs = kernels.exact_sum(potentials, shard.n_thread)
         total = kernels.exact_value(shard.add_up(limbs))
         if total == 0.0:
-            break  # every row is where some candidate is
+            break  # every row equals some candidate
         key = random.randint(1 << 64, size=1, dtype=np.uint64)
         n_expected = OVERSAMPLING * n_clusters
         candidates.add(draw_independently(shard, potentials, n_expected, total, key))

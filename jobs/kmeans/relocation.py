@@ -1,4 +1,4 @@
-"""What becomes of clusters without weight: scikit-learn's rule, over the rows of all workers."""
+"""Relocation of clusters without weight by scikit-learn's rule, over the rows of all workers."""
 
 from __future__ import annotations
 

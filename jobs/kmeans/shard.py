@@ -1,4 +1,4 @@
-"""This worker's rows with what all workers know of all rows, and how the two come together."""
+"""This worker's rows, what all workers know of all rows, and the sums over all workers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from harpy.kernels.kmeans import WEIGHTS, Backend, LloydState, NativeRows, Total
 if TYPE_CHECKING:
     from harpy.program.context import Context
 
-# What a fit keeps of a row besides its values: labels, bounds, potentials.
+# Bytes that a fit keeps for a row besides its values: labels, bounds, potentials.
 _STATE_BYTES = 48
-# The interpreter with its libraries, buffers, centers of ordinary size.
+# Bytes of the interpreter with its libraries, of buffers, and of centers of ordinary size.
 _PROCESS_BYTES = 200 << 20
 
 

@@ -1,4 +1,4 @@
-"""How a run of Lloyd's iteration goes: when it has converged, and what is said of it meanwhile.
+"""The course of a run of Lloyd's iteration: when it has converged, and what is reported meanwhile.
 
 Owns the tolerance, the course that `verbose` tells and the progress; moves no center.
 """
@@ -45,7 +45,7 @@ class Trace:
     params : Parameters
         Of the fit: `tol`, `verbose`, and the numbers of runs and iterations.
     watched : bool
-        Whether somebody may see the progress; it costs each fit a pass over the rows.
+        Whether progress may be shown, which costs each fit a pass over the rows.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class Trace:
     def note_iteration(
         self, n_iter: int, totals: Totals, centers: np.ndarray, shift: float
     ) -> None:
-        """Compare with the tolerance and say how far the run is.
+        """Compare the shift with the tolerance, and report progress.
 
         Parameters
         ----------
@@ -97,7 +97,7 @@ class Trace:
             Sum of their squared moves.
         """
         course = self.course
-        # No pass over the rows while the centers move farther than any tolerance allows.
+        # The rows are not read for it while the centers move farther than any tolerance.
         if self._spread is None and (self._watched or 0 < shift <= self._max_tolerance):
             self._spread = Spread.measure(self._shard, totals)
         tolerance = self._params.tol * self._spread.mean_variance if self._spread else 0.0

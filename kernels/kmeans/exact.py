@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from harpy.kernels.kmeans._kmeans import calls_are_close
 
-# A thread earns its start and its wait at the barrier (worst on a busy node, where waiting threads
-# spin in others' way) from about so many multiply-adds; from half of it where it is awake.
+# Multiply-adds from which on a thread is worth its start and its wait at the barrier, which cost
+# most on a busy node; half as many where the thread is awake already.
 WORK_PER_THREAD = 1 << 20
 
 SUM_LIMB_BITS = 48

@@ -1,5 +1,5 @@
-"""Which values k-means takes: finite, of squares that a dtype can hold, weights that inertia can
-bear. Owns the errors for all others; who looks at the values calls them.
+"""Which values k-means takes: finite, with squares that a dtype can hold, and weights with which
+inertia does not overflow. Owns the errors for all others; callers check the values.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WEIGHTS = "sample_weight"  # what users call the weights of rows, and the input 
 
 # Sum over the columns of the squared largest magnitudes. Differences of two values double a
 # magnitude and a score adds three such terms: a sixteenth of float32's range keeps all of them
-# finite. float64 leaves room for inertia, too, a sum over up to 2^60 rows.
+# finite. float64 also leaves room for inertia, a sum over up to 2^60 rows.
 LARGEST_INERTIA = math.ldexp(1.0, 1024 - 64)  # of one row, weighted
 _LARGEST_SQUARES = {
     np.dtype(np.float32): float(np.finfo(np.float32).max) / 16,

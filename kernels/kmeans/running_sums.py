@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harpy.kernels.kmeans.exact import int_to_limbs, limbs_to_int
 
 _HALF_BITS = 32
-_BLOCK = 1 << 16  # rows whose sum is looked at before their own
+_BLOCK = 1 << 16  # rows of a block, whose sum is compared before its rows' sums
 
 
 class RunningSums:

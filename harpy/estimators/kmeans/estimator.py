@@ -54,10 +54,11 @@ class DAALKMeans(NearestCenters):
     init : {"random", "k-means++", "k-means||"}, callable or array-like of shape \
             (n_clusters, n_features), default="random"
         Distinct rows at random, drawn by global row number, which costs nothing; greedy k-means++,
-        for which the workers pass over their rows and talk once for each center; k-means||, for
-        which they do so six times in all, with centers as good; given centers, which travel with
-        the job; or a callable ``init(X, n_clusters, random_state)`` that returns centers, called
-        here in the driver with the validated `X` (not centered, as scikit-learn's would be).
+        for which the workers pass over their rows and exchange messages once for each center;
+        k-means||, for which they do so six times in all, with centers as good; given centers,
+        which travel with the job; or a callable ``init(X, n_clusters, random_state)`` that returns
+        centers, called here in the driver with the validated `X` (not centered, as scikit-learn's
+        would be).
     n_init : "auto" or int, default=1
         Number of runs from different initial centers; the one of least inertia is kept. "auto" is 1
         for k-means++, k-means|| and arrays, else 10. All runs are one job: the rows are uploaded
@@ -176,7 +177,7 @@ class DAALKMeans(NearestCenters):
         X : array-like or sparse matrix of shape (n_samples, n_features); or path, URL or list of \
                 them, or `harpy.dataset`; or `harpy.put` of rows that are used several times
             float32 stays so; anything else becomes float64. Sparse rows stay sparse, in CSR format,
-            on the workers, too.
+            also on the workers.
 
             Of files (npy, Parquet, CSV, libsvm, sparse npz; `hdfs://…`, local, or what fsspec
             opens; directories; patterns such as ``hdfs:///data/points/*.parquet``) only headers and

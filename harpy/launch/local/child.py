@@ -1,5 +1,5 @@
-"""One worker process as its local launcher sees it: the lines it says, the end of its stderr, how
-it ended. A grandchild that keeps its pipes open holds up nobody.
+"""One worker process as its local launcher sees it: its lines, the end of its stderr, how it ended.
+A grandchild that keeps the pipes open delays nothing.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ class LocalChild:
 
     @property
     def replaceable(self) -> bool:
-        """Whether another attempt may do better, once it has failed: it did not say itself that all
-        is lost."""
+        """Whether another attempt may succeed, once this one has failed: it did not report a
+        failure of its own."""
         final = self._error is not None and self._process.returncode == FIRST_CAUSE
         return self.said_hello and not final and self._process.returncode != SUPERSEDED
 
     def failure(self) -> AttemptFailure | None:
         """Why it ended, after the end; None for a good end."""
-        self.signal_group(signal.SIGKILL)  # what it forked and left behind
+        self.signal_group(signal.SIGKILL)  # processes that it forked
         self.hang_up()
         deadline = time.monotonic() + DRAIN_S
         for reader in self._readers:
@@ -96,7 +96,7 @@ class LocalChild:
         )
 
     def kill_silent(self, deadline: str) -> None:
-        """It has stopped saying that it lives, or never began; `deadline` is the one it passed."""
+        """Kill a worker that is silent, or never wrote a line; `deadline` is the one it passed."""
         stage = "" if self.said_hello else " before its first word"
         self._kill(
             f"rank {self.rank} on {socket.gethostname()} (process {self._process.pid}) was silent "
@@ -104,7 +104,7 @@ class LocalChild:
         )
 
     def kill_as_follower(self) -> None:
-        """Another worker has failed and this one has not ended by itself."""
+        """Kill a worker that has not ended by itself after another one failed."""
         if self._killed_because is None:
             self._follower = True
         self._kill(f"rank {self.rank} was ended because another worker failed")
@@ -119,7 +119,7 @@ class LocalChild:
             os.killpg(self._process.pid, number)
 
     def hang_up(self) -> None:
-        """End its stdin: a worker that lives takes it as the launcher's death."""
+        """Close its stdin: a worker that still runs then ends itself."""
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
@@ -135,7 +135,7 @@ class LocalChild:
     def _handle_line(self, line: str) -> None:
         verb, _, rest = line.partition(" ")
         if not self.said_hello:
-            # Whatever comes before is the interpreter's or a site hook's, not the worker's.
+            # Lines before the hello are the interpreter's or a site hook's.
             self.said_hello = verb == "hello"
             return
         self._heard_at = time.monotonic()

@@ -34,13 +34,14 @@ logger = logging.getLogger(__name__)
 
 BIND = "127.0.0.1"
 POLL_S = 0.02
-FOLLOW_S = 5.0  # after the first failure: for the others to end by themselves
+FOLLOW_S = 5.0  # after the first failure, for the others to end by themselves
 ECHO_S = 1.0  # for the first cause to end after its echo
 TERMINATE_S = 0.25  # between SIGTERM and SIGKILL, as YARN does it
 
 
 class LocalLauncher(Launcher):
-    """`n_node` processes here. They die when this process does: their stdin ends."""
+    """`n_node` processes of this machine. They end when this process ends, since their stdin
+    closes."""
 
     kind = "local"
 
@@ -59,7 +60,8 @@ class LocalLauncher(Launcher):
         self._opened_at = time.monotonic()
 
     def preflight(self, demand: Demand) -> Grant:
-        """Grant as asked; more than this machine has is slow, not impossible: warnings."""
+        """Grant what is asked. More than this machine has is slow, not impossible: it gives
+        warnings."""
         notes, warnings = [], []
         cores, n_thread = available_cpus(), demand.n_thread
         if "n_thread" in demand.wishes:
@@ -90,7 +92,7 @@ class LocalLauncher(Launcher):
         )
 
     def submit(self, spec: GangSpec) -> str | None:
-        """Start the processes and tell each its hello.
+        """Start the processes and send each its hello.
 
         Raises
         ------
@@ -140,7 +142,7 @@ class LocalLauncher(Launcher):
         return self.status()
 
     def close(self) -> None:
-        """Close the pipes; workers that still live take that as the driver's death."""
+        """Close the pipes; workers that still run then end themselves."""
         for child in self._children:
             child.hang_up()
         if self._follower is not None:
@@ -149,11 +151,11 @@ class LocalLauncher(Launcher):
     # -- following ---------------------------------------------------------------------------------
 
     def _follow(self, spec: GangSpec) -> None:
-        """Watch the children until all are gone, replacing those that are lost; the one thread that
+        """Watch the children until all are gone, and replace those that are lost. Only this thread
         writes the status."""
         failures: list[AttemptFailure] = []
         ended: set[LocalChild] = set()
-        failed_at: float | None = None  # the first failure that nobody makes good
+        failed_at: float | None = None  # the first failure that no other attempt makes good
         while True:
             for child in self._children:
                 if child in ended or child.alive():
@@ -173,10 +175,10 @@ class LocalLauncher(Launcher):
                 if child.said_hello and child.silent_for() > self._deadlines.silence_s:
                     child.kill_silent("HARPY_SILENCE_S")
                 elif child.silent_for() > self._deadlines.rendezvous_s:
-                    # Its interpreter is slow to start: a machine that is busy, a slow disk.
+                    # Its interpreter starts slowly, on a busy machine or a slow disk.
                     child.kill_silent("HARPY_RENDEZVOUS_S")
             if failed_at is not None and time.monotonic() - failed_at > FOLLOW_S:
-                # As MapReduce does when a task has failed: none of the rest can get anywhere.
+                # As MapReduce does when a task has failed: the others cannot succeed any more.
                 for child in alive:
                     child.kill_as_follower()
             time.sleep(POLL_S)
@@ -199,8 +201,8 @@ class LocalLauncher(Launcher):
         return True
 
     def _somebody_failed(self) -> bool:
-        """Whether a worker that lives no more said that it failed: an echo may have been quicker
-        than its cause."""
+        """Whether a worker that has ended reported a failure: an echo may have come before its
+        cause."""
         deadline = time.monotonic() + ECHO_S
         while time.monotonic() < deadline:
             if any(not child.alive() and not child.replaceable for child in self._children):
@@ -245,9 +247,9 @@ class LocalLauncher(Launcher):
 
 
 def _start(rank: int, spec: GangSpec, attempt: int) -> LocalChild:
-    """Start one worker and say hello to it."""
+    """Start one worker and send its hello."""
     command = [spec.python, "-m", "harpy.gang.worker"]
-    # A neutral place: `python -m` puts the current directory first in sys.path.
+    # A neutral directory: `python -m` puts the current one first in sys.path.
     path = spec.job_url.removeprefix("file://")
     directory = path if path.startswith("/") else "/"
     try:
@@ -258,8 +260,8 @@ def _start(rank: int, spec: GangSpec, attempt: int) -> LocalChild:
             stderr=subprocess.PIPE,
             env=_environment(spec.env),
             cwd=directory,
-            # A group of its own: Ctrl-C is the driver's to handle, and what a worker forks can be
-            # ended with it.
+            # A group of its own: the driver handles Ctrl-C, and the processes that a worker forks
+            # can be ended with it.
             process_group=0,
         )
     except FileNotFoundError as exc:
@@ -284,7 +286,7 @@ def _start(rank: int, spec: GangSpec, attempt: int) -> LocalChild:
         hadoop_conf=spec.hadoop_conf,
     )
     assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # it died at once: its exit code says so
+    with contextlib.suppress(BrokenPipeError):  # it ended at once: its exit code says why
         process.stdin.write(hello.to_line())
         process.stdin.flush()
     return child

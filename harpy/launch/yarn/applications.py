@@ -95,7 +95,7 @@ def kill_application(
 
 
 def _ask(conf: HadoopConf, deadlines: Deadlines, event: str, *words: str) -> Mapping[str, Any]:
-    """One command to a JVM of its own; the facts of the event that answers it."""
+    """Send one command to a new JVM; return the facts of the event that answers it."""
     changed = threading.Condition()
     answers: dict[str, Mapping[str, Any]] = {}
 
@@ -123,7 +123,7 @@ def _ask(conf: HadoopConf, deadlines: Deadlines, event: str, *words: str) -> Map
 
 
 def _overrides(conf: HadoopConf) -> dict[str, str]:
-    """What the files do not say; a command line is no place for all of it."""
+    """The settings that differ from the files: a command line cannot hold all of them."""
     files = HadoopConf.load(conf.directory) if conf.directory else HadoopConf()
     return {key: value for key, value in conf.items() if files.get(key) != value}
 

@@ -1,6 +1,6 @@
 """What Hadoop says when it ends a container, a master or a job, as harpy's errors. Pure.
 
-Each cause is looked for in Hadoop's own words, as the classes named beside it spell them in Hadoop
+Each is recognised by Hadoop's own words, as the classes named beside it spell them in Hadoop
 3.5.0. docs/causes.md is the table for people.
 """
 
@@ -127,9 +127,12 @@ def find_cause(words: str) -> Cause | None:
 
 
 def hadoop_says(words: str) -> str:
-    """What the process that ended said itself on its way out, if Hadoop quotes it; else the first
-    line of Hadoop's words that says something, without its time and without Java's class names, or
-    what lies at the bottom of an exception that says nothing itself."""
+    """The reason within Hadoop's `words`.
+
+    It is the first line of the process's own stderr, if Hadoop quotes it; else the first line that
+    says something, without its time and Java's class names, or the innermost cause of an exception
+    that says nothing itself.
+    """
     own = _process_says(words)
     if own:
         return own
@@ -178,8 +181,8 @@ def queue_stopped(queue: str, state: str) -> QueueStopped:
 
 
 def ended_job(job_id: str, killed: bool, diagnostics: str) -> HarpyError | None:
-    """The error of a job that has ended by itself or been killed, from the resource manager's last
-    word on it; None if that says nothing of its own.
+    """The error of a job that has ended by itself or was killed, from the resource manager's
+    diagnostics; None if these name no reason of their own.
 
     RMAppImpl, RMAppAttemptImpl, ClientRMService.forceKillApplication.
     """

@@ -45,14 +45,14 @@ def attempt_failure(facts: Mapping[str, Any]) -> AttemptFailure:
 
 def attempt_taken_back(facts: Mapping[str, Any]) -> AttemptFailure | None:
     """Return what one `attempt_killed` event of the submitter means, with facts as above: the loss
-    of a worker that the cluster took back. None where the master ended it for a reason of its own,
-    as it ends all of them with the job."""
+    of a worker that the cluster took back. None where the master ended it for another reason, as it
+    ends all workers with the job."""
     failure = _hadoops_own(facts, str(facts.get("diagnostics") or "").strip())
     return failure if failure.taken_back else None
 
 
 def _workers_own(told: Mapping[str, Any]) -> AttemptFailure:
-    """The worker said itself what happened, before it left."""
+    """The failure that the worker itself reported before it ended."""
     unsaid = Failure(
         kind="WorkerLost",
         message="",
@@ -101,7 +101,7 @@ def _how_it_ended(told: Mapping[str, Any]) -> str:
 
 
 def _hadoops_own(facts: Mapping[str, Any], words: str) -> AttemptFailure:
-    """No word of ours: the container was killed, or never ran."""
+    """The failure of a container that was killed or never ran, by Hadoop's own words."""
     host = str(facts.get("node") or "").removeprefix("http://").split(":")[0]
     kind, message = lost_worker(facts["task"], host, words)
     failure = Failure(kind.__name__, message, facts["task"], host, _tail(without_java(words)))

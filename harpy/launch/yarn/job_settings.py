@@ -13,7 +13,7 @@ from harpy.config import Deadlines
 from harpy.launch.base import GangSpec
 
 TAG = "harpy"
-# The application master: a few maps to look after; YARN rounds it up to its minimum allocation.
+# The application master watches a few maps; YARN rounds its memory up to the minimum allocation.
 MASTER_MEMORY_MB = 512
 MASTER_VCORES = 1
 # The task's JVM only passes lines on. This much of n_mem is its share, the rest is Python's.
@@ -28,8 +28,8 @@ _MASTER_FLAGS = f"{_JVM_FLAGS} -XX:CompressedClassSpaceSize=64m -XX:ReservedCode
 _TASK_FLAGS = f"{_JVM_FLAGS} -XX:CompressedClassSpaceSize=32m -XX:ReservedCodeCacheSize=32m"
 # One malloc arena per thread reserves 64 MB each.
 _ARENAS = ("MALLOC_ARENA_MAX", "2")
-# A site's Java options that ours replace: sizes of the heap, which would contradict -Xmx, and the
-# garbage collector, of which a JVM takes one only.
+# A site's Java options that harpy's replace: heap sizes, which would contradict -Xmx, and the
+# garbage collector, of which a JVM takes only one.
 _REPLACED = re.compile(
     r"-X(m[sxn]).*|-XX:(Initial|Max|Min)?(Heap|New|RAM)(Size|Percentage|Fraction)=.*"
     r"|-XX:[+-]Use\w+GC"
@@ -141,7 +141,7 @@ def _variable(key: str, conf: Mapping[str, str]) -> dict[str, str]:
 
 def _speed() -> dict[str, str]:
     return {
-        # Defaults are made for jobs of hours: 1 s between looks, in several places in a row.
+        # The defaults suit jobs of hours: they poll once a second, at several steps in a row.
         "mapreduce.client.progressmonitor.pollinterval": _POLL_MS,
         "mapreduce.client.completion.pollinterval": _POLL_MS,
         "yarn.client.app-submission.poll-interval": _POLL_MS,
@@ -171,8 +171,8 @@ def _failures(spec: GangSpec) -> dict[str, str]:
         "yarn.app.mapreduce.am.job.node-blacklisting.enable": "false",
         # A second master starts all ranks anew: completed ones are not to be kept.
         "yarn.app.mapreduce.am.job.recovery.enable": "false",
-        # The task's JVM speaks for its worker, so only a vanished host is silent this long; but the
-        # time begins with the container, and on a starved node a JVM needs 15 s to its first word.
+        # The task's JVM reports for its worker, so only a vanished host is silent for so long. But
+        # the time begins with the container, and on a starved node a JVM needs 15 s to report.
         "mapreduce.task.timeout": "30000",
         "mapreduce.task.timeout.check-interval-ms": "1000",
         # A host that vanished, as the master sees it: 19 s to a replacement instead of minutes.

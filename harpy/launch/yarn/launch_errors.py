@@ -1,4 +1,4 @@
-"""The one place where the submitting JVM's words become harpy's errors."""
+"""Maps the submitting JVM's `error` events and its end to harpy's errors."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class YarnLauncher(Launcher):
             self._jvm.send("conf", key, value)
         self._jvm.send("secret", spec.secret.hex())
         with self._changed:
-            # From here on there may be an application, whether or not we are told of it.
+            # From here on there may be an application, though its id is not known yet.
             self._set(state=JobState.SUBMITTED)
         self._jvm.send("submit")
         seconds = self._deadlines.submit_s
@@ -127,7 +127,7 @@ class YarnLauncher(Launcher):
         self.wait(self._deadlines.kill_s)
 
     def _kill_without_jvm(self, spec: GangSpec, application_id: str | None, reason: str) -> None:
-        """Kill a job whose submitting JVM died, perhaps before it told us of the application."""
+        """Kill a job whose submitting JVM died, perhaps before it reported the application's id."""
         if application_id is None:
             listed = list_applications(self._conf, self._deadlines)
             application_id = next(
@@ -179,7 +179,7 @@ class YarnLauncher(Launcher):
     def _on_state(self, facts: Mapping[str, Any]) -> None:
         state = JobState(facts["state"])
         if state.ended:
-            # "ended" follows when the last failures have been fetched and the rest tidied up.
+            # "ended" follows once the last failures are fetched and the staging folder is removed.
             return
         if state is JobState.SUBMITTED:
             message = _waiting(facts)

@@ -69,7 +69,7 @@ def grant_resources(demand: Demand, limits: Limits, default_queue: str = DEFAULT
 
 
 def _refused(demand: Demand, refusal: Refusal) -> str:
-    # A wish is lowered as far as it goes: what stands in the way is what was given.
+    # Wishes are lowered as far as possible: the given values are what does not fit.
     given = [n for n in ("n_node", "n_thread", "n_mem") if n not in demand.wishes]
     asked = ", ".join(f"{name}={getattr(demand, name)}" for name in given)
     return (
@@ -79,7 +79,8 @@ def _refused(demand: Demand, refusal: Refusal) -> str:
 
 
 def _queue(name: str, limits: Limits) -> Queue:
-    # "analysts" or "root.org.analysts"; a scheduler that tells no queues is believed later.
+    # "analysts" or "root.org.analysts"; a scheduler that names no queues refuses an unknown one
+    # itself.
     found = [q for q in limits.queues if name in (q.name, q.path)]
     leaves = sorted(q.path for q in limits.queues if q.leaf)
     if not found:
@@ -141,7 +142,7 @@ def _memory(demand: Demand, limits: Limits, queue: Queue, notes: list[str]) -> D
     first = refusal(demand.n_mem)
     if first is None or "n_mem" not in demand.wishes:
         return demand
-    # The room shrinks as containers grow, so the largest size that fits is found by halving.
+    # Fewer containers fit as they grow, so bisection finds the largest size that fits.
     step = limits.step_mb or _DEFAULT_STEP_MB
     fits, too_large = 0, -(-demand.n_mem // step)
     while too_large - fits > 1:
@@ -181,7 +182,7 @@ def _queue_room(n_node: int, worker: Resource, master: Resource, queue: Queue) -
     asked = f"{asked_mb} MB ({n_node} x {worker.memory_mb} and {master.memory_mb} for the master)"
     if queue.max_mb is not None and asked_mb > queue.max_mb:
         return Refusal(asked, f"{queue.max_mb} MB", f"the maximum of queue {queue.path}")
-    # The scheduler looks before it gives, so that a user's last container may pass the limit.
+    # The scheduler checks before it allocates, so a user's last container may exceed the limit.
     before_last = asked_mb - worker.memory_mb
     if queue.user_max_mb is not None and before_last > queue.user_max_mb:
         return Refusal(
@@ -204,7 +205,8 @@ def _rounded(container: Resource, limits: Limits) -> Resource:
 def _workers_beside_master(
     nodes: Iterable[Resource], worker: Resource, master: Resource, limits: Limits
 ) -> int:
-    """How many workers fit when the master takes the place that costs fewest; -1 without place."""
+    """How many workers fit when the master is where it costs fewest of them; -1 if it fits
+    nowhere."""
 
     def fit(node: Resource) -> int:
         by_memory = node.memory_mb // worker.memory_mb

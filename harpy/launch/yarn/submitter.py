@@ -38,7 +38,7 @@ class SubmitterProcess:
     def __init__(self, conf_dir: Path | None, handler: Handler) -> None:
         self._handler = handler
         self._stderr: collections.deque[str] = collections.deque(maxlen=_STDERR_LINES)
-        # A group of its own: a terminal's Ctrl-C is the driver's to handle, not the JVM's.
+        # A group of its own: the driver handles a terminal's Ctrl-C, not the JVM.
         self._process = subprocess.Popen(
             command(find_java(), conf_dir),
             stdin=subprocess.PIPE,
@@ -98,7 +98,7 @@ class SubmitterProcess:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             if not line.startswith(b'{"event":'):
-                # The JVM itself warns on stdout, before any code of ours runs.
+                # The JVM itself writes warnings to stdout, before harpy's code runs.
                 self._keep(line)
                 continue
             message = json.loads(line)

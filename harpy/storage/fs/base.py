@@ -22,7 +22,7 @@ from harpy.errors import ConfigError, DataError, PathExists, PathNotFound, Stora
 if TYPE_CHECKING:
     import numpy as np
 
-    # What may be written; numpy's arrays are buffers to mypy only from Python 3.12 on.
+    # What may be written. For mypy, NumPy's arrays are buffers only from Python 3.12 on.
     Buffer: TypeAlias = bytes | bytearray | memoryview | np.ndarray
 
 HDFS_SCHEMES = ("hdfs", "viewfs")
@@ -421,8 +421,8 @@ class FileSystem(ABC):
 def removed_on_error(
     fs: FileSystem, directory: str, unless: tuple[type[BaseException], ...] = ()
 ) -> Iterator[None]:
-    """A directory that is filled inside the block is gone if that raises; it stays, and the error
-    says so, if it raises one of `unless`."""
+    """Remove a directory if the block that fills it raises; on one of the errors `unless` it
+    stays, and the error says so."""
     try:
         yield
     except unless as exc:

@@ -1,4 +1,4 @@
-"""Calls into code that may hang, with a deadline. Leaves what to do then to the caller."""
+"""Calls into code that may hang, with a deadline; what follows then is left to the caller."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Stalled(Exception):
-    """The call made no progress for `seconds`; it is abandoned, its thread left to itself."""
+    """The call made no progress for `seconds`; it is abandoned, and its thread runs on."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"no progress for {seconds:g} s")
@@ -35,7 +35,7 @@ class WatchedCall(Generic[T]):
         self._error: BaseException | None = None
 
     def progressed(self) -> None:
-        """To be called by `function` whenever something moved."""
+        """Note progress; `function` calls it whenever some bytes have moved."""
         self._progress_at = time.monotonic()
 
     def result(self, stall_s: float) -> T:

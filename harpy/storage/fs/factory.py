@@ -1,4 +1,4 @@
-"""Which file system holds a URL; each is opened once."""
+"""Chooses the file system that holds a URL, and opens each one once."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from harpy.storage.fs.base import (
     split_url,
 )
 
-# How fsspec's file systems call the time of the last change.
+# Names that fsspec's file systems give to the time of the last change.
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 
 
@@ -97,7 +97,7 @@ class ForeignFileSystem(FileSystem):
             raise short_read_error(url, offset, len(view), len(content))
         view[:] = content
 
-    # Nothing is written there.
+    # These file systems are only read.
 
     def _refuse(self) -> NoReturn:
         raise StorageError(f"{self.url} can only be read; use hdfs:// or file://", path=self.url)

@@ -1,7 +1,7 @@
 """HDFS as a FileSystem, through hdfs-native (Rust, no JVM). Errors are mapped in hdfs_errors.py.
 
-Two kinds of patience: until the NameNode has answered once, a refusal is final within seconds;
-afterwards operations are repeated until Deadlines.storage_s, so that its restart is survived.
+Until the NameNode has answered once, a refusal is final within seconds; afterwards operations are
+repeated until Deadlines.storage_s, so that its restart is survived.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 class HdfsFileSystem(FileSystem):
     """One NameNode or name service, as the user HADOOP_USER_NAME (else the unix user).
 
-    The user is taken when the connection is made: the environment must not change later.
+    The user is read when the connection is made: the environment must not change later.
     """
 
     def __init__(
@@ -57,7 +57,8 @@ class HdfsFileSystem(FileSystem):
         self.url = f"{scheme}://{authority}"
         self.user = hadoop_user()
         self._home = f"{conf.get('dfs.user.home.dir.prefix', '/user').rstrip('/')}/{self.user}"
-        # hdfs-native's own patience is over 100 s: one try of each NameNode, then ours counts.
+        # hdfs-native itself retries for over 100 s: one try of each NameNode, then harpy's
+        # deadlines.
         standbys = conf.get(f"dfs.ha.namenodes.{authority}", "").count(",")
         self._conf = conf | {"dfs.client.failover.max.attempts": str(max(1, standbys))}
         self._conf_dir = conf_dir
@@ -68,7 +69,7 @@ class HdfsFileSystem(FileSystem):
         self._client: hdfs_native.Client | None = None
         self._contacted = False
 
-    # -- calls with patience -----------------------------------------------------------------
+    # -- calls with retries -----------------------------------------------------------------
 
     def call(
         self,
@@ -115,16 +116,16 @@ class HdfsFileSystem(FileSystem):
 
     def _failure(self, exc: BaseException, operation: Operation) -> Failure:
         if isinstance(exc, Stalled):
-            self._client = None  # what hangs must not be met again
+            self._client = None  # a client that hangs is not used again
             reason = f"no answer from {self._address} for {exc.seconds:g} s"
             return Failure(operation.failed(FileSystemUnreachable, reason), False)
         failure = map_hdfs_error(exc, operation)
-        # An answer that says no is an answer.
+        # A refusal also shows that the NameNode answers.
         self._contacted |= not isinstance(failure.error, FileSystemUnreachable)
         return failure
 
     def _final(self, failure: Failure, operation: Operation) -> StorageError:
-        """The error to raise when there is no further try: names who really was away."""
+        """The error to raise when there is no further try; names the daemon that did not answer."""
         if failure.reason and self._contacted:
             # The same "connection refused" may come from a DataNode.
             with suppress(Exception):
@@ -194,7 +195,7 @@ class HdfsFileSystem(FileSystem):
             try:
                 client.rename(old, new, overwrite)
             except (FileNotFoundError, FileExistsError):
-                # A try before this one may have reached the NameNode, but its answer not us.
+                # An earlier try may have reached the NameNode though its answer was lost.
                 if tries == 1 or _is_there(client, old) or not _is_there(client, new):
                     raise
 
@@ -263,7 +264,8 @@ class HdfsFileSystem(FileSystem):
         return client.create(path, options)
 
     def discard(self, temporary: str) -> None:
-        """Remove a half-written file, quietly: the error that led here is the one to report."""
+        """Remove a half-written file; a failure to do so is ignored, as another error is under
+        way."""
         with suppress(StorageError):
             self.delete(temporary)
 
@@ -320,7 +322,7 @@ def _is_there(client: hdfs_native.Client, path: str) -> bool:
 
 
 def _site_settings(conf_dir: str | None) -> dict[str, str]:
-    """Hadoop's files, if there are any: an hdfs:// URL with host and port needs none."""
+    """The settings of Hadoop's files, if there are any: a URL with host and port needs none."""
     directory = Path(conf_dir) if conf_dir else hadoop_conf_dir()
     if directory is None or not any((directory / name).is_file() for name in SITE_FILES):
         return {}

@@ -1,4 +1,4 @@
-"""The one place where hdfs-native's exceptions become harpy's errors.
+"""Maps hdfs-native's exceptions to harpy's errors.
 
 hdfs-native 0.14 raises builtins for a few cases and otherwise RuntimeError whose text is the debug
 form of its Rust error, e.g. `RPCError("org.apache.hadoop.…Exception", "message\\n\\tat …")`.
@@ -83,7 +83,7 @@ class Failure:
 
     error: StorageError
     transient: bool
-    reason: str = ""  # in the system's words, where `error` may blame the wrong side
+    reason: str = ""  # the system's message, where `error` may name the wrong daemon
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _remote_failure(name: str, text: str, operation: Operation) -> Failure:
 
 
 def _client_failure(variant: re.Match[str], operation: Operation) -> Failure:
-    """hdfs-native itself gave up, without an answer from Hadoop."""
+    """Map an error of hdfs-native itself, without an answer from Hadoop."""
     name, text = variant["name"], _first_line(_unescape(variant["text"] or variant[0]))
     if name in ("SASLError", "GSSAPIError", "NoSASLMechanism"):
         advice = "a Kerberos ticket may be missing: klist, kinit"

@@ -44,19 +44,19 @@ _ERRORS: dict[int, type[StorageError]] = {
     errno.ENOSPC: DiskFull,
     errno.EDQUOT: QuotaError,
 }
-# What to do about it, where that is not plain from the system's words.
+# Advice, where the system's message does not imply it.
 _ADVICE: dict[int, str] = {
     errno.ENOSPC: "free some space there, or choose another work directory",
     errno.EDQUOT: "remove files of yours there, or choose another work directory",
     errno.EROFS: "choose a work directory on a writable file system",
 }
-# Links are how a name is taken exclusively; some file systems have none.
+# A hard link takes a name exclusively; some file systems have no links.
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV)
 _READ_LIMIT = 1 << 30  # one read() takes less than 2 GiB
 
 
 def map_os_error(exc: OSError, operation: str, path: str) -> StorageError:
-    """The one place where errno becomes a StorageError."""
+    """Map an OSError to the StorageError of its errno."""
     kind = _ERRORS.get(exc.errno or 0, StorageError)
     message = f"cannot {operation} {path}: {exc.strerror or exc}"
     if kind is StoragePermissionError:
@@ -112,7 +112,7 @@ class LocalFileSystem(FileSystem):
             if os.access(folder, os.W_OK | os.X_OK):
                 return self.url + str(state)
             if os.access(folder, os.F_OK):
-                break  # it is there, but not ours
+                break  # it exists, but this user may not write there
         return f"{self.url}{tempfile.gettempdir()}/harpy-{os.geteuid()}"
 
     def stat(self, path: str) -> Entry:
@@ -127,7 +127,7 @@ class LocalFileSystem(FileSystem):
         entries = []
         with _mapped("list", local), os.scandir(local) as found:
             for item in found:
-                # A file may vanish between listing and looking: it is then not listed.
+                # A file that vanishes between scandir and stat is not listed.
                 with suppress(FileNotFoundError):
                     entries.append(self._entry(item.path, item.stat()))
         return sorted(entries, key=lambda entry: entry.name)
@@ -243,7 +243,7 @@ class _LocalWriter(Writer):
         self._fs.rename(self._temporary, self._path, self._overwrite)
 
     def abort(self) -> None:
-        # The error that led here is the one to report.
+        # Failures are ignored, as another error is under way.
         with suppress(OSError):
             self._file.close()
         with suppress(OSError):

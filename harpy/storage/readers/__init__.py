@@ -1,7 +1,7 @@
 """Formats of files that hold rows, one module each, imported when used.
 
 A reader describes a file without reading its rows, and later reads the rows it is asked for. Which
-rows that are, threads and memory are left to file_rows and loading in harpy.storage.rows.
+rows these are, threads and memory are left to file_rows and loading in harpy.storage.rows.
 """
 
 from __future__ import annotations

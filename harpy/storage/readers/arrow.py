@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def numbers(column: pa.Array) -> np.ndarray:
-    """The values of a column of numbers without nulls, where Arrow keeps them.
+    """The values of a column of numbers without nulls, as a view of Arrow's memory.
 
     Arrow's own `to_numpy` imports pandas where that is installed: half a second in each worker.
     """

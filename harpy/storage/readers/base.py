@@ -1,4 +1,4 @@
-"""What every format's reader offers, and what is the same for several of them."""
+"""The interface of a format's reader, and what several readers share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harpy.storage.rows.file_rows import DataFile, FileRows, Piece
 
 @dataclass(frozen=True)
 class FoundColumns:
-    """The columns of one file, as far as its beginning or end tells.
+    """The columns of one file, as far as its header or footer tells.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class FoundColumns:
 
 @dataclass(frozen=True)
 class Task:
-    """A step of reading: `fetch` brings bytes, `decode` makes something of them. Both may run in
+    """A step of reading: `fetch` reads bytes, `decode` converts them. Both may run in
     any thread. `nbytes` is the memory both need at most, besides what they fill."""
 
     fetch: Callable[[], Any]
@@ -177,8 +177,7 @@ class TextFormat(Format):
 
 
 class LineError(Exception):
-    """A row is not as it should be: `row` counts the lines of its block that are not empty, from
-    0."""
+    """A row is malformed: `row` counts the lines of its block that are not empty, from 0."""
 
     def __init__(self, row: int, message: str) -> None:
         super().__init__(message)
@@ -193,7 +192,7 @@ def check_distinct(path: str, names: Sequence[str]) -> None:
 
 
 def check_unchanged(fs: FileSystem, file: DataFile) -> None:
-    """DataError where a file is not as it was when it was described."""
+    """DataError where a file has changed since it was described."""
     entry = fs.stat(file.path)
     if entry.length == file.length and (file.mtime is None or entry.mtime == file.mtime):
         return
@@ -205,7 +204,7 @@ def check_unchanged(fs: FileSystem, file: DataFile) -> None:
 
 
 class SeekableBytes(io.RawIOBase):
-    """What Python's file objects for reading have in common; how bytes come is left to others."""
+    """The common part of Python's file objects for reading; reading bytes is left to subclasses."""
 
     def __init__(self, path: str, length: int) -> None:
         self._path, self._length = path, length

@@ -93,7 +93,7 @@ def _is_number(field: str) -> bool:
 
 
 def _line_error(message: str, rows: FileRows) -> LineError:
-    """pyarrow's words about a row of a block, in ours."""
+    """pyarrow's message about a row of a block, as a LineError."""
     found = _AT_ROW.fullmatch(message)
     if found is None:
         return LineError(0, message)

@@ -98,7 +98,7 @@ def _numbers(text: bytes) -> np.ndarray | None:
 
 
 def _raise_first_bad_line(text: bytes) -> NoReturn:
-    """Find what the quick way has met, a line at a time."""
+    """Raise the error of the first malformed line, by checking one line at a time."""
     lines = [line for line in text.split(b"\n") if line.strip()]
     for number, line in enumerate(lines):
         _check_line(number, line.decode(errors="replace").split())

@@ -1,7 +1,7 @@
 """Text files as blocks of whole lines, plain or gzip.
 
 A line belongs to the block, and to the share, in which its first byte lies: so ranges of bytes can
-be read without a word between their readers.
+be read without communication between their readers.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def is_gzip(name: str) -> bool:
 
 
 def text_file(entry: Entry, skip: int = 0) -> DataFile:
-    """What is known of a text file before it is read: its rows begin after `skip` bytes, its shares
-    where its blocks do. One in gzip has neither blocks nor shares."""
+    """Describe a text file before it is read: its rows begin after `skip` bytes, its shares where
+    its blocks begin. A gzip file has neither blocks nor shares."""
     packed = is_gzip(entry.path)
     block_size = None if packed else entry.block_size
     borders = () if block_size is None else range(block_size, entry.length, block_size)
@@ -67,12 +67,12 @@ def read_lines(fs: FileSystem, file: DataFile, start: int, stop: int, skip: int)
             )
     found_first = first_known or first > 0
     if not found_first or begin + first >= stop:
-        return memoryview(b"")  # a line that began before goes on to the end of the range
+        return memoryview(b"")  # a line from before the range extends beyond it
     return memoryview(content)[first : end or len(content)]
 
 
 def _bytes_from(fs: FileSystem, file: DataFile, position: int, wanted: int) -> bytearray:
-    """Bytes up to `wanted`, or some more where these are known already."""
+    """Bytes up to `wanted`, or beyond it where `position` is already there."""
     stop = min(file.length, max(wanted, position + _AHEAD_BYTES))
     content = bytearray(max(0, stop - position))
     if content:

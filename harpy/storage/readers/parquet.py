@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 _FOOTER_WINDOW = 64 << 10
 # Column chunks of a row group are fetched together up to this size, before they are decoded.
 _FETCH_BYTES = 24 << 20
-_GAP_BYTES = 1 << 20  # between chosen columns: reading on is cheaper than beginning again
+_GAP_BYTES = 1 << 20  # between chosen columns: reading the gap is cheaper than a second read
 _PAGE_WINDOW = 1 << 20  # of a column chunk that is larger
-_BATCH_BYTES = 4 << 20  # of rows decoded at once: fewer have pyarrow begin too often
-_TILE_BYTES = 256 << 10  # of rows put together from their columns at once: they fit a cache
+_BATCH_BYTES = 4 << 20  # of rows decoded at once: smaller batches cost pyarrow too many starts
+_TILE_BYTES = 256 << 10  # of rows assembled from columns at once, which fit a cache
 
 
 class ParquetFormat(DenseFormat):
@@ -142,7 +142,7 @@ class _GroupColumns:
                     break
 
     def _store_batch(self, batch: pa.RecordBatch, first: int) -> None:
-        """Put a batch, whose first row is row `first` of the file, where it belongs."""
+        """Copy a batch, whose first row is row `first` of the file, into `out`."""
         target = self.out[first - self.first : first - self.first + batch.num_rows]
         columns = []
         for name in self.names:
@@ -162,7 +162,7 @@ class _GroupColumns:
 
 
 class FetchedRanges(SeekableBytes):
-    """A file of which only some ranges of bytes are there, in memory."""
+    """A file of which only some ranges of bytes are in memory."""
 
     def __init__(self, fs: FileSystem, path: str, length: int, ranges: list[range]) -> None:
         super().__init__(path, length)
@@ -219,7 +219,7 @@ def _stored_as(kind: pa.DataType) -> np.dtype[Any] | str:
 
 @contextmanager
 def _named(path: str) -> Iterator[None]:
-    """Arrow's errors are about bad content; they do not say of which file."""
+    """Add the file's name to Arrow's errors about its content."""
     import pyarrow as pa
 
     try:

@@ -18,7 +18,7 @@ from harpy.storage.fs.base import FileSystem
 BLOCK_BYTES = 8 << 20  # rows are copied, hashed and written in blocks of about this size
 _HEADER_GUESS = 4096
 # NumPy parses headers with `ast`, which Python before 3.11.8 and 3.12.2 must not do in two threads
-# at once: now and then it raises SystemError (python/cpython#106905).
+# at once: it may raise SystemError (python/cpython#106905).
 _PARSING = threading.Lock()
 
 
@@ -94,7 +94,8 @@ def read_npy_header(fs: FileSystem, path: str, length: int) -> NpyHeader:
 def parse_npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether in Fortran order, and dtype; `stream` is left where the values begin.
 
-    ValueError when there is no header. Other threads wait meanwhile: its bytes should be at hand.
+    ValueError when there is no header. Other threads wait meanwhile, so its bytes should be in
+    memory.
     """
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     version = npy.read_magic(stream)

@@ -1,4 +1,4 @@
-"""The rows of a source that were read last, kept from run to run."""
+"""Rows of a source that were read last, kept from run to run."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class CachedRows:
         return rows
 
     def _release(self) -> None:
-        """Never two shards at once."""
+        """Drop the rows kept so far: there are never two shards at once."""
         if isinstance(self._rows, SpilledRows):
             self._rows.close()
         self._rows, self._which = None, None

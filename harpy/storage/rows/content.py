@@ -1,4 +1,4 @@
-"""What rows may be, and a name for their content."""
+"""Which rows can be staged, and the hash of their content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harpy.storage.rows.csr import CsrRows, Rows, arrays_of
 
 
 class KnownRows(ABC):
-    """Rows that were checked before, wherever they are, and tell their content's name."""
+    """Rows that were checked before and know the hash of their content."""
 
     @property
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Rows of which only some values are stored: what a csr_matrix holds, without importing scipy.
+"""Compressed sparse rows: the arrays of a csr_matrix, without importing scipy.
 
 Drivers make them, workers get them from `ctx.data[name].load()`.
 """
@@ -126,7 +126,7 @@ Rows = np.ndarray | CsrRows
 
 
 def as_rows(given: Any) -> Rows:
-    """What a caller gave, with the arrays of a scipy matrix taken out of it."""
+    """Rows in memory as harpy handles them: arrays unchanged, a scipy matrix as CsrRows."""
     if hasattr(given, "tocsr"):
         return CsrRows.of(given)
     return given

@@ -1,4 +1,4 @@
-"""Rows that lie in files already: what a user names, and how it becomes a description of files.
+"""Rows in files: what a user names, and how it becomes a description of the files.
 
 Only names, sizes, headers and footers are read here, never rows. What is described is FileRows
 (file_rows.py); the rows are read where they are needed (loading.py).
@@ -23,7 +23,7 @@ from harpy.storage.fs.factory import FileSystems
 from harpy.storage.readers import Format, FoundColumns, format_named, format_of
 from harpy.storage.rows.file_rows import DataFile, FileRows
 
-_DESCRIBERS = 16  # a header costs a few answers of the NameNode: waiting, not work
+_DESCRIBERS = 16  # reading a header mostly waits for the NameNode
 _WILDCARD = re.compile(r"[*?\[]")
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -189,7 +189,7 @@ def dataset(
 
 def names_files(given: Any) -> bool:
     """Whether this stands for rows in files: a Dataset, a path, or a list of paths."""
-    if isinstance(given, np.ndarray):  # asked before every predict, of few rows, too
+    if isinstance(given, np.ndarray):  # the common case first: every predict calls this
         return False
     if isinstance(given, list | tuple) and given:
         return all(isinstance(item, str | os.PathLike) for item in given)

@@ -1,6 +1,7 @@
-"""FileRows: a description of files that hold rows, small enough to travel in place of the rows.
+"""FileRows: a description of files that hold rows, which travels instead of the rows.
 
-Owns who reads which rows: borders between shares. How a format is read is left to readers/.
+Owns the borders between shares: which rank reads which rows. How a format is read is left to
+readers/.
 """
 
 from __future__ import annotations

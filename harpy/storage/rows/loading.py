@@ -1,7 +1,7 @@
 """Reading a share of described files into one array.
 
-Threads and memory are left to tasks.py, what bytes mean to readers/, who reads what to
-file_rows.py, files that do not tell how many rows they hold to text_loading.py.
+Threads and memory are left to tasks.py, the meaning of bytes to readers/, shares to file_rows.py,
+files that do not say how many rows they hold to text_loading.py.
 """
 
 from __future__ import annotations

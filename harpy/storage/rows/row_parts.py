@@ -43,7 +43,7 @@ def write_parts(
 
 
 def finish_parts(fs: FileSystem, url: str, parts: list[Part]) -> None:
-    """Say that all parts are there."""
+    """Write manifest.json and then _SUCCESS: all parts are there."""
     manifest = {
         "format": ROW_PARTS,
         "n_rows": sum(part["n_rows"] for part in parts),
@@ -114,13 +114,13 @@ def fresh_directory(fs: FileSystem, url: str) -> Iterator[str]:
     if fs.exists(url):
         raise PathExists(f"{url} exists already: name one that does not", path=url)
     fs.mkdirs(url)
-    # A job that may go on may be writing its parts.
+    # A job whose state is unknown may still be writing its parts.
     with removed_on_error(fs, url, unless=(JobStateUnknown,)):
         yield url
 
 
 class FileParts:
-    """The RowSource's manners of rows in files, as soon as their numbers are known."""
+    """The part of a RowSource that rows in files share, once their numbers are known."""
 
     _described: FileRows
     _systems: FileSystems

@@ -1,4 +1,4 @@
-"""RowSource: what a shard is loaded from, whatever it is: an array, staged parts, files."""
+"""RowSource: the interface of what a shard is loaded from: an array, staged parts or files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rows are whose, where their number is known and any rank can read any of them."""
+"""The rows of each rank, where their number is known and any rank can read any of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class HasShape(Protocol):
 
 
 class EvenShares:
-    """The RowSource's manners of rows whose number is known and that any rank can read."""
+    """The part of a RowSource that is common to rows of known number that any rank can read."""
 
     def agree_on_rows(self, rank: int, size: int, gather: Gather) -> None:
         """As `RowSource.agree_on_rows`: the number of rows is known already."""

@@ -1,7 +1,7 @@
-"""Rows that do not fit a worker's memory: in a file of its own on a local disk, read in blocks.
+"""Rows that exceed a worker's memory, in a file on a local disk that is read in blocks.
 
-The file has no name (O_TMPFILE): it is gone with the process, however that ends. It is read with
-pread into two fixed buffers, never mapped: mapped pages would count against a YARN container.
+The file has no name (O_TMPFILE), so it disappears with the process, however that ends. It is read
+with pread into two fixed buffers, never mapped: mapped pages would count against a YARN container.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ class SpilledRows:
         with ThreadPoolExecutor(1, "harpy-blocks") as reader:
             ahead: list[Future[np.ndarray]] = []
             for number, start in enumerate(starts):
-                # The buffer's last block is not used any more: the caller has asked for more.
+                # The caller has asked for the next block, so the buffer of the last but one is
+                # free.
                 ahead.append(reader.submit(self._read, start, buffers[number % 2]))
                 if number > 0:
                     yield starts[number - 1], ahead.pop(0).result()

@@ -1,9 +1,9 @@
-"""Rows on their way from the driver to the workers: written as raw shards, read back by row range.
+"""Staging: the driver writes rows as raw shards, workers read them back by row range.
 
 A staged array is a directory: `part-00000` … hold rows in little-endian C order, `manifest.json`,
 written last, says how many. A part of sparse rows is three such files: `part-00000.data`,
-`.indices` and `.indptr`, which begins at 0. Of rows that lie in files already there is the manifest
-alone, which describes the files. Who reads which rows is left to the reader.
+`.indices` and `.indptr`, which begins at 0. For rows in files there is only the manifest, which
+describes the files. Which rows are read is left to the reader.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from harpy.wire.versions import STAGED_ROWS
 
 MANIFEST = "manifest.json"
 CSR_ARRAYS = ("data", "indices", "indptr")
-_WRITERS = 4  # one HDFS stream writes about 200 MB/s; more than a few only queue on the disk
+_WRITERS = 4  # one HDFS stream writes about 200 MB/s; a few fill the disk
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.02, 0.5
 
 
@@ -149,7 +149,7 @@ def _write_files(
     with ThreadPoolExecutor(min(_WRITERS, len(files)), "harpy-stage") as pool:
         futures = [pool.submit(write, *file) for file in files]
         try:
-            # The first to fail is the cause; the others are told to stop.
+            # The first failure is the cause; the other writers are stopped.
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         except BaseException:
             count.cancelled = True
@@ -315,14 +315,14 @@ def open_staged(
     Parameters
     ----------
     timeout_s : float
-        How long the writer may still need (Deadlines.stage_s).
+        Seconds that the writer may still need (Deadlines.stage_s).
     cancelled : callable
-        Asked between looks; DataError when it says yes.
+        Called between two polls; DataError when it returns True.
 
     Raises
     ------
     DataError
-        The manifest did not appear in time; the message says what is there.
+        The manifest did not appear in time; the message lists what is there.
     """
     path = join(directory, MANIFEST)
     end = time.monotonic() + timeout_s

@@ -1,6 +1,6 @@
 """Fetching and decoding parts of files on several threads, with bounded buffers between.
 
-Owns threads and memory. What a task fetches and what its bytes mean is left to who made it.
+Owns threads and memory. What a task fetches and what its bytes mean is left to its maker.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Reading a share of text files: rows are counted while they are read, and then agreed on.
+"""Reading a share of text files: rows are counted while they are read; then all ranks agree.
 
-Beside loading.py, as rows do not know their place in one array before all rows above them have been
-read.
+Apart from loading.py, since a row's global number is unknown until all rows above it are read.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _NO_COLUMN = np.iinfo(np.int64).max
 
 
 class TextSource(FileParts, EvenShares):
-    """RowSource over text files. `agree_on_rows` reads this rank's share and makes the rest known.
+    """RowSource over text files. `agree_on_rows` reads this rank's share and exchanges the counts.
 
     Attributes
     ----------
@@ -73,7 +72,7 @@ class TextSource(FileParts, EvenShares):
         return range(int(self._starts[rank]), int(self._starts[rank + 1]))
 
     def read_rows(self, start: int, stop: int) -> Rows:
-        """The rows of this rank's share, which are there already."""
+        """As `RowSource.read_rows`: this rank's share, which is in memory already."""
         assert self._rows is not None and len(self._rows) == stop - start
         return self._rows
 
@@ -88,7 +87,7 @@ class TextSource(FileParts, EvenShares):
         """
         if self._loaded is None:
             self._loaded = self._read(rank, size)
-        # In every run, as ranks cannot know whether others have their shares still.
+        # In every run, since a rank does not know whether all others still have their shares.
         told = [_Counts.of(array) for array in gather(self._loaded.counts.array)]
         if self._rows is not None:
             return
@@ -157,7 +156,7 @@ class TextSource(FileParts, EvenShares):
 def _plain(
     fs: FileSystem, piece: Piece
 ) -> Iterator[tuple[Callable[[], memoryview], Callable[[], int]]]:
-    """How to get each block of a piece, and the number of rows above it."""
+    """For each block of a piece, functions that read it and count the rows above it."""
     skip = int(piece.file.detail["skip"])
     for start, stop in block_ranges(piece):
         fetch = partial(read_lines, fs, piece.file, start, stop, skip)
@@ -204,7 +203,7 @@ class _Loaded:
 
 
 class _Growing:
-    """An array that grows at its end, in place where the system can."""
+    """An array that grows at its end, without a copy where the system can."""
 
     def __init__(self, dtype: Any, n_columns: int | None = None) -> None:
         self._tail = () if n_columns is None else (n_columns,)
@@ -214,7 +213,8 @@ class _Growing:
     def append(self, more: np.ndarray) -> None:
         length = self._length + len(more)
         if length > len(self._array):
-            # An eighth ahead: large arrays are moved by their pages, not copied.
+            # An eighth more than needed; the system remaps the pages of a large array instead of
+            # copying.
             self._resize(max(length + length // 8, 1024))
         self._array[self._length : length] = more
         self._length = length
