@@ -3,7 +3,7 @@
     harpy cluster up && eval "$(harpy cluster env)" && python benchmarks/read_rates.py
 
 Every reading is a process of its own; beside it pyarrow reads the same Parquet file from a local
-disk, and hdfs-native the same bytes without looking at them. The best of the rounds counts.
+disk, and hdfs-native the same bytes without decoding them. The best of the rounds counts.
 """
 
 from __future__ import annotations

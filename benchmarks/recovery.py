@@ -26,7 +26,7 @@ import numpy as np
 from peers.machine import describe
 
 TESTS = Path(__file__).parents[1] / "tests"
-sys.path[:0] = [str(TESTS), str(TESTS / "integration")]  # runs that are disturbed serve tests, too
+sys.path[:0] = [str(TESTS), str(TESTS / "integration")]  # tests use the disturbed runs as well
 
 from disturbed_cluster import Farewell, started_again  # noqa: E402
 from disturbed_runs import Disturbed, same_bits  # noqa: E402

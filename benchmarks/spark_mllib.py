@@ -64,7 +64,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--spark-repeat", type=int, default=1, help="fits by Spark; likewise")
     parser.add_argument("--no-spark", action="store_true", help="fit with harpy alone")
     parser.add_argument("--math", action="append", choices=list(MATHS), help="default: both")
-    # "auto" reads all rows once more, to see that they are dense, and then takes "block", too.
+    # "auto" reads all rows once more, to see that they are dense, and then also takes "block".
     parser.add_argument("--solver", choices=["auto", "row", "block"], default="block")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()

@@ -113,7 +113,7 @@ class Harpy(Library):
         return self._estimator.from_centers(centers, n_thread=self.n_thread).predict
 
     def seed(self, X: Rows, n_clusters: int, seed: int) -> np.ndarray:
-        # As fit does it: the checks and the columns' means are within the time, too.
+        # As fit does it: the time includes the checks and the columns' means.
         context = self._context.in_process(data={"X": X}, n_thread=self.n_thread)
         shard = self._load_shard(context, n_clusters, None, None)
         return self._plus_plus(shard, n_clusters, np.random.RandomState(seed))

@@ -1,5 +1,5 @@
-// Barrier by dissemination: after round k every rank has heard, directly or not, from the 2^(k+1)
-// ranks before it (Hensgen, Finkel and Manber 1988).
+// Barrier by dissemination: after round k every rank has received, directly or not, from the
+// 2^(k+1) ranks before it (Hensgen, Finkel and Manber 1988).
 #include "mesh.h"
 
 namespace harpy::collective {

@@ -1,4 +1,4 @@
-// Words for frames: sizes of element types and the names used in messages.
+// Sizes of element types, and the names used in messages.
 #include "frame.h"
 
 namespace harpy::collective {

@@ -25,7 +25,7 @@ static void prepare_socket(int fd) {
                               std::string("not a usable socket: ") + std::strerror(errno));
     }
     const int on = 1;
-    // Fails on the socket pairs of tests, which have no delay to switch off.
+    // Fails on the socket pairs of tests, which have no such option.
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
@@ -120,7 +120,7 @@ void Mesh::Running::mark_broken(const CollectiveError& error) {
     mesh_.broken_reason_ = error.what();
     mesh_.broken_failure_ = error.failure;
     mesh_.broken_rank_ = error.rank;
-    // Peers must not wait for a rank that has given up.
+    // Peers must not wait for a rank whose call has failed.
     for (const int fd : mesh_.fds_) {
         if (fd >= 0) shutdown(fd, SHUT_RDWR);
     }

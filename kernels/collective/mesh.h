@@ -1,5 +1,5 @@
 // Mesh: this rank's end of a gang, one connected socket to every other rank. Owns the sockets and
-// the order of calls. Whoever made the connections has already authenticated them.
+// the order of calls. The connections are authenticated when they come here.
 #pragma once
 
 #include <atomic>
@@ -33,9 +33,9 @@ struct Incoming {
 
 class Mesh {
   public:
-    // `fds[r]` is the socket to rank r, -1 at this rank's own place; the mesh closes them.
-    // Payloads up to `tree_limit` bytes take the path of least latency, larger ones of least
-    // volume.
+    // `fds[r]` is the socket to rank r, -1 for this rank itself; the mesh closes them.
+    // Payloads up to `tree_limit` bytes take the path of minimum latency, larger ones that of
+    // minimum volume.
     Mesh(int rank, int size, const std::vector<int>& fds, std::uint32_t epoch, double timeout_s,
          std::size_t tree_limit, InterruptCheck interrupted);
     ~Mesh();
@@ -43,7 +43,7 @@ class Mesh {
     Mesh& operator=(const Mesh&) = delete;
 
     // Every operation is called by all ranks in the same order. After an error of any kind the mesh
-    // is broken and every later call fails with the same words.
+    // is broken and every later call fails with the same message.
     void barrier();
     void broadcast(void* data, std::size_t bytes, int root);
     void allgather(const std::vector<Incoming>& blocks);  // blocks[rank] holds this rank's own
@@ -51,7 +51,7 @@ class Mesh {
 
     // Ends a running call at once, from any thread, and all later ones.
     void abort(const std::string& reason);
-    // Says farewell to the peers if all went well, then closes the sockets. May be repeated.
+    // Sends a farewell to the peers if all went well, then closes the sockets. May be repeated.
     void close();
 
     int rank() const { return rank_; }

@@ -1,5 +1,5 @@
 // Moving frames: non-blocking sends and receives to several ranks at once under one deadline.
-// Checks every header; maps what the kernel says about a socket to CollectiveError.
+// Checks every header; maps socket errors to CollectiveError.
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -14,7 +14,7 @@
 namespace harpy::collective {
 
 namespace {
-// How long one poll() may last before signals and the abort flag are looked at again.
+// How long one poll() may last before signals and the abort flag are checked again.
 constexpr std::chrono::milliseconds kSlice{200};
 
 std::string seconds(double value) {
@@ -86,7 +86,7 @@ bool Mesh::advance_send(Stream& stream) {
     return true;
 }
 
-// A peer that takes nothing more may have said why before it closed.
+// A peer that reads nothing more may have sent the reason before it closed.
 void Mesh::refused(const Stream& stream, int error) const {
     FrameHeader last;
     const ssize_t n =
@@ -103,7 +103,7 @@ bool Mesh::advance_receive(Stream& stream) {
         msghdr message{};
         message.msg_iov = parts;
         message.msg_iovlen = static_cast<std::size_t>(stream.pieces(parts));
-        // Before its header is checked a message gets no place to write its payload to.
+        // A message gets no buffer for its payload before its header is checked.
         if (!stream.checked) message.msg_iovlen = 1;
         const ssize_t n = recvmsg(fds_[stream.peer], &message, 0);
         if (n == 0) peer_lost(stream.peer, "it closed the connection");

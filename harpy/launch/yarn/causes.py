@@ -48,7 +48,7 @@ _LIFETIME = re.compile(r"exceeded the lifetime")  # RMAppLifetimeMonitor
 
 
 @dataclass(frozen=True)
-class Cause:
+class KnownEnding:
     """One way in which Hadoop ends a container."""
 
     kind: type[HarpyError]
@@ -57,14 +57,14 @@ class Cause:
     advice: str
 
 
-def _cause(kind: type[HarpyError], words: str, what: str, advice: str) -> Cause:
-    return Cause(kind, re.compile(words), what, advice)
+def _ending(kind: type[HarpyError], words: str, what: str, advice: str) -> KnownEnding:
+    return KnownEnding(kind, re.compile(words), what, advice)
 
 
 # In this order: what comes first explains what comes after it.
-CAUSES = (
+ENDINGS = (
     # ContainersMonitorImpl; CGroupElasticMemoryController (KILLED_EXCEEDED_PMEM, _VMEM)
-    _cause(
+    _ending(
         MemoryExceeded,
         r"beyond the '(PHYSICAL|VIRTUAL)' memory limit"
         r"|killed by elastic cgroups OOM handler|exitCode: -10[34]\b",
@@ -72,7 +72,7 @@ CAUSES = (
         "Raise n_mem, or spread the rows over more workers (n_node).",
     ),
     # SchedulerUtils.PREEMPTED_CONTAINER; ContainerScheduler of opportunistic containers
-    _cause(
+    _ending(
         Preempted,
         r"Container preempted by scheduler|Container Killed to make room for Guaranteed"
         r"|exitCode: -102\b",
@@ -80,7 +80,7 @@ CAUSES = (
         "Use a queue with guaranteed capacity (queue=...), or ask for what yours is guaranteed.",
     ),
     # LocalDirAllocator; LocalDirsHandlerService; ContainerLaunch; ResourceLocalizationService
-    _cause(
+    _ending(
         DiskFull,
         r"No space left on device|No space available in any of the local directories"
         r"|Could not find any valid local directory|Most of the disks failed|All disks failed"
@@ -92,7 +92,7 @@ CAUSES = (
         "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage.",
     ),
     # FSDownload; ResourceLocalizationService
-    _cause(
+    _ending(
         LocalizationFailed,
         r"Failed to download resource|changed on src filesystem|Localizer failed for"
         r"|is not publicly accessible|exitCode: -1000\b"
@@ -103,7 +103,7 @@ CAUSES = (
     ),
     # SchedulerUtils.LOST_CONTAINER; RMContainerAllocator; JobImpl; ContainerLauncherImpl;
     # TaskHeartbeatHandler
-    _cause(
+    _ending(
         NodeLost,
         r"released on a \*lost\* node|ran on unusable node|Container launch failed for"
         r"|task timeout set: \d+s, taskTimedOut: true|Timed out after \d+ secs",
@@ -111,7 +111,7 @@ CAUSES = (
         "yarn node -list -all shows the state of the nodes.",
     ),
     # ContainerLaunch: 128 + 9, the kernel's out-of-memory killer as a rule
-    _cause(
+    _ending(
         WorkerKilled,
         r"[Ee]xit code (is |from container \S+ is : )?137\b|non-zero exit code 137\b",
         "was killed by SIGKILL",
@@ -121,9 +121,9 @@ CAUSES = (
 )
 
 
-def find_cause(words: str) -> Cause | None:
-    """The cause that Hadoop's `words` about a container name; None if it is none of these."""
-    return next((cause for cause in CAUSES if cause.words.search(words)), None)
+def find_ending(words: str) -> KnownEnding | None:
+    """The ending that Hadoop's `words` about a container describe; None if it is none of these."""
+    return next((ending for ending in ENDINGS if ending.words.search(words)), None)
 
 
 def hadoop_says(words: str) -> str:
@@ -211,8 +211,8 @@ def _master_lost(job_id: str, master: re.Match[str], diagnostics: str) -> HarpyE
     times = f"{master['times']} times" if master["times"] != "1" else "once"
     start = f"the application master of job {job_id} ended {times}, after which YARN gives up"
     words = diagnostics.partition("Diagnostics:")[2] or diagnostics
-    cause = find_cause(diagnostics)
-    kind = cause.kind if cause else None
+    ending = find_ending(diagnostics)
+    kind = ending.kind if ending else None
     if kind is MemoryExceeded:
         return MasterMemoryExceeded(
             f"{start}: it took more memory than its container has.\n"
@@ -221,9 +221,9 @@ def _master_lost(job_id: str, master: re.Match[str], diagnostics: str) -> HarpyE
             f"  Hadoop says: {hadoop_says(words)}"
         )
     if kind in (LocalizationFailed, DiskFull):
-        assert cause is not None and kind is not None
+        assert ending is not None and kind is not None
         return kind(
-            f"{start}: it {cause.what}.\n  {cause.advice}\n  Hadoop says: {hadoop_says(words)}"
+            f"{start}: it {ending.what}.\n  {ending.advice}\n  Hadoop says: {hadoop_says(words)}"
         )
     if _NO_MASTER_CLASS in diagnostics:
         return MasterLost(
@@ -233,7 +233,7 @@ def _master_lost(job_id: str, master: re.Match[str], diagnostics: str) -> HarpyE
             "mapreduce.application.classpath, or by mapreduce.application.framework.path?\n"
             f"  Hadoop says: {hadoop_says(words)}; all of it: harpy logs {job_id}"
         )
-    how = _how_master_ended(master, diagnostics, cause)
+    how = _how_master_ended(master, diagnostics, ending)
     return MasterLost(
         f"{start}: {how}.\n  Was its node or its process killed? harpy logs {job_id} has its log; "
         "yarn.resourcemanager.am.max-attempts and mapreduce.am.max-attempts say how often YARN "
@@ -241,11 +241,11 @@ def _master_lost(job_id: str, master: re.Match[str], diagnostics: str) -> HarpyE
     )
 
 
-def _how_master_ended(master: re.Match[str], diagnostics: str, cause: Cause | None) -> str:
+def _how_master_ended(master: re.Match[str], diagnostics: str, ending: KnownEnding | None) -> str:
     if master["how"].startswith("ApplicationMaster"):
         return "it said nothing within yarn.am.liveness-monitor.expiry-interval-ms"
-    if cause is not None and cause.kind in (Preempted, NodeLost):
-        return f"the last one {cause.what}"
+    if ending is not None and ending.kind in (Preempted, NodeLost):
+        return f"the last one {ending.what}"
     code = _EXIT_CODE.search(diagnostics)
     return f"the last with exit code {code[1]}" if code else "without a word"
 
@@ -253,8 +253,8 @@ def _how_master_ended(master: re.Match[str], diagnostics: str, cause: Cause | No
 def lost_worker(rank: int, host: str, words: str) -> tuple[type[HarpyError], str]:
     """Class and message of a worker whose container Hadoop ended, or never started."""
     worker = f"rank {rank} on {host or 'an unknown node'}"
-    cause = find_cause(words)
-    if cause is None:
+    ending = find_ending(words)
+    if ending is None:
         return WorkerLost, f"{worker}: {hadoop_says(words)}"
     said = hadoop_says(words)
-    return cause.kind, f"{worker} {cause.what}.\n  {cause.advice}\n  Hadoop says: {said}"
+    return ending.kind, f"{worker} {ending.what}.\n  {ending.advice}\n  Hadoop says: {said}"

@@ -44,13 +44,13 @@ final class Cluster {
     this.conf = conf;
   }
 
-  /** The started client; the first call knocks at the resource manager until the deadline. */
+  /** The started client; the first call tries to reach the resource manager until the deadline. */
   synchronized YarnClient client() throws IOException {
     if (client == null) {
       int deadlineMs = conf.getInt("harpy.first-contact-ms", 10000);
       knock(deadlineMs);
       Configuration patient = new Configuration(conf);
-      // Hadoop's default waits 15 minutes and logs; who asks has a deadline of their own.
+      // Hadoop's default waits 15 minutes and logs; callers have a deadline of their own.
       patient.setInt(YarnConfiguration.RESOURCEMANAGER_CONNECT_MAX_WAIT_MS, deadlineMs);
       patient.setInt(YarnConfiguration.RESOURCEMANAGER_CONNECT_RETRY_INTERVAL_MS, 500);
       YarnClient starting = YarnClient.createYarnClient();
@@ -61,7 +61,7 @@ final class Cluster {
     return client;
   }
 
-  /** Opens a plain connection first: it says "refused" at once, where Hadoop's client retries. */
+  /** Opens a plain connection first, which is refused at once where Hadoop's client would retry. */
   private void knock(int deadlineMs) throws IOException {
     long deadline = System.nanoTime() + deadlineMs * 1_000_000L;
     List<InetSocketAddress> addresses = addresses();
@@ -134,7 +134,7 @@ final class Cluster {
     return new Json().put("applications", found);
   }
 
-  /** These applications, whoever's they are; those the resource manager does not know apart. */
+  /** These applications of any user; unknown ids are listed apart. */
   Json states(List<String> applicationIds) throws Exception {
     List<Json> found = new ArrayList<>();
     List<String> unknown = new ArrayList<>();
@@ -148,14 +148,14 @@ final class Cluster {
     return new Json().put("applications", found).put("unknown", unknown);
   }
 
-  /** Kills through the resource manager, which takes all containers down, then tidies up. */
+  /** Kills through the resource manager, which ends all containers, then removes the staging folder. */
   void kill(String applicationId, String reason) throws Exception {
     ApplicationId id = ApplicationId.fromString(applicationId);
     client().killApplication(id, reason);
     removeStaging(id);
   }
 
-  /** The application master removes it when it ends by itself; a killed one had no time to. */
+  /** Removes the staging folder, which a killed application master had no time to remove. */
   void removeStaging(ApplicationId id) throws IOException {
     String job = id.toString().replaceFirst("application", "job");
     FileSystem.get(conf).delete(new Path(stagingRoot(conf), job), true);
@@ -169,7 +169,7 @@ final class Cluster {
   }
 
   static Json describe(ApplicationReport report) {
-    // Who may not view an application is told of it without its usage.
+    // A user who may not view an application gets it without its usage.
     ApplicationResourceUsageReport usage = report.getApplicationResourceUsageReport();
     return new Json()
         .put("application_id", report.getApplicationId())

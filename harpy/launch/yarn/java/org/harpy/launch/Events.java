@@ -2,7 +2,7 @@ package org.harpy.launch;
 
 import java.io.PrintStream;
 
-/** What the submitter tells the driver: one JSON object per line on the descriptor that was stdout. */
+/** Events for the driver: one JSON object per line on the descriptor that was stdout. */
 final class Events {
   private final PrintStream out;
 
@@ -15,7 +15,7 @@ final class Events {
     out.flush();
   }
 
-  /** An error in Hadoop's own words: its message without class names, stack and reading list. */
+  /** An error with Hadoop's own message, without class names, stack and links. */
   void error(String kind, Throwable thrown) {
     Throwable cause = thrown;
     for (int depth = 0; cause.getCause() != null && depth < 20; depth++) {

@@ -11,9 +11,9 @@ import org.apache.hadoop.yarn.exceptions.ApplicationNotFoundException;
  */
 final class Follower {
   private static final long POLL_MS = 100;
-  /** The last look at the master, which lingers 5 s after the job has ended for such questions. */
-  private static final long LAST_LOOK_MS = 2000;
-  /** So many times in a row: a resource manager that has just started may still be reading. */
+  /** For the last questions to the master, which answers for 5 s after the job has ended. */
+  private static final long LAST_QUESTIONS_MS = 2000;
+  /** Unknown so many times in a row: a resource manager may still be reading its store. */
   private static final int FORGOTTEN = 30;
 
   private final GangJob gang;
@@ -57,7 +57,7 @@ final class Follower {
         Thread.sleep(POLL_MS);
         report = poll();
       }
-      master.lastLook(LAST_LOOK_MS);
+      master.lastLook(LAST_QUESTIONS_MS);
       tidy(report);
       events.send("ended", report == null ? forgotten() : Cluster.describe(report));
     } catch (InterruptedException e) {
@@ -119,7 +119,7 @@ final class Follower {
     }
   }
 
-  /** A master that ended by itself has removed its staging folder; one nobody knows may need it. */
+  /** Removes the staging folder; not where the master removed it, or may still need it. */
   private void tidy(ApplicationReport report) {
     if (report == null || Cluster.stateOf(report).equals("succeeded")) {
       return;

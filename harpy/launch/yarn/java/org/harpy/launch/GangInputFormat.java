@@ -19,7 +19,7 @@ import org.apache.hadoop.mapreduce.TaskAttemptContext;
 
 /** One split per worker: the map tasks of the job are the workers of the gang. */
 public final class GangInputFormat extends InputFormat<IntWritable, Text> {
-  /** As many as a block has replicas, as a rule: each is one more request to the scheduler. */
+  /** The usual number of replicas of a block: each host is one more request to the scheduler. */
   private static final int MAX_HOSTS = 3;
 
   @Override
@@ -36,7 +36,7 @@ public final class GangInputFormat extends InputFormat<IntWritable, Text> {
     return splits;
   }
 
-  /** The nodes that hold most of what a rank reads, the first the most. */
+  /** The nodes that hold most of what a rank reads, in descending order. */
   private static String[] hostsOfShare(Configuration conf, int rank) throws IOException {
     Map<String, Long> bytes = new HashMap<>();
     String share = conf.getRaw(Keys.SHARE + rank);

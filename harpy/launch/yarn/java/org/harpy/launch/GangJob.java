@@ -24,7 +24,7 @@ final class GangJob {
   }
 
   /**
-   * Does what a submission begins with and leaves nothing behind, so that the real one finds its
+   * Does the first steps of a submission and leaves nothing behind, so that the real one finds its
    * classes loaded and its connections open.
    */
   static void warm(Configuration conf) throws IOException {

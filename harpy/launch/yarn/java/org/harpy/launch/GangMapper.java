@@ -5,7 +5,7 @@ import org.apache.hadoop.io.NullWritable;
 import org.apache.hadoop.io.Text;
 import org.apache.hadoop.mapreduce.Mapper;
 
-/** Passes what a worker says on to the application master: its status line and its counters. */
+/** Passes a worker's status lines and counters to the application master. */
 public final class GangMapper extends Mapper<IntWritable, Text, NullWritable, NullWritable> {
   @Override
   protected void map(IntWritable rank, Text line, Context context) {

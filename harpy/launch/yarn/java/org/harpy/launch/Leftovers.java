@@ -14,8 +14,8 @@ import java.util.Map;
 import java.util.Set;
 
 /**
- * What a worker forked and left in the container. The node manager kills a container's process group
- * only while the container runs: after a good end these would stay.
+ * Processes that a worker forked and left in the container. The node manager kills a container's
+ * process group only while the container runs: after a good end these would stay.
  */
 final class Leftovers {
   private static final int ROUNDS = 5;
@@ -28,7 +28,7 @@ final class Leftovers {
     final long group;
 
     Entry(String stat) {
-      // The name in parentheses may hold anything, spaces and parentheses too.
+      // The name in parentheses may hold anything, also spaces and parentheses.
       String[] words = stat.substring(stat.lastIndexOf(')') + 2).split(" ");
       state = words[0];
       parent = Long.parseLong(words[1]);
@@ -38,7 +38,7 @@ final class Leftovers {
 
   private Leftovers() {}
 
-  /** Kills all of our process group but this JVM and what started it. */
+  /** Kills this process group except this JVM and its parents. */
   static void kill() {
     try {
       for (int round = 0; round < ROUNDS; round++) {
@@ -83,7 +83,7 @@ final class Leftovers {
         byte[] stat = Files.readAllBytes(Paths.get("/proc", name, "stat"));
         all.put(Long.parseLong(name), new Entry(new String(stat, StandardCharsets.ISO_8859_1)));
       } catch (NoSuchFileException e) {
-        continue; // it ended while we looked
+        continue; // it has ended meanwhile
       } catch (IOException e) {
         if (Files.exists(Paths.get("/proc", name))) {
           throw e;

@@ -26,8 +26,8 @@ import org.apache.hadoop.yarn.conf.YarnConfiguration;
 
 /**
  * What the cluster allows, as facts; harpy/launch/yarn/preflight.py judges them. User limits and the
- * resource calculator's traces are only in the resource manager's web service, whose answer is
- * passed on as it came; without it the facts from RPC must do.
+ * resource calculator are known only to the resource manager's web service, whose answer is passed
+ * on unchanged; without it the facts from RPC must do.
  */
 final class Limits {
   private static final int CONNECT_MS = 1000;
@@ -100,7 +100,7 @@ final class Limits {
     return facts;
   }
 
-  /** The web service's answer, or a sentence that begins with no brace and says why there is none. */
+  /** The web service's answer; else a sentence, without a leading brace, that says why not. */
   private String schedulerInfo() {
     String answer = "no address of the resource manager's web service";
     for (String suffix : Cluster.suffixes(conf)) {

@@ -16,7 +16,7 @@ final class MasterWatch {
   private static final int BATCH = 100;
   private static final int REPORTS_EVERY = 5;
   private static final long POLL_MS = 100;
-  /** A silence shorter than that is none. */
+  /** Shorter silences are not reported. */
   private static final long SILENT_S = 5;
 
   private final GangJob gang;
@@ -74,7 +74,7 @@ final class MasterWatch {
   private void poll() throws InterruptedException {
     try {
       if (job == null || connectedTo != master) {
-        // A new master begins its list of events anew.
+        // A new master starts a new list of events.
         connectedTo = master;
         seen = 0;
         job = connect();
@@ -87,14 +87,14 @@ final class MasterWatch {
         answeredAt = System.nanoTime();
       }
     } catch (IOException e) {
-      // The master restarts, or its node is gone: the resource manager's word decides.
+      // The master restarts, or its node is gone: the resource manager's state decides.
       System.err.println("harpy: the application master does not answer: " + e.getMessage());
     }
   }
 
   /**
-   * Called often, while the job runs, from another thread than the one that asks: Hadoop's client
-   * asks a master that does not answer again and again, and never comes back.
+   * Called often, while the job runs, by another thread than the one that polls: Hadoop's client
+   * retries for ever where a master does not answer, and never returns.
    */
   void tellSilence() {
     long seconds = TimeUnit.NANOSECONDS.toSeconds(System.nanoTime() - answeredAt);
@@ -125,7 +125,7 @@ final class MasterWatch {
       boolean failed =
           status == TaskCompletionEvent.Status.FAILED
               || status == TaskCompletionEvent.Status.TIPFAILED;
-      // Taken back by the cluster, or ended with the job: the driver tells them apart.
+      // Taken back by the cluster, or ended with the job: the driver distinguishes them.
       boolean killed = status == TaskCompletionEvent.Status.KILLED;
       if ((failed || killed) && told.add(id)) {
         events.send(

@@ -4,7 +4,7 @@ import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.nio.charset.StandardCharsets;
 
-/** The end of the container's stderr file, where the worker's own words are. */
+/** The end of the container's stderr file, where the worker's own messages are. */
 final class StderrTail {
   private static final int BYTES = 8192;
 

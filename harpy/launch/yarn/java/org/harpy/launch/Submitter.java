@@ -16,7 +16,7 @@ import org.apache.hadoop.yarn.conf.YarnConfiguration;
 import org.apache.hadoop.yarn.exceptions.ApplicationNotFoundException;
 
 /**
- * The driver's hand on YARN: commands come on stdin, one per line with percent-encoded words, events
+ * Submits for the driver: commands come on stdin, one per line with percent-encoded words, events
  * go to stdout (docs/yarn-launcher.md lists both). The end of stdin ends this process; a job that
  * was submitted goes on.
  */
@@ -62,7 +62,7 @@ public final class Submitter {
       submitter.command(words);
     }
     submitter.withdraw();
-    // Not exit(): Hadoop's shutdown hooks would wait for file systems nobody needs any more.
+    // Not exit(): Hadoop's shutdown hooks would wait for file systems that are not needed any more.
     Runtime.getRuntime().halt(0);
   }
 
@@ -75,7 +75,7 @@ public final class Submitter {
         secret = fromHex(words[1]);
         break;
       case "kill":
-        // Not behind a submission that may hang: the follower is asked at once if there is one.
+        // Not queued behind a submission that may hang: an existing follower is asked at once.
         new Thread(() -> kill(words[1]), "harpy-kill").start();
         break;
       case "limits":
@@ -134,7 +134,7 @@ public final class Submitter {
     try {
       GangJob.warm(conf);
     } catch (IOException | LinkageError e) {
-      // The submission will meet the same and report it.
+      // The submission will fail in the same way and report it.
       System.err.println("harpy: warming up: " + e);
     }
   }
@@ -150,8 +150,8 @@ public final class Submitter {
   }
 
   /**
-   * A driver that died during the submission never learnt of the job, nor has it staged what the
-   * job needs: the job ends, and its staging folder goes.
+   * A driver that died during the submission does not know of the job and has not staged its rows:
+   * the job is killed, and its staging folder is removed.
    */
   private void withdraw() {
     if (!submitting) {
@@ -174,7 +174,7 @@ public final class Submitter {
   private void kill(String reason) {
     Follower current = follower;
     if (current == null) {
-      // Before a submission is accepted or refused: behind it in the queue.
+      // Before the submission is accepted or refused: queued behind it.
       work.execute(() -> killSubmitted(reason));
     } else {
       current.kill(reason);

@@ -16,7 +16,7 @@ import org.apache.hadoop.mapreduce.MRJobConfig;
 import org.apache.hadoop.mapreduce.TaskAttemptContext;
 import org.apache.hadoop.security.UserGroupInformation;
 
-/** How a worker is called: its command, environment, HDFS configuration and hello. */
+/** How a worker is started: its command, environment, HDFS configuration and hello. */
 final class WorkerCommand {
   private static final List<String> CLIENT_KEYS =
       Arrays.asList("fs.defaultFS", "fs.viewfs.", "dfs.", "hadoop.security.", "hadoop.rpc.", "ipc.");

@@ -9,14 +9,14 @@ import java.io.IOException;
 final class WorkerFailure extends IOException {
   private static final long serialVersionUID = 1L;
 
-  /** MapReduce cuts the text of a failure at 65535 / 3 characters; cut JSON says nothing. */
+  /** MapReduce cuts the text of a failure at 65535 / 3 characters; cut JSON cannot be read. */
   static final int LONGEST = 21000;
 
   private WorkerFailure(String message) {
     super(message);
   }
 
-  /** What to throw; if it is final, other attempts are not to be made. */
+  /** The exception to throw; if it is final, MapReduce makes no other attempt. */
   static IOException of(Json facts, boolean isFinal) {
     String message = "harpy-failure " + facts;
     if (isFinal) {

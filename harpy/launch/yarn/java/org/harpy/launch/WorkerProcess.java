@@ -12,7 +12,7 @@ import java.util.concurrent.TimeUnit;
 
 /**
  * One worker process: starts it, reads its protocol lines, watches its heartbeat and makes sure that
- * it does not outlive us. Knows nothing of MapReduce.
+ * it does not outlive this JVM. Has nothing to do with MapReduce.
  */
 final class WorkerProcess {
   /** Never returned to callers as a line: the worker's end of the pipe is closed. */
@@ -47,12 +47,12 @@ final class WorkerProcess {
     }
     daemon("harpy-worker-stdout", this::readLines);
     try {
-      // Left open: its end of file tells the worker that we are gone.
+      // Left open: its end of file tells the worker that this JVM is gone.
       OutputStream stdin = process.getOutputStream();
       stdin.write((hello + "\n").getBytes(StandardCharsets.UTF_8));
       stdin.flush();
     } catch (IOException e) {
-      // It ended before it read its hello: its exit code, read later, says more than our pipe.
+      // It ended before it read its hello: its exit code, read later, says more than this error.
       System.err.println("harpy: writing the worker's hello: " + e);
     }
   }
@@ -64,8 +64,8 @@ final class WorkerProcess {
   }
 
   /**
-   * The next protocol line, "" when there is none just now, null when the process has ended and all
-   * it said was read.
+   * The next protocol line; "" when there is none yet, null when the process has ended and all of
+   * its lines were read.
    */
   String nextLine() throws InterruptedException {
     String line = lines.poll(POLL_MS, TimeUnit.MILLISECONDS);
@@ -83,7 +83,7 @@ final class WorkerProcess {
     if (process.isAlive()) {
       return "";
     }
-    // A grandchild may hold the pipe open for ever: the process counts, its pipe gets a limit.
+    // A grandchild may hold the pipe open for ever: after the process's end the pipe has a limit.
     long now = System.nanoTime();
     if (drainDeadline == 0) {
       drainDeadline = now + TimeUnit.MILLISECONDS.toNanos(DRAIN_MS);
@@ -133,7 +133,7 @@ final class WorkerProcess {
   private void readLines() {
     try (InputStream in = new BufferedInputStream(process.getInputStream())) {
       for (String line = readLine(in); line != null; line = readLine(in)) {
-        // Before the hello, anything may come: site packages print at import.
+        // Before the hello any output may come: site packages print at import.
         if (!greeted && !line.startsWith("hello 1 ")) {
           continue;
         }

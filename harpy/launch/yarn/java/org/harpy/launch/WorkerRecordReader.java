@@ -17,9 +17,9 @@ public final class WorkerRecordReader extends RecordReader<IntWritable, Text> {
   private static final int EXIT_ECHO = 75;
   private static final int EXIT_SUPERSEDED = 76;
   private static final int EXIT_UNREACHABLE = 77;
-  /** How long an echo waits for the first cause to end the job: no other attempt is to start. */
+  /** How long an echo waits for the first cause to end the job, so that no other attempt starts. */
   private static final long ECHO_MS = 5000;
-  /** How long the room of a worker that cannot reach rank 0 stays taken. */
+  /** How long the container of a worker that cannot reach rank 0 is kept. */
   private static final long KEEP_ROOM_MS = 10000;
 
   private final IntWritable rank = new IntWritable();
@@ -59,7 +59,7 @@ public final class WorkerRecordReader extends RecordReader<IntWritable, Text> {
   @Override
   public boolean nextKeyValue() throws IOException, InterruptedException {
     for (String next = worker.nextLine(); next != null; next = worker.nextLine()) {
-      // The watchdog is content, so MapReduce may be: its own timeout is for tasks that vanished.
+      // The watchdog covers silence, so MapReduce's own timeout is only for tasks that vanished.
       context.progress();
       if (next.startsWith("progress ")) {
         progress = fraction(next.substring(9));
@@ -101,7 +101,7 @@ public final class WorkerRecordReader extends RecordReader<IntWritable, Text> {
     return WorkerFailure.of(facts, said || !worker.greeted());
   }
 
-  /** The next attempt is asked for as soon as this one is told to have failed: elsewhere, then. */
+  /** Keeps the container a while, so that YARN places the next attempt on another node. */
   private static void keepRoom() {
     Runnable wait =
         () -> {
