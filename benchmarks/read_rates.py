@@ -31,7 +31,7 @@ from harpy.storage.rows.loading import open_files
 
 FORMS = ("npy", "parquet", "csv", "csv.gz", "svm", "npz")
 # Where rows take long to write or to read, so many of the table are enough to see the rate.
-MOST_ROWS = {"csv": 100_000, "csv.gz": 100_000, "svm": 100_000, "npz": 500_000}
+MAX_ROWS = {"csv": 100_000, "csv.gz": 100_000, "svm": 100_000, "npz": 500_000}
 UPLOAD_BYTES = 8 << 20
 
 
@@ -41,7 +41,7 @@ def table(n_rows: int, n_columns: int) -> np.ndarray:
 
 def write(form: str, path: Path, X: np.ndarray) -> None:
     """One local file of this form."""
-    X = X[: MOST_ROWS.get(form)]
+    X = X[: MAX_ROWS.get(form)]
     if form == "npy":
         with path.open("wb") as file:
             np.save(file, X)

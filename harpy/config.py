@@ -33,8 +33,8 @@ class Deadlines:
     give_back_s: float = 60.0  # for a part of the workers to hold room while the rest wait for some
     rendezvous_s: float = 60.0  # from the first worker's start until all have joined
     handshake_s: float = 5.0  # one authentication
-    heartbeat_s: float = 2.0  # how often a worker speaks
-    silence_s: float = 10.0  # how long it may say nothing
+    heartbeat_s: float = 2.0  # between two heartbeats of a worker
+    silence_s: float = 10.0  # for which a worker may be silent
     checkpoint_s: float = 5.0  # at least, from one file of a run's state to the next
     collective_s: float = 600.0  # one collective: peers may still be computing
     abort_s: float = 20.0  # for the other workers to stop after the first failed

@@ -62,7 +62,7 @@ def distribution(report: Report) -> Distribution:
     cache = cache_dir()
     open_directory(cache)
     with locked(cache / f".{name}.lock", report, "waiting for another harpy that fetches Hadoop"):
-        if not _complete(cache / name):  # somebody else may have fetched them meanwhile
+        if not _complete(cache / name):  # another process may have fetched them meanwhile
             _fetch(cache, name, report)
     return Distribution(cache / name)
 

@@ -138,7 +138,7 @@ QUICK: Profile = {
     },
 }
 
-# Hadoop's own defaults where they bite, written down so that nobody has to know them.
+# Hadoop's own defaults where they limit something, written out so that they need not be looked up.
 STOCK: Profile = {
     "yarn-site.xml": {
         "yarn.resourcemanager.nodemanagers.heartbeat-interval-ms": ("1000", "Hadoop's default"),

@@ -83,7 +83,7 @@ class Outputs:
         self._write(self._directory.write_result, value)
 
     def report(self, report: Report) -> None:
-        """Leave a rank's report in the run's directory, where somebody may read it."""
+        """Write a rank's report, unless the run succeeded and its results go to the driver."""
         if self._send is None or report.error is not None:
             self._write(self._directory.write_report, report)
 

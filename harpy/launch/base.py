@@ -94,7 +94,7 @@ class AttemptFailure:
     """One worker attempt that failed, as the launcher saw it."""
 
     attempt: str  # the launcher's name for it
-    failure: Failure  # its kind is "WorkerLost" where nobody knows better
+    failure: Failure  # its kind is "WorkerLost" where no better one is known
 
     @property
     def replaceable(self) -> bool:

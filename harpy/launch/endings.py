@@ -15,7 +15,10 @@ _LIKELY = {
 
 
 def kind_of_ending(code: int) -> str:
-    """The name of the class for an end without a word; a signal n is the code -n."""
+    """The name of the class of error for a process that did not report why it ended.
+
+    A signal n is the code -n.
+    """
     return "WorkerKilled" if code == -signal.SIGKILL else "WorkerLost"
 
 

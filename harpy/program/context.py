@@ -231,7 +231,7 @@ class Context:
     n_thread : int, default 1
         Threads this worker may use.
     memory : int, optional
-        Bytes this worker's process may use in all; None where nobody counts.
+        Bytes this worker's process may use in all; None where memory is not limited.
     scratch : str, default "/tmp"
         A folder on a local disk.
     params : mapping, optional
@@ -250,7 +250,7 @@ class Context:
     n_thread : int
         Threads this worker may use.
     memory : int or None
-        Bytes this worker's process may use in all; None where nobody counts.
+        Bytes this worker's process may use in all; None where memory is not limited.
     params : dict
         The run's parameters, the same on all workers.
     data : mapping of str to ShardedArray
@@ -383,7 +383,7 @@ class Context:
         on_progress : callable, optional
             Called with fraction and values; None: nobody watches.
         memory : int, optional
-            Bytes the program may use; None: nobody counts.
+            Bytes the program may use; None: memory is not limited.
         hadoop_conf : mapping of str to str, optional
             Hadoop settings, on top of the configuration files, for rows in files.
 

@@ -125,7 +125,7 @@ class Follower:
         self._unreachable: Exception | None = None
         self._stuck = Stuck("")
         self._resume_at = 0.0  # the end of a pause
-        self._paused = ""  # why, in words for people
+        self._paused = ""  # why, for people
 
     def begin(self, view: View, now: float) -> Decision:
         """The first decision; the outcome of each goes to `step`."""

@@ -1,5 +1,5 @@
-"""job.json: what a session was asked for, written by its driver, read by its workers, by whoever
-resumes it, and by people.
+"""job.json: what a session was asked for, written by its driver, read by its workers, by the
+driver that resumes it, and by people.
 """
 
 from __future__ import annotations

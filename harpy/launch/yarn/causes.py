@@ -172,7 +172,7 @@ def refused(words: str) -> HarpyError | None:
 
 
 def queue_stopped(queue: str, state: str) -> QueueStopped:
-    """The error of a queue in that state, whoever found it so."""
+    """The error of a queue in that state, as the preflight or the submission found it."""
     return QueueStopped(
         f"queue {queue} takes no applications: it is {state}.\n"
         "  Ask for another queue (queue=...; mapred queue -list names them), or have this one "

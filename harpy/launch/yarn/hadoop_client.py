@@ -111,7 +111,7 @@ def client_jars() -> tuple[str, ...]:
     Raises
     ------
     HadoopNotFound
-        No client, naming the variables that were looked at.
+        There is no client; the message names the variables that were read.
     """
     return _client_jars(os.environ.get("HADOOP_HOME"), os.environ.get("PATH", ""))
 

@@ -147,7 +147,7 @@ def _speed() -> dict[str, str]:
         "yarn.client.app-submission.poll-interval": _POLL_MS,
         "yarn.client.application-client-protocol.poll-interval-ms": _POLL_MS,
         "yarn.app.mapreduce.am.scheduler.heartbeat.interval-ms": _POLL_MS,
-        # From the child's words to the master's task report.
+        # From the child's status line to the master's task report.
         "mapreduce.task.progress-report.interval": "1000",
         # The default of 10 replicas of a 20 kB jar writes a pipeline across 10 nodes.
         "mapreduce.client.submit.file.replication": "3",
