@@ -19,7 +19,7 @@ import numpy as np
 
 from harpy.errors import ConfigError, DataError, PathExists, PathNotFound, StorageError
 from harpy.storage import FileSystem, FileSystems, join
-from harpy.storage.fs.base import temporary_path
+from harpy.storage.fs.paths import temporary_path
 from harpy.storage.rows.arrays import NpyFile, row_blocks, write_npy
 
 MODEL = "model.json"

@@ -3,8 +3,9 @@
 Modules are imported at first use: workers import this room, and must start quickly.
 """
 
-from harpy.storage.fs.base import Entry, FileSystem, Writer, join
+from harpy.storage.fs.base import Entry, FileSystem, Writer
 from harpy.storage.fs.factory import FileSystems, filesystem
+from harpy.storage.fs.paths import join
 from harpy.storage.job_directory import JobDirectory, Rank0Address, RunDirectory
 from harpy.storage.rows.content import check_rows, content_hash
 from harpy.storage.rows.csr import CsrRows, Rows, arrays_of, as_rows

@@ -22,7 +22,8 @@ from harpy.errors import (
     StorageError,
     StoragePermissionError,
 )
-from harpy.storage.fs.base import FileSystem, join
+from harpy.storage.fs.base import FileSystem
+from harpy.storage.fs.paths import join
 from harpy.storage.rows.values import read_array_parts, read_value, write_array_part, write_value
 from harpy.wire.job_spec import JobSpec
 from harpy.wire.record import Record

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harpy.errors import HarpyError, PeerLost, ProgramFailed
-from harpy.wire.record import Name, Rank, Record, Unfit
+from harpy.wire.record import Name, Rank, Record
+from harpy.wire.unfit import Unfit
 
 MAX_MESSAGE = 2_000  # characters; a message is a few lines
 MAX_DETAIL = 16_000

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 from harpy.errors import ProtocolError
 from harpy.wire import versions
-from harpy.wire.record import Attempt, Count, Kind, Name, Named, Positive, Rank, Record, Unfit
+from harpy.wire.record import Attempt, Count, Kind, Name, Named, Positive, Rank, Record
+from harpy.wire.unfit import Unfit
 
 SECRET_BYTES = 32  # at least
 

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 from harpy.config import Deadlines
 from harpy.errors import ConfigError, ProtocolError
 from harpy.wire import versions
-from harpy.wire.record import Count, Kind, Named, Positive, Record, Unfit, shown
+from harpy.wire.record import Count, Kind, Named, Positive, Record
 from harpy.wire.run_spec import RunSpec
+from harpy.wire.unfit import Unfit, shown
 
 
 class _Seconds(Kind):

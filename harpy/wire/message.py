@@ -9,7 +9,8 @@ from functools import cache
 from typing import Any, ClassVar, get_args
 
 from harpy.errors import ProtocolError
-from harpy.wire.record import Record, Unfit, shown
+from harpy.wire.record import Record
+from harpy.wire.unfit import Unfit, shown
 
 
 class Message(Record):

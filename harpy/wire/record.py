@@ -13,22 +13,11 @@ from functools import cache
 from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
 
 from harpy.errors import ConfigError, ProtocolError
+from harpy.wire.unfit import Unfit, shown
 
 LARGEST = (1 << 63) - 1
 LONGEST_NAME = 4_000  # characters; an address or a host's name is far shorter
 LONGEST_TEXT = 64 << 10  # reasons, messages and the end of a traceback
-
-
-class Unfit(ValueError):
-    """A value that a field does not take."""
-
-    def __init__(self, expected: str, got: str, path: str = "") -> None:
-        super().__init__(f"{path or 'it'} must be {expected}, got {got}")
-        self.expected, self.got, self.path = expected, got, path
-
-    def below(self, name: str) -> Unfit:
-        """The same, seen from the record or list that holds the value."""
-        return Unfit(self.expected, self.got, f"{name}.{self.path}" if self.path else name)
 
 
 class Record:
@@ -382,16 +371,6 @@ def _kind_of(hint: Any) -> Kind:
     if isinstance(hint, type) and issubclass(hint, Record):
         return Nested(hint)
     return _PLAIN[hint]
-
-
-def shown(value: Any) -> str:
-    """The beginning of a value, for an error; of an array only what it is."""
-    if hasattr(value, "dtype"):
-        return f"an array of {value.dtype} {getattr(value, 'shape', '')}"
-    try:
-        return f"{value!r:.50}"
-    except (ValueError, RecursionError):  # an integer of thousands of digits; thousands of lists
-        return f"a {type(value).__name__}"
 
 
 # -- what several records have -----------------------------------------------------------------

@@ -15,8 +15,8 @@ from storage_contract import FileSystemContract
 
 from harpy.errors import ConfigError, DiskFull, PathNotFound, QuotaError, StoragePermissionError
 from harpy.storage import FileSystem, JobDirectory, filesystem, stage_array
-from harpy.storage.fs.base import split_url
 from harpy.storage.fs.local import map_os_error
+from harpy.storage.fs.paths import split_url
 
 
 @pytest.fixture

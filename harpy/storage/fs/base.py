@@ -6,10 +6,6 @@ publication. The file systems themselves are hdfs.py and local.py; factory.py ch
 
 from __future__ import annotations
 
-import itertools
-import os
-import platform
-import posixpath
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,17 +13,15 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
-from harpy.errors import ConfigError, DataError, PathExists, PathNotFound, StorageError
+from harpy.errors import ConfigError, PathNotFound, StorageError
+from harpy.storage.fs.file_errors import exists_error
+from harpy.storage.fs.paths import split_url
 
 if TYPE_CHECKING:
     import numpy as np
 
     # What may be written. For mypy, NumPy's arrays are buffers only from Python 3.12 on.
     Buffer: TypeAlias = bytes | bytearray | memoryview | np.ndarray
-
-HDFS_SCHEMES = ("hdfs", "viewfs")
-TEMPORARY_SUFFIX = ".tmp"
-_writer_numbers = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -42,37 +36,6 @@ class Entry:
     mtime: float  # seconds since the epoch
     mode: int  # permission bits, e.g. 0o755
     block_size: int | None = None  # bytes, where files lie in blocks on several machines
-
-
-def split_url(url: str) -> tuple[str, str, str]:
-    """Split into (scheme, authority, absolute path); a plain absolute path is of scheme "file".
-
-    Nothing is percent-decoded: Hadoop's paths are not URLs in that respect.
-    """
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        if url.startswith("file:/"):
-            scheme, rest = "file", url.removeprefix("file:")
-        elif url.startswith("/"):
-            scheme, rest = "file", url
-        else:
-            raise ConfigError(f"expected a full URL or an absolute path, got {url!r}")
-    authority, slash, path = rest.partition("/")
-    path = posixpath.normpath(slash + path) if slash else "/"
-    # normpath keeps exactly two leading slashes, as POSIX allows.
-    return scheme.lower(), authority, "/" + path.lstrip("/")
-
-
-def join(url: str, *names: str) -> str:
-    """Append path components to a URL or path."""
-    return "/".join((url.rstrip("/"), *names))
-
-
-def temporary_path(path: str) -> str:
-    """A name beside `path` that carries the writer: host, process and a count."""
-    parent, _, name = path.rpartition("/")
-    writer = f"{platform.node()}-{os.getpid()}-{next(_writer_numbers)}"
-    return f"{parent}/.{name}.{writer}{TEMPORARY_SUFFIX}"
 
 
 def byte_view(data: Buffer) -> memoryview:
@@ -434,16 +397,3 @@ def removed_on_error(
         except StorageError as problem:
             exc.add_note(f"and {directory} could not be removed: {problem}")
         raise
-
-
-def exists_error(url: str) -> PathExists:
-    """The error of a path that exists already."""
-    return PathExists(f"{url} already exists", path=url)
-
-
-def short_read_error(url: str, offset: int, expected: int, got: int) -> DataError:
-    """The error of a file that ends before what was to be read."""
-    return DataError(
-        f"{url} is too short: expected {expected} bytes from offset {offset}, got {got}.\n"
-        "  It was cut off or replaced after it was written; write it again."
-    )

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from harpy.config import Deadlines
 from harpy.errors import ConfigError
-from harpy.storage.fs.base import HDFS_SCHEMES, FileSystem, split_url
+from harpy.storage.fs.base import FileSystem
+from harpy.storage.fs.paths import HDFS_SCHEMES, split_url
 
 
 def filesystem(

@@ -8,14 +8,9 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from harpy.errors import ConfigError, PathNotFound, StorageError, StoragePermissionError
-from harpy.storage.fs.base import (
-    Entry,
-    FileSystem,
-    Writer,
-    byte_view,
-    short_read_error,
-    split_url,
-)
+from harpy.storage.fs.base import Entry, FileSystem, Writer, byte_view
+from harpy.storage.fs.file_errors import short_read_error
+from harpy.storage.fs.paths import split_url
 
 # Names that fsspec's file systems give to the time of the last change.
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")

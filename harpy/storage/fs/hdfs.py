@@ -14,17 +14,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from harpy.config import SITE_FILES, Deadlines, HadoopConf, hadoop_conf_dir, hadoop_user
 from harpy.errors import ConfigError, FileSystemUnreachable, HarpyError, PathNotFound, StorageError
-from harpy.storage.fs.base import (
-    Entry,
-    FileSystem,
-    Writer,
-    byte_view,
-    exists_error,
-    short_read_error,
-    temporary_path,
-)
+from harpy.storage.fs.base import Entry, FileSystem, Writer, byte_view
 from harpy.storage.fs.deadline import Stalled, WatchedCall
+from harpy.storage.fs.file_errors import exists_error, short_read_error
 from harpy.storage.fs.hdfs_errors import Failure, Operation, datanode_failure, map_hdfs_error
+from harpy.storage.fs.paths import temporary_path
 
 if TYPE_CHECKING:
     import hdfs_native

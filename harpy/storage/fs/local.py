@@ -20,15 +20,9 @@ from harpy.errors import (
     StorageError,
     StoragePermissionError,
 )
-from harpy.storage.fs.base import (
-    Entry,
-    FileSystem,
-    Writer,
-    byte_view,
-    exists_error,
-    short_read_error,
-    temporary_path,
-)
+from harpy.storage.fs.base import Entry, FileSystem, Writer, byte_view
+from harpy.storage.fs.file_errors import exists_error, short_read_error
+from harpy.storage.fs.paths import temporary_path
 
 if TYPE_CHECKING:
     from harpy.storage.fs.base import Buffer

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from harpy.errors import ConfigError, DataError, PathNotFound
-from harpy.storage.fs.base import Entry, FileSystem, join
+from harpy.storage.fs.base import Entry, FileSystem
 from harpy.storage.fs.factory import FileSystems
+from harpy.storage.fs.paths import join
 from harpy.storage.readers import Format, FoundColumns, format_named, format_of
 from harpy.storage.rows.file_rows import DataFile, FileRows
 

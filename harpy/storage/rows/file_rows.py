@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from harpy.storage.fs.base import HDFS_SCHEMES, split_url
+from harpy.storage.fs.paths import HDFS_SCHEMES, split_url
 from harpy.storage.rows.content import KnownRows
 
 # A border may move by this part of a share, to where a row group or a block begins.

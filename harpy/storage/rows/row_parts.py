@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from harpy.errors import DataError, JobStateUnknown, PathExists
-from harpy.storage.fs.base import FileSystem, join, removed_on_error
+from harpy.storage.fs.base import FileSystem, removed_on_error
 from harpy.storage.fs.factory import FileSystems
+from harpy.storage.fs.paths import join
 from harpy.storage.rows.arrays import NpyFile, write_npy
 from harpy.storage.rows.file_rows import FileRows
 from harpy.wire.versions import ROW_PARTS

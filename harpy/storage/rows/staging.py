@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from harpy.errors import DataError, HarpyError, PathNotFound
-from harpy.storage.fs.base import FileSystem, join, removed_on_error
+from harpy.storage.fs.base import FileSystem, removed_on_error
+from harpy.storage.fs.paths import join
 from harpy.storage.rows.arrays import little_endian, row_blocks
 from harpy.storage.rows.content import check_rows
 from harpy.storage.rows.csr import CsrRows, Rows
