@@ -14,7 +14,8 @@ from peers.clock import Timings, interleave
 from peers.data import Shape
 from peers.libraries import SitsOut
 from peers.marks import Cell, Summary
-from running_cluster import ROOT
+
+from tests.support import ROOT
 
 
 def cell(seconds: dict[str, float], **changes: object) -> Cell:

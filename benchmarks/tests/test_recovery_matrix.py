@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import recovery
-from disturbed_cluster import started_again
 from recovery_faults import FAULTS, Fault
+
+from tests.support.cluster.disturbed import started_again
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from running_cluster import ROOT
+from tests.support import ROOT
 
 
 def test_it_compares_both_seedings_and_writes_what_it_saw(tmp_path) -> None:

@@ -8,15 +8,15 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import psutil
 import pytest
-from local_gang import SOON_S, local_gang
 
 from harpy.errors import InterpreterMissing, LaunchError
 from harpy.launch.base import Demand, GangSpec, JobState
 from harpy.launch.local.launcher import LocalLauncher
+from tests.support import ROOT
+from tests.support.gangs.local import SOON_S, local_gang
 
 SLEEP = "def main(ctx):\n    subprocess.Popen(['sleep', '1000'])\n    time.sleep(1000)"
 
@@ -68,8 +68,8 @@ def test_close_ends_workers_that_still_live(tmp_path):
 DRIVER = """
 import sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
-from local_gang import LocalGang
+sys.path.insert(0, {root!r})
+from tests.support.gangs.local import LocalGang
 gang = LocalGang(Path({work!r}), 2)
 gang.submit(gang.program({program!r}))
 print(*(child._process.pid for child in gang.launcher._children), flush=True)
@@ -78,7 +78,7 @@ sys.stdin.read()
 
 
 def test_workers_and_their_children_die_with_a_killed_driver(tmp_path):
-    text = DRIVER.format(tests=str(Path(__file__).parent), work=str(tmp_path), program=SLEEP)
+    text = DRIVER.format(root=str(ROOT), work=str(tmp_path), program=SLEEP)
     driver = subprocess.Popen(
         [sys.executable, "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

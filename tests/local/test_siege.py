@@ -9,11 +9,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from besieger import Besieger
-from local_gang import DEADLINES, SOON_S, LocalGang, local_gang
 
 from harpy.gang.door import MAX_UNAUTHENTICATED
 from harpy.session.control import RunDone
+from tests.support.besieger import Besieger
+from tests.support.gangs.local import DEADLINES, SOON_S, LocalGang, local_gang
 
 N_CONNECTIONS = 1_000
 HANDSHAKE_S = 2.0

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import psutil
 import pytest
-from local_gang import DEADLINES, SOON_S, local_gang
 
 from harpy.errors import DataError, PeerLost
 from harpy.session.control import RunDone
 from harpy.wire.run_spec import RunSpec
 from harpy.wire.to_driver import RunFailed
+from tests.support.gangs.local import DEADLINES, SOON_S, local_gang
 
 # What ranks other than 1 do meanwhile: waiting for it, not yet connected to it, or asleep.
 MEANWHILE = {

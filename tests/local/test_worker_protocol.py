@@ -16,8 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from local_gang import DEADLINES, SOON_S, LocalGang, local_gang
-from unanswered import unanswered_address
 
 from harpy.config import Deadlines
 from harpy.errors import AuthenticationError
@@ -25,6 +23,8 @@ from harpy.session.control import ControlChannel, RunDone
 from harpy.wire.auth import HELLO, Identity, Initiator, Role
 from harpy.wire.channel import Channel, connect_socket
 from harpy.wire.hello import Hello
+from tests.support.gangs.local import DEADLINES, SOON_S, LocalGang, local_gang
+from tests.support.unanswered import unanswered_address
 
 
 class Child:

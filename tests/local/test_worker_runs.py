@@ -6,7 +6,6 @@ import time
 
 import numpy as np
 import pytest
-from local_gang import DEADLINES, SOON_S, local_gang
 
 from harpy.config import Deadlines
 from harpy.errors import PeerLost
@@ -15,6 +14,7 @@ from harpy.session.control import RunDone
 from harpy.wire.failure import Failure
 from harpy.wire.run_spec import RunSpec
 from harpy.wire.to_driver import Joined, Paced, Progressed, RunFailed, SessionEnded
+from tests.support.gangs.local import DEADLINES, SOON_S, local_gang
 
 SUMS = """
 def main(ctx):

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running_cluster import RunningCluster, becoming, can_become
-from traces import HdfsEntry, Traces, hdfs_files, traces
 
-DRIVERS = Path(__file__).with_name("drivers")
-STEPS = str(DRIVERS / "steps.py")
+from tests.support.cluster.running import RunningCluster, becoming, can_become
+from tests.support.traces import HdfsEntry, Traces, hdfs_files, traces
+
+PROGRAMS = Path(__file__).with_name("programs")
+STEPS = str(PROGRAMS / "steps.py")
 HARPY = (sys.executable, "-m", "harpy.cli")
 
 # Bounds, not expectations: several times what a busy machine needs.

@@ -17,6 +17,8 @@ from typing import Any
 
 import sklearn
 
+from tests.support import ROOT
+
 SKLEARN = Path(sklearn.__file__).parent
 DEADLINE_S = 280
 # The deviations: what these assert is no part of the contract. What they promise is asserted of
@@ -58,10 +60,10 @@ def run_suite(
     """
     report = folder / "report.json"
     options = ["-q", "--tb=short", "-W", "ignore", "-c", os.devnull, f"--rootdir={SKLEARN}"]
-    options += ["-p", "swapped_kmeans", "-p", "no:cacheprovider"]
+    options += ["-p", "tests.support.swapped_kmeans", "-p", "no:cacheprovider"]
     options += [f"--deselect={test}" for test in LEFT_OUT]
     settings = {
-        "PYTHONPATH": str(Path(__file__).parent),
+        "PYTHONPATH": str(ROOT),
         "HARPY_SUITE_REPORT": str(report),
         "SKLEARN_RUN_FLOAT32_TESTS": str(int(float32)),
         "OPENBLAS_NUM_THREADS": "1",  # its threads and OpenMP's would wait for each other's cores

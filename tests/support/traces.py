@@ -12,7 +12,8 @@ from urllib.parse import quote, urlencode
 from urllib.request import urlopen
 
 import psutil
-from running_cluster import RunningCluster
+
+from tests.support.cluster.running import RunningCluster
 
 WEB_S = 30
 SUPERUSER = "hdfs"  # of the tests' clusters: sees every directory

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from running_cluster import ROOT
 
 from harpy.demo.cli import demo
 from harpy.demo.comparison import (
@@ -29,6 +28,7 @@ from harpy.demo.comparison import (
 from harpy.demo.contact_sheet import MAX_ROWS, choose_rows, draw_contact_sheet
 from harpy.demo.pictures import PictureSet, load_digits
 from harpy.errors import ConfigError
+from tests.support import ROOT
 
 EXAMPLES = ROOT / "examples" / "scene_clustering"
 

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from row_files import DENSE_FORMS, write_files
 
 from harpy import DAALKMeans
+from tests.support.rows.files import DENSE_FORMS, write_files
 
 
 def harpy_kmeans(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

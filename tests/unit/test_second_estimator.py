@@ -26,8 +26,9 @@ from harpy.estimators.model_files import ModelFormat, SavedEstimator
 from harpy.estimators.rows import known_rows, row_weights, validated_rows
 from harpy.estimators.session import SESSION_CONSTRAINTS, job_of
 from harpy.storage.rows.dataset import names_files
+from tests.support import ROOT
 
-PROGRAM = str(Path(__file__).parents[1] / "column_means.py")
+PROGRAM = str(ROOT / "tests" / "support" / "programs" / "column_means.py")
 X = np.random.default_rng(0).normal(5, 2, size=(60, 3))
 WEIGHTS = np.arange(60.0)
 

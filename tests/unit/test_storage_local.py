@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from storage_contract import FileSystemContract
 
 from harpy.errors import ConfigError, DiskFull, PathNotFound, QuotaError, StoragePermissionError
 from harpy.storage import FileSystem, JobDirectory, filesystem, stage_array
 from harpy.storage.fs.base import split_url
 from harpy.storage.fs.local import map_os_error
+from tests.support.storage_contract import FileSystemContract
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
-from running_cluster import RunningCluster
-from user_shell import eventually
 
 from harpy import Session
 from harpy.cluster import web
 from harpy.cluster.daemons import alive
 from harpy.cluster.embedded import EmbeddedCluster
+from tests.support.cluster.running import RunningCluster
+from tests.support.shell import eventually
 
 SEEN_S = 60.0
 MASTER_CLASS = "org.apache.hadoop.mapreduce.v2.app.MRAppMaster"

@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
-from running_cluster import RunningCluster, running_cluster
-from user_shell import eventually
 
 from harpy.cluster import web
 from harpy.cluster.places import Layout
 from harpy.cluster.spec import Shape
+from tests.support.cluster.running import RunningCluster, running_cluster
+from tests.support.shell import eventually
 
 # Of benchmarks (RFC 2544), hence nobody's: what a bridge of this machine may have.
 NETWORK, BRIDGE = "198.18.77", "harpy-br"

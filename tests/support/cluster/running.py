@@ -26,8 +26,8 @@ from harpy.cluster.embedded import EmbeddedCluster
 from harpy.cluster.jars import distribution
 from harpy.cluster.java import find_java
 from harpy.cluster.spec import Shape, State
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 # Users of every Linux. Where the tests do not run as root, the cluster is that user's own.
 OWNER, USER, STRANGER = "daemon", "nobody", "mail"
 MANAGE_S = 90  # for a cluster to start, on a busy machine

@@ -9,8 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from targets import HUB, PEER, SECRET, WORKER, signed
-from wire_examples import (
+
+from harpy.wire.auth import Acceptor, Identity, Initiator, Role
+from harpy.wire.message import Heartbeat
+from tests.support.fuzz.targets import HUB, PEER, SECRET, WORKER, signed
+from tests.support.wire_examples import (
     ANSWERS,
     FAILURE,
     FROM_DRIVER,
@@ -20,9 +23,6 @@ from wire_examples import (
     TO_DRIVER,
     TO_WORKER,
 )
-
-from harpy.wire.auth import Acceptor, Identity, Initiator, Role
-from harpy.wire.message import Heartbeat
 
 
 def _as_json(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """What takes bytes from others: each target eats any bytes and raises nothing but its own errors.
 
-Shared by the seeded runs of every test run (test_seeded.py) and by atheris (fuzz_targets.py).
+Shared by the seeded runs of every test run (test_seeded.py) and by atheris (under_atheris.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""One of targets.py under atheris: python fuzz_targets.py TARGET [libFuzzer's options]."""
+"""One of targets.py under atheris.
+
+python -m tests.support.fuzz.under_atheris TARGET [libFuzzer's options]
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["harpy.gang", "harpy.wire", "json", "targets"]):
-    from targets import TARGETS
-
+with atheris.instrument_imports(
+    include=["harpy.gang", "harpy.wire", "json", "tests.support.fuzz.targets"]
+):
     from harpy.gang import messages  # noqa: F401
     from harpy.wire import auth, frames, record  # noqa: F401
+    from tests.support.fuzz.targets import TARGETS
 
 
 def main() -> None:

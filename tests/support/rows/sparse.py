@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from hostile_data import hostile_data
 from scipy.sparse import csr_matrix
 
 from harpy.kernels.kmeans import sparse
+from tests.support.rows.hostile import hostile_data
 
 
 def hostile_sparse(dtype: type, n: int = 700, d: int = 7) -> dict[str, csr_matrix]:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from user_shell import eventually
 
 from harpy import Session
+from tests.support.shell import eventually
 
-PROGRAMS = Path(__file__).with_name("disturbed_programs.py")
+PROGRAMS = Path(__file__).parents[1] / "programs" / "disturbed.py"
 START_S = 120.0
 
 
@@ -37,7 +37,7 @@ def read_marks(folder: Path, rank: int) -> list[Mark]:
 
 
 class Disturbed:
-    """`program` of disturbed_programs.py on an open session, in a thread of its own."""
+    """`program` of programs/disturbed.py on an open session, in a thread of its own."""
 
     def __init__(
         self, session: Session, program: str, folder: Path, n_node: int = 2, **options: Any

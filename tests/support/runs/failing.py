@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running_cluster import RunningCluster
-from user_shell import Shell, user_shell
 
 from harpy import Session
 from harpy.errors import HarpyError
+from tests.support.cluster.running import RunningCluster
+from tests.support.shell import Shell, user_shell
 
-PROGRAMS = Path(__file__).with_name("misbehaving_programs.py")
+PROGRAMS = Path(__file__).parents[1] / "programs" / "misbehaving.py"
 LONGEST_MESSAGE = 16_000  # characters: twenty lines of a log, cut to what a screen can show
 
 
 def program(name: str) -> str:
-    """One of misbehaving_programs.py, as Session.run takes it."""
+    """One of programs/misbehaving.py, as Session.run takes it."""
     return f"{PROGRAMS}:{name}"
 
 
