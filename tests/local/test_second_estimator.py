@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -83,15 +81,6 @@ class ColumnCenterer(TransformerMixin, SavedEstimator):
 
 def local(**parameters: Any) -> ColumnCenterer:
     return ColumnCenterer(**{"launcher": "local", "progress": False, **parameters})
-
-
-def test_nothing_of_kmeans_is_imported() -> None:
-    code = (
-        "import sys, harpy.estimators.labels, harpy.estimators.files, harpy.estimators.rows\n"
-        "print([m for m in sys.modules if m.startswith('harpy') and 'kmeans' in m])"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "[]"
 
 
 def test_workers_fit_it_on_rows_in_memory(tmp_path: Path) -> None:
