@@ -14,7 +14,7 @@ import pytest
 
 import harpy
 from harpy.errors import JobStateUnknown, RunTimeout, StorageError
-from harpy.launch.base import JobState, LaunchStatus
+from harpy.launch.base import Demand, GangSpec, Grant, JobState, LaunchStatus
 from harpy.launch.local.launcher import LocalLauncher
 from harpy.session import registry, staging
 from harpy.session.allocation import GiveBack
@@ -51,6 +51,32 @@ def test_a_run_that_is_over_while_its_rows_are_staged_is_a_success(
         result = session.run(returns_at_once, data={"X": np.zeros((4, 2))})
     assert result.value == 2
     assert list((tmp_path / "work").iterdir()) == []
+
+
+class TrackedLauncher(LocalLauncher):
+    """Its cluster lowers a wish, names the application and has a page for it."""
+
+    def preflight(self, demand: Demand) -> Grant:
+        return replace(super().preflight(demand), notes=("n_mem lowered from 2 to 1 MB",))
+
+    def submit(self, spec: GangSpec) -> str | None:
+        super().submit(spec)
+        return "application_1_0001"
+
+    def status(self) -> LaunchStatus:
+        return replace(super().status(), tracking_url="http://manager:8088/1")
+
+
+def test_a_lowered_wish_and_the_page_of_the_application_are_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(GangJob, "_make_launcher", lambda self: TrackedLauncher(self._deadlines))
+    with harpy.Session(n_node=2, n_mem=512, launcher="local", progress=True) as session:
+        session.run(returns_at_once)
+        job = session.job.id
+    said = [line.split(" s  ")[1] for line in capsys.readouterr().err.splitlines()]
+    assert "n_mem lowered from 2 to 1 MB" in said
+    assert f"submitted {job} as application_1_0001, http://manager:8088/1" in said
 
 
 class ForgottenLauncher(LocalLauncher):
