@@ -29,7 +29,7 @@ import harpy
 
 WARM_UP_S = 5.0
 KINDS = ("quiet", "drill", "besieged")
-BESIEGER = Path(__file__).with_name("besieger.py")
+BESIEGER = Path(__file__).parents[1] / "tests" / "support" / "besieger.py"
 PROGRAM = '''
 """Iterate like k-means does: a product, then the sums of all."""
 import pathlib

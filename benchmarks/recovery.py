@@ -25,22 +25,21 @@ from unittest.mock import patch
 import numpy as np
 from peers.machine import describe
 
-TESTS = Path(__file__).parents[1] / "tests"
-sys.path[:0] = [str(TESTS), str(TESTS / "integration")]  # tests use the disturbed runs as well
+sys.path.insert(0, str(Path(__file__).parents[1]))  # runs that are disturbed serve tests, too
 
-from disturbed_cluster import Farewell, started_again  # noqa: E402
-from disturbed_runs import Disturbed, same_bits  # noqa: E402
-from failing_runs import driver_here  # noqa: E402
-from network_hosts import Host, cluster_of_hosts, missing  # noqa: E402
-from recovery_faults import FAULTS, Fault, Scene  # noqa: E402
-from running_cluster import RunningCluster, running_cluster  # noqa: E402
-from two_queues import TWO_QUEUES  # noqa: E402
-from user_shell import Shell  # noqa: E402
+from recovery_faults import FAULTS, Fault, Scene
 
-from harpy import Session  # noqa: E402
-from harpy.cluster.spec import Shape  # noqa: E402
-from harpy.errors import HarpyError  # noqa: E402
-from harpy.launch.yarn.job_settings import MASTER_MEMORY_MB  # noqa: E402
+from harpy import Session
+from harpy.cluster.spec import Shape
+from harpy.errors import HarpyError
+from harpy.launch.yarn.job_settings import MASTER_MEMORY_MB
+from tests.support.cluster.disturbed import Farewell, started_again
+from tests.support.cluster.hosts import Host, cluster_of_hosts, missing
+from tests.support.cluster.running import RunningCluster, running_cluster
+from tests.support.cluster.two_queues import TWO_QUEUES
+from tests.support.runs.disturbed import Disturbed, same_bits
+from tests.support.runs.failing import driver_here
+from tests.support.shell import Shell
 
 # A node holds one worker, and the master beside it: a lost node takes one worker with it.
 WORKER_MB, NODE_MB = 768, 1408

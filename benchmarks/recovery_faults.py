@@ -14,7 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from disturbed_cluster import (
+from harpy import Session
+from harpy.config import Deadlines
+from tests.support.cluster.disturbed import (
     daemon,
     master,
     node_of,
@@ -23,14 +25,11 @@ from disturbed_cluster import (
     started_again,
     task_jvm,
 )
-from disturbed_runs import PROGRAMS, Disturbed
-from network_hosts import Host
-from running_cluster import RunningCluster
-from two_queues import OTHER_QUEUE
-from user_shell import Shell, eventually
-
-from harpy import Session
-from harpy.config import Deadlines
+from tests.support.cluster.hosts import Host
+from tests.support.cluster.running import RunningCluster
+from tests.support.cluster.two_queues import OTHER_QUEUE
+from tests.support.runs.disturbed import PROGRAMS, Disturbed
+from tests.support.shell import Shell, eventually
 
 STRUCK_S = 60.0
 

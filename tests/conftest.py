@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running_cluster import OWNER, ROOT, RunningCluster, running_cluster
 
 from harpy.cluster.jars import distribution
 from harpy.cluster.spec import Shape
+from tests.support import ROOT
+from tests.support.cluster.running import OWNER, RunningCluster, running_cluster
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,6 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
-from failing_runs import driver_here, program, session, told
-from running_cluster import RunningCluster
-from user_shell import YARN_SLOWLY, Shell, eventually
 
 from harpy import Session
 from harpy.errors import (
@@ -22,6 +19,9 @@ from harpy.errors import (
     SessionClosed,
     WorkerLost,
 )
+from tests.support.cluster.running import RunningCluster
+from tests.support.runs.failing import driver_here, program, session, told
+from tests.support.shell import YARN_SLOWLY, Shell, eventually
 
 pytestmark = pytest.mark.timeout(240)
 

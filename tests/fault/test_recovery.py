@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from disturbed_cluster import master, task_jvm
-from disturbed_runs import PROGRAMS, Disturbed, same_bits
-from failing_runs import driver_here, session, told
-from running_cluster import RunningCluster
-from user_shell import LAUNCHERS, YARN_SLOWLY, Shell, eventually
 
 from harpy import Session
 from harpy.errors import WorkerLost
+from tests.support.cluster.disturbed import master, task_jvm
+from tests.support.cluster.running import RunningCluster
+from tests.support.runs.disturbed import PROGRAMS, Disturbed, same_bits
+from tests.support.runs.failing import driver_here, session, told
+from tests.support.shell import LAUNCHERS, YARN_SLOWLY, Shell, eventually
 
 pytestmark = pytest.mark.timeout(300)
 N_ITER = 40

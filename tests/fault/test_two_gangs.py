@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from failing_runs import program
-from running_cluster import RunningCluster, running_cluster
-from two_queues import OTHER_QUEUE, TWO_QUEUES
-from user_shell import eventually, user_shell
 
 from harpy import Session
 from harpy.cluster.spec import Shape
+from tests.support.cluster.running import RunningCluster, running_cluster
+from tests.support.cluster.two_queues import OTHER_QUEUE, TWO_QUEUES
+from tests.support.runs.failing import program
+from tests.support.shell import eventually, user_shell
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
 # Of 2,048 MB each: the cluster has room for 5, beside three application masters.

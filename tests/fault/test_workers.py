@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from failing_runs import driver_here, program, session, told
-from running_cluster import RunningCluster
-from user_shell import YARN_SLOWLY, Shell, eventually
 
 from harpy import Session
 from harpy.config import Deadlines
@@ -23,6 +20,9 @@ from harpy.launch.base import GangSpec
 from harpy.launch.local import launcher as local
 from harpy.launch.local.child import LocalChild
 from harpy.session.control import ControlChannel
+from tests.support.cluster.running import RunningCluster
+from tests.support.runs.failing import driver_here, program, session, told
+from tests.support.shell import YARN_SLOWLY, Shell, eventually
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -10,13 +10,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from seeds import inputs
-from targets import TARGETS
+
+from tests.support import ROOT
+from tests.support.fuzz.seeds import inputs
+from tests.support.fuzz.targets import TARGETS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 HERE = Path(__file__).parent
-KERNEL = HERE.parent.parent / "kernels" / "collective"
+KERNEL = ROOT / "kernels" / "collective"
+UNDER_ATHERIS = "tests.support.fuzz.under_atheris"
 SECONDS = 60
 # An input of a few kilobytes reaches everything; a second is a thousand times what one needs.
 BOUNDS = ("-max_len=4096", "-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1")
@@ -29,7 +32,7 @@ def fuzz(*command: str | Path, seconds: int) -> None:
         text=True,
         errors="replace",
         timeout=seconds + 120,
-        cwd=HERE,
+        cwd=ROOT,
     )
     assert ran.returncode == 0, f"{ran.stdout[-2000:]}\n{ran.stderr[-4000:]}"
     assert "Done" in ran.stderr
@@ -44,8 +47,9 @@ def test_atheris_finds_nothing(tmp_path: Path, target: str) -> None:
     for seed in range(200):
         (corpus / f"{seed}").write_bytes(inputs(target, random.Random(seed)))
     found = f"-artifact_prefix={tmp_path}/"
-    script = HERE / "fuzz_targets.py"
-    fuzz(sys.executable, script, target, found, corpus, seconds=SECONDS // len(TARGETS))
+    fuzz(
+        sys.executable, "-m", UNDER_ATHERIS, target, found, corpus, seconds=SECONDS // len(TARGETS)
+    )
 
 
 def test_libfuzzer_finds_nothing_in_the_frames_between_ranks(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ import threading
 
 import numpy as np
 import pytest
-from seeds import inputs, torn
-from targets import TARGETS
 
 from harpy.errors import GangError
 from harpy.kernels.collective import Mesh
+from tests.support.fuzz.seeds import inputs, torn
+from tests.support.fuzz.targets import TARGETS
 
 N_INPUTS = 3_000
 

@@ -13,11 +13,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from disturbed_cluster import daemon, master, node_of
-from failing_runs import driver_here, program, session, told
-from memory_cgroup import MemoryCgroup, memory_cgroup, unavailable
-from running_cluster import RunningCluster, running_cluster
-from user_shell import Shell, eventually
 
 from harpy import Session
 from harpy.cluster.spec import Shape
@@ -31,6 +26,11 @@ from harpy.errors import (
     QueueStopped,
     WorkerKilled,
 )
+from tests.support.cluster.disturbed import daemon, master, node_of
+from tests.support.cluster.memory_cgroup import MemoryCgroup, memory_cgroup, unavailable
+from tests.support.cluster.running import RunningCluster, running_cluster
+from tests.support.runs.failing import driver_here, program, session, told
+from tests.support.shell import Shell, eventually
 
 pytestmark = pytest.mark.timeout(300)
 START_S = 120.0

@@ -11,13 +11,14 @@ import time
 from pathlib import Path
 
 import pytest
-from running_cluster import ROOT, RunningCluster, becoming
 
 from harpy.cluster import daemons
 from harpy.cluster.embedded import EmbeddedCluster
 from harpy.cluster.layout import Layout
 from harpy.cluster.spec import Shape
 from harpy.errors import ConfigError
+from tests.support import ROOT
+from tests.support.cluster.running import RunningCluster, becoming
 
 COMMAND_S = 90  # a JVM's start on a busy machine
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from running_cluster import ROOT, RunningCluster, guarded_home
 
 from harpy.cluster import daemons
 from harpy.cluster.embedded import EmbeddedCluster
@@ -22,6 +21,8 @@ from harpy.cluster.layout import Layout
 from harpy.cluster.ports import port_names
 from harpy.cluster.spec import Shape, State
 from harpy.errors import ClusterError, DiskFull
+from tests.support import ROOT
+from tests.support.cluster.running import RunningCluster, guarded_home
 
 COMMAND_S = 150
 DEFAULTS = port_names(2)  # somebody else may use those once we have stopped

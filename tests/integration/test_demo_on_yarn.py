@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from running_cluster import ROOT, RunningCluster
 
 from harpy.storage import filesystem
+from tests.support import ROOT
+from tests.support.cluster.running import RunningCluster
 
 pytest.importorskip("matplotlib", reason="needs matplotlib, of the demo extra")
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from failing_runs import driver_here, told
-from running_cluster import RunningCluster
-from traces import applications_of
-from user_shell import Shell
 
 from harpy import DAALKMeans
 from harpy.errors import DemandRefused
+from tests.support.cluster.running import RunningCluster
+from tests.support.runs.failing import driver_here, told
+from tests.support.shell import Shell
+from tests.support.traces import applications_of
 
 pytestmark = pytest.mark.timeout(240)
 

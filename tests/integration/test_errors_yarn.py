@@ -15,10 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from failing_runs import driver_here, program, session, told
-from running_cluster import STRANGER, RunningCluster
-from traces import applications_of
-from user_shell import LAUNCHERS, Shell
 
 from harpy import DAALKMeans, Session
 from harpy.errors import (
@@ -37,6 +33,10 @@ from harpy.errors import (
     SafeModeError,
     StoragePermissionError,
 )
+from tests.support.cluster.running import STRANGER, RunningCluster
+from tests.support.runs.failing import driver_here, program, session, told
+from tests.support.shell import LAUNCHERS, Shell
+from tests.support.traces import applications_of
 
 pytestmark = pytest.mark.timeout(240)
 

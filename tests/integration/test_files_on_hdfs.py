@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from running_cluster import RunningCluster
 from scipy.sparse import csr_array, save_npz
 from sklearn.datasets import load_digits
 
 import harpy
 from harpy.errors import DataError, PathExists, PathNotFound
 from harpy.storage import FileSystem, filesystem
+from tests.support.cluster.running import RunningCluster
 
 X = load_digits().data
 PARAMETERS = {"n_clusters": 7, "max_iter": 20, "random_state": 3}

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from disturbed_cluster import daemon, started_again
-from disturbed_runs import Disturbed
-from failing_runs import driver_here, program, session, told
-from running_cluster import RunningCluster, running_cluster
-from user_shell import Shell, eventually
 
 from harpy.cluster import web
 from harpy.cluster.layout import Layout
 from harpy.cluster.spec import Shape
 from harpy.errors import DiskFull
+from tests.support.cluster.disturbed import daemon, started_again
+from tests.support.cluster.running import RunningCluster, running_cluster
+from tests.support.runs.disturbed import Disturbed
+from tests.support.runs.failing import driver_here, program, session, told
+from tests.support.shell import Shell, eventually
 
 pytestmark = [
     pytest.mark.slow,

@@ -14,8 +14,6 @@ from pathlib import Path
 import hdfs_native
 import numpy as np
 import pytest
-from running_cluster import RunningCluster, running_cluster
-from storage_contract import FileSystemContract
 
 import harpy
 from harpy import DAALKMeans
@@ -32,6 +30,8 @@ from harpy.errors import (
     TokenExpired,
 )
 from harpy.storage import FileSystem, JobDirectory, filesystem, open_staged, stage_array
+from tests.support.cluster.running import RunningCluster, running_cluster
+from tests.support.storage_contract import FileSystemContract
 
 _numbers = itertools.count()
 

@@ -13,21 +13,21 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from running_cluster import RunningCluster
-from traces import RUNNING, applications_of, hdfs_files
-from user_shell import (
-    DRIVERS,
+
+import harpy
+from tests.support.cluster.running import RunningCluster
+from tests.support.shell import (
     END_S,
     HARPY,
     LAUNCHERS,
+    PROGRAMS,
     STEPS,
     Driver,
     Shell,
     eventually,
     user_shell,
 )
-
-import harpy
+from tests.support.traces import RUNNING, applications_of, hdfs_files
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -204,7 +204,7 @@ def test_workers_of_a_kept_session_leave_with_its_driver(
 ) -> None:
     with user_shell(launcher, cluster if launcher == "yarn" else None) as shell:
         params = json.dumps({"steps": 2})
-        script = str(DRIVERS / "kept_session.py")
+        script = str(PROGRAMS / "kept_session.py")
         driver = shell.start(sys.executable, script, launcher, params)
         job = shell.job(driver)
         driver.says("idle")

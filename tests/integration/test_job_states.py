@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from disturbed_cluster import daemon, running
-from failing_runs import program
-from running_cluster import STRANGER, RunningCluster, can_become, running_cluster
-from traces import RUNNING, applications_of, hdfs_files
-from user_shell import END_S, Shell, eventually, user_shell
 
 import harpy
 from harpy.cluster.spec import Shape
 from harpy.errors import InterpreterMissing
+from tests.support.cluster.disturbed import daemon, running
+from tests.support.cluster.running import STRANGER, RunningCluster, can_become, running_cluster
+from tests.support.runs.failing import program
+from tests.support.shell import END_S, Shell, eventually, user_shell
+from tests.support.traces import RUNNING, applications_of, hdfs_files
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from running_cluster import RunningCluster
-from user_shell import (
-    DRIVERS,
+
+from tests.support.cluster.running import RunningCluster
+from tests.support.shell import (
     HARPY,
     LAUNCHERS,
+    PROGRAMS,
     YARN_SLOWLY,
     Driver,
     Shell,
@@ -77,7 +78,7 @@ def test_ctrl_c_while_iterating(shell: Shell) -> None:
 @YARN_SLOWLY
 def test_ctrl_c_in_an_idle_kept_session(shell: Shell) -> None:
     params = json.dumps({"steps": 1})
-    driver = shell.start(sys.executable, str(DRIVERS / "kept_session.py"), shell.launcher, params)
+    driver = shell.start(sys.executable, str(PROGRAMS / "kept_session.py"), shell.launcher, params)
     driver.says("idle")
     driver.signal(signal.SIGINT)
     code, _, err = driver.end()

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from running_cluster import RunningCluster
 from sklearn.datasets import load_iris
 
 import harpy
 from harpy import DAALKMeans
 from harpy.errors import DataError, PathExists, PathNotFound, StoragePermissionError
 from harpy.storage import filesystem
+from tests.support.cluster.running import RunningCluster
 
 X = load_iris().data
 PARAMETERS = {"random_state": 0, "max_iter": 50}

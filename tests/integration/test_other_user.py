@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from running_cluster import USER, RunningCluster, can_become
-from user_shell import Shell, user_shell
 
 import harpy
+from tests.support.cluster.running import USER, RunningCluster, can_become
+from tests.support.shell import Shell, user_shell
 
 pytestmark = [
     pytest.mark.timeout(240),

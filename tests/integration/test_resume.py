@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from disturbed_runs import PROGRAMS, read_marks
-from running_cluster import RunningCluster
-from user_shell import HARPY, LAUNCHERS, Driver, Shell, user_shell
+
+from tests.support.cluster.running import RunningCluster
+from tests.support.runs.disturbed import PROGRAMS, read_marks
+from tests.support.shell import HARPY, LAUNCHERS, Driver, Shell, user_shell
 
 pytestmark = pytest.mark.timeout(240)
 N_ITER = 60

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from row_files import DENSE_FORMS, write_files
 from scipy.sparse import csr_array
 from sklearn.datasets import load_digits
 
 import harpy
 from harpy.config import load_hadoop_conf
 from harpy.storage import filesystem
+from tests.support.rows.files import DENSE_FORMS, write_files
 
 PARAMETERS = {"n_clusters": 7, "max_iter": 20, "random_state": 3}
 

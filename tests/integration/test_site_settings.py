@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from failing_runs import driver_here, program, session, told
-from running_cluster import RunningCluster
-from user_shell import Shell
 
 import harpy
 from harpy.errors import MasterLost
+from tests.support.cluster.running import RunningCluster
+from tests.support.runs.failing import driver_here, program, session, told
+from tests.support.shell import Shell
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from running_cluster import RunningCluster
-from sklearn_suite import run_suite
+
+from tests.support.cluster.running import RunningCluster
+from tests.support.sklearn_suite import run_suite
 
 # The subset: of all tests of KMeans those of its numbers, on each kind of input; all but
 # `test_kmeans_results` fit data of their own, which are uploaded to HDFS for them.

@@ -17,7 +17,6 @@ from typing import Any
 
 import psutil
 import pytest
-from running_cluster import RunningCluster
 
 from harpy.config import Deadlines, HadoopConf
 from harpy.errors import (
@@ -37,10 +36,12 @@ from harpy.launch.yarn.launcher import (
 )
 from harpy.storage.fs.factory import filesystem
 from harpy.wire.failure import Failure
+from tests.support import ROOT
+from tests.support.cluster.running import RunningCluster
 
 pytestmark = pytest.mark.timeout(240)
 
-STAND_IN = Path(__file__).resolve().parents[1] / "stand_in_worker.py"
+STAND_IN = ROOT / "tests" / "support" / "programs" / "stand_in_worker.py"
 JOB_S = 120.0
 SECRET = bytes(range(7, 39))
 

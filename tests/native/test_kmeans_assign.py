@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from exact_reference import labels as exact_labels
-from hostile_data import DTYPES, hostile_data
 
 from harpy.kernels import kmeans
+from tests.support.numerics.exact_reference import labels as exact_labels
+from tests.support.rows.hostile import DTYPES, hostile_data
 
 ISAS = kmeans.instruction_sets()
 # Around every panel width of every instruction set, and rows around tiles and blocks.

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from exact_reference import squared_norm
-from hostile_data import DTYPES, hostile_data
 
 from harpy.kernels import kmeans
+from tests.support.numerics.exact_reference import squared_norm
+from tests.support.rows.hostile import DTYPES, hostile_data
 
 ISAS = kmeans.instruction_sets()
 

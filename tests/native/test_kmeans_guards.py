@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from hostile_data import DTYPES, hostile_data
 
 from harpy.errors import ConfigError
 from harpy.kernels import kmeans
+from tests.support.rows.hostile import DTYPES, hostile_data
 
 FLUSH_TO_ZERO, DENORMALS_ARE_ZERO, ROUND_DOWN = 1 << 15, 1 << 6, 1 << 13
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from hostile_data import DTYPES, hostile_data
 
 from harpy.kernels import kmeans
+from tests.support.rows.hostile import DTYPES, hostile_data
 
 ISAS = kmeans.instruction_sets()
 

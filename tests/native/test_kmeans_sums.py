@@ -8,10 +8,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from exact_reference import exact_mean
-from hostile_data import DTYPES, hostile_data
 
 from harpy.kernels import kmeans
+from tests.support.numerics.exact_reference import exact_mean
+from tests.support.rows.hostile import DTYPES, hostile_data
 
 
 def exponents_of(X: np.ndarray) -> np.ndarray:

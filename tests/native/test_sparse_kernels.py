@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from exact_reference import fused
-from hostile_data import DTYPES, hostile_data
 from scipy.sparse import csr_matrix, random_array
-from sparse_data import hostile_sparse, rows_of
 
 from harpy.kernels import kmeans
 from harpy.kernels.kmeans import sparse
+from tests.support.numerics.exact_reference import fused
+from tests.support.rows.hostile import DTYPES, hostile_data
+from tests.support.rows.sparse import hostile_sparse, rows_of
 
 ISAS = kmeans.instruction_sets()
 # Around vectors and panels of every instruction set, and more than one panel of the widest.

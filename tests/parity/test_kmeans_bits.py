@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hostile_data import DTYPES, hostile_data
-from thread_gang import run_gang
 
 from harpy.jobs.kmeans import main
 from harpy.kernels import kmeans as kernels
+from tests.support.gangs.threads import run_gang
+from tests.support.rows.hostile import DTYPES, hostile_data
 
 N_CLUSTERS = 8
 # (splits, threads): 1 to 4 ranks, uneven ones, and ranks without rows at either end.

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sparse_data import hostile_sparse
-from thread_gang import GangResult, run_gang
 
 from harpy.jobs.kmeans import main
 from harpy.storage import CsrRows
+from tests.support.gangs.threads import GangResult, run_gang
+from tests.support.rows.sparse import hostile_sparse
 
 SPLITS = (100, 250)
 

@@ -10,14 +10,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hostile_data import DTYPES, hostile_data
-from row_files import DENSE_FORMS, SPARSE_FORMS, TEXT_FORMS, in_every_form, write_files
 from scipy.sparse import issparse
-from sparse_data import hostile_sparse
 
 import harpy
 from harpy import DAALKMeans, Session
 from harpy.errors import DataError, PathExists
+from tests.support.rows.files import (
+    DENSE_FORMS,
+    SPARSE_FORMS,
+    TEXT_FORMS,
+    in_every_form,
+    write_files,
+)
+from tests.support.rows.hostile import DTYPES, hostile_data
+from tests.support.rows.sparse import hostile_sparse
 
 
 def bits(model: DAALKMeans) -> tuple[bytes, bytes, str, int]:

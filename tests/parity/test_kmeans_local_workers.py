@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile_data import DTYPES, hostile_data
 
 from harpy import DAALKMeans, Session
+from tests.support.rows.hostile import DTYPES, hostile_data
 
 HOSTILE = ("offset 1e4", "columns over 12 decades", "integers with ties", "duplicates")
 

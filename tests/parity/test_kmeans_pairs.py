@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from row_files import DENSE_FORMS, SPARSE_FORMS, TEXT_FORMS, in_every_form
 from scipy.sparse import csr_array
 
 import harpy
+from tests.support.rows.files import DENSE_FORMS, SPARSE_FORMS, TEXT_FORMS, in_every_form
 
 COUNTS = (1, 2, 3, 4)
 FORMS = {

@@ -6,9 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hostile_data import DTYPES, hostile_data
-from sparse_data import hostile_sparse, rows_of
-from thread_gang import run_gang
 
 from harpy.jobs.kmeans import main
 from harpy.jobs.kmeans.parallel_seeding import (
@@ -22,6 +19,9 @@ from harpy.jobs.kmeans.shard import load_shard
 from harpy.kernels import kmeans as kernels
 from harpy.kernels.kmeans import backend_for, dense_rows
 from harpy.storage import CsrRows
+from tests.support.gangs.threads import run_gang
+from tests.support.rows.hostile import DTYPES, hostile_data
+from tests.support.rows.sparse import hostile_sparse, rows_of
 
 # (splits, threads): 1 to 4 ranks, uneven ones, and ranks without rows at either end.
 GANGS = [((), 4), ((1,), 3), ((233, 466), 2), ((0, 500), 1), ((175, 350, 525), 2), ((100, 700), 1)]

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from thread_gang import run_gang
 
 from harpy.errors import ConfigError, DataError
 from harpy.jobs.kmeans import main
+from tests.support.gangs.threads import run_gang
 
 
 def rows(n: int = 40, d: int = 3) -> np.ndarray:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hostile_data import DTYPES, hostile_data
-from thread_gang import run_gang
 
 from harpy.jobs.kmeans.seeding import seed_centers
 from harpy.jobs.kmeans.shard import load_shard
 from harpy.kernels import kmeans as kernels
+from tests.support.gangs.threads import run_gang
+from tests.support.rows.hostile import DTYPES, hostile_data
 
 # (splits, threads): 1 to 4 ranks, uneven ones, and ranks without rows at either end.
 GANGS = [((), 4), ((1,), 3), ((233, 466), 2), ((0, 500), 1), ((175, 350, 525), 2), ((100, 700), 1)]

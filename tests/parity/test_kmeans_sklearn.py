@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from e_step_agreement import clear_differences
-from hostile_data import DTYPES, hostile_data
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.datasets import load_digits, make_blobs
-from thread_gang import run_gang
 
 from harpy.jobs.kmeans import main
 from harpy.jobs.kmeans.seeding import draw_distinct, restore_random_state
 from harpy.kernels import kmeans as kernels
+from tests.support.gangs.threads import run_gang
+from tests.support.numerics.e_step_agreement import clear_differences
+from tests.support.rows.hostile import DTYPES, hostile_data
 
 
 def blobs(dtype: type, n: int = 1500, d: int = 6, k: int = 7) -> np.ndarray:

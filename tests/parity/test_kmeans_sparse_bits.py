@@ -7,11 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hostile_data import DTYPES, hostile_data
 from scipy.sparse import csr_matrix, random_array
 from sklearn.cluster import KMeans, kmeans_plusplus
-from sparse_data import hostile_sparse, rows_of
-from thread_gang import GangResult, run_gang
 
 from harpy import DAALKMeans, Session
 from harpy.errors import DataError
@@ -19,6 +16,9 @@ from harpy.jobs.kmeans import main
 from harpy.kernels import kmeans as kernels
 from harpy.kernels.kmeans import sparse
 from harpy.storage import CsrRows
+from tests.support.gangs.threads import GangResult, run_gang
+from tests.support.rows.hostile import DTYPES, hostile_data
+from tests.support.rows.sparse import hostile_sparse, rows_of
 
 N_CLUSTERS = 8
 GANGS = [((), 4), ((350,), 1), ((1,), 3), ((0, 500), 2), ((175, 350, 525), 4), ((100, 700), 1)]

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hostile_data import DTYPES, hostile_data
-from thread_gang import run_gang
 
 from harpy import DAALKMeans, Session
 from harpy.errors import DataError
@@ -17,6 +15,8 @@ from harpy.kernels.kmeans import backend_for, blocked
 from harpy.program.context import ArrayRows
 from harpy.storage import SpilledRows
 from harpy.storage.rows import spill
+from tests.support.gangs.threads import run_gang
+from tests.support.rows.hostile import DTYPES, hostile_data
 
 N_CLUSTERS = 8
 

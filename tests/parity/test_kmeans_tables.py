@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import sklearn.datasets
-from e_step_agreement import clear_differences
 from scipy.sparse import csr_array
 from sklearn.cluster import KMeans
 
 from harpy import DAALKMeans
+from tests.support.numerics.e_step_agreement import clear_differences
 
 TABLES = ("breast_cancer", "diabetes", "digits", "iris", "linnerud", "wine")
 DTYPES = (np.float32, np.float64)

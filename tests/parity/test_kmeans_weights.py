@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hostile_data import DTYPES, hostile_data
 from scipy.sparse import csr_matrix
 from sklearn.cluster import KMeans
-from sparse_data import hostile_sparse
-from thread_gang import run_gang
 
 from harpy import DAALKMeans, Session
 from harpy.errors import DataError
 from harpy.jobs.kmeans import main
 from harpy.storage import as_rows
+from tests.support.gangs.threads import run_gang
+from tests.support.rows.hostile import DTYPES, hostile_data
+from tests.support.rows.sparse import hostile_sparse
 
 N_CLUSTERS = 8
 GANGS = [((), 4), ((350,), 1), ((1,), 3), ((0, 500), 2), ((175, 350, 525), 4)]

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from sklearn_suite import LEFT_OUT, SKLEARN, SuiteResult, run_suite
+
+from tests.support.sklearn_suite import LEFT_OUT, SKLEARN, SuiteResult, run_suite
 
 # Where KMeans is used: by name, or by what is built on it.
 FILES = (

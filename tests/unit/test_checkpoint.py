@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from thread_gang import Meeting, ThreadComm
 
 from harpy.errors import DataError
 from harpy.program.checkpoint import CheckpointKeeper, GangCheckpoint, decode, encode
 from harpy.storage import JobDirectory, filesystem
+from tests.support.gangs.threads import Meeting, ThreadComm
 
 SOON_S = 10.0
 

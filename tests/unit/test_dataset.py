@@ -6,7 +6,6 @@ import gc
 import io
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -277,24 +276,6 @@ def test_any_parquet_of_numbers_comes_back_equal(tmp_path: Path, stored: str) ->
     source = open_files(describe(url), FileSystems(), 1)
     # From the middle of a row group on.
     np.testing.assert_array_equal(source.read_rows(3, 19), rows[3:19])
-
-
-@pytest.mark.parametrize("name", ["x.parquet", "x.csv", "x.svm"])
-def test_reading_imports_no_pandas(tmp_path: Path, name: str) -> None:
-    # It takes half a second in every worker. A stand-in tells: Arrow would swallow an error of it.
-    (tmp_path / "pandas.py").write_text("print('pandas was imported')")
-    write_parquet(tmp_path / "x.parquet")
-    (tmp_path / "x.csv").write_text("1.5,2,3\n" * 20)
-    (tmp_path / "x.svm").write_text("0 1:1.5 3:2\n" * 20)
-    code = (
-        "import sys, harpy; from harpy.program.context import Context;"
-        "rows = harpy.dataset(sys.argv[1]).describe();"
-        "print(Context.in_process(data={'X': rows}).data['X'].load().shape)"
-    )
-    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, "-c", code, str(tmp_path / name)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
-    assert (done.stdout.strip(), done.stderr) == ("(20, 3)", "")
 
 
 def test_columns_that_lie_apart_are_fetched_without_what_is_between(

@@ -122,10 +122,3 @@ def test_digits_need_no_download() -> None:
     assert digits.X.shape == (1797, 64)
     assert len(digits.class_names) == 10
     assert digits.picture(0).shape == (8, 8)
-
-
-def test_scenes_of_the_shared_data_are_read_whole(shared_data: Path) -> None:
-    pictures = load_photographs(shared_data / "data" / "scenes")
-    assert pictures.X.shape == (800, 50)
-    assert np.bincount(pictures.classes).tolist() == [100] * 8
-    assert not pictures.skipped

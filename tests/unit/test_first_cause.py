@@ -93,3 +93,10 @@ def test_a_loss_is_not_laid_to_another_rank_that_the_cluster_took_back_before(
     seen = WorkerLost("rank 0 said nothing", rank=0)
     launcher = Seen(state=JobState.RUNNING, failures=(TAKEN,))
     assert first_cause(launcher, "job-1", seen) is seen  # type: ignore[arg-type]
+
+
+def test_an_error_says_where_it_happened_to_people_and_to_machines() -> None:
+    launcher = Seen(failures=(ECHO, RAISED), state=JobState.FAILED)
+    error = first_cause(launcher, "job-1", None)  # type: ignore[arg-type]
+    assert (error.rank, error.host) == (0, "n0")
+    assert str(error) == "rank 0 on n0: ValueError: no"

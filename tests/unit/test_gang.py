@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fake_gang import BOOM, ECHO, Play, complete, member, run, running
-
 from harpy.gang.events import (
     AbortRun,
     CancelAsked,
@@ -25,6 +23,7 @@ from harpy.gang.events import (
 from harpy.gang.gang import DRIVER_GRACE_S
 from harpy.wire.failure import Failure
 from harpy.wire.run_spec import RunSpec
+from tests.support.gangs.fake import BOOM, ECHO, Play, complete, member, run, running
 
 
 def test_a_waiting_first_run_fails_with_the_rendezvous():

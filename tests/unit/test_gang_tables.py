@@ -9,7 +9,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from fake_gang import BOOM, ECHO, Play, complete, formed, lost, member, run, running
 
 from harpy.gang import membership, run_state
 from harpy.gang.events import (
@@ -30,6 +29,7 @@ from harpy.gang.membership import RANK_TRANSITIONS, Membership, RankState, RankT
 from harpy.gang.run_state import RUN_TRANSITIONS, Run, RunState, RunTrigger
 from harpy.wire.failure import Failure
 from harpy.wire.run_spec import RunSpec
+from tests.support.gangs.fake import BOOM, ECHO, Play, complete, formed, lost, member, run, running
 
 DELIVERED = RunSpec(run=1, module="m", deliver=True)
 DISK_FULL = Failure("DiskFull", "no space", 0, "host-0")

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wire_examples import FAILURE, HELLO, ODD
 
 from harpy.errors import ProtocolError
 from harpy.wire import exit_codes, versions
 from harpy.wire.failure import MAX_LINE, MAX_MESSAGE, Failure
 from harpy.wire.hello import Hello
+from tests.support.wire_examples import FAILURE, HELLO, ODD
 
 JAVA = Path(__file__).parents[2] / "harpy" / "launch" / "yarn" / "java" / "org" / "harpy" / "launch"
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_gang import job_of
 
 from harpy.config import Deadlines
 from harpy.errors import PeerLost
@@ -25,6 +24,7 @@ from harpy.kernels.liveness import Pulse
 from harpy.wire.auth import HELLO, Identity, Initiator, Role
 from harpy.wire.channel import Channel
 from harpy.wire.frames import PREFIX, FrameWriter
+from tests.support.gangs.fake import job_of
 
 SECRET = b"s" * 32
 ME = Identity(Role.HUB, 0, 0)

@@ -43,7 +43,7 @@ def record(**changes: Any) -> JobRecord:
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> dict[str, Any]:
+def manager(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> dict[str, Any]:
     """One ResourceManager: what it knows, and how often it was asked."""
     said: dict[str, Any] = {"known": [], "asked": 0, "error": None}
 
@@ -65,15 +65,15 @@ def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> dict[str, Any]:
     return said
 
 
-def test_a_job_is_what_its_application_is(cluster: dict[str, Any]) -> None:
-    cluster["known"] = [application()]
+def test_a_job_is_what_its_application_is(manager: dict[str, Any]) -> None:
+    manager["known"] = [application()]
     mine = record(application_id=HERE)
     assert Clusters([mine]).look_up(mine).state is JobState.RUNNING
 
 
 @pytest.mark.parametrize("application_id", [HERE, None], ids=["not found", "never told"])
 def test_what_the_cluster_does_not_know_is_unknown(
-    cluster: dict[str, Any], application_id: str | None
+    manager: dict[str, Any], application_id: str | None
 ) -> None:
     mine = record(application_id=application_id)
     standing = Clusters([mine]).look_up(mine)
@@ -83,41 +83,41 @@ def test_what_the_cluster_does_not_know_is_unknown(
 
 
 def test_one_silent_cluster_is_asked_once_and_all_its_jobs_are_unknown(
-    cluster: dict[str, Any],
+    manager: dict[str, Any],
 ) -> None:
-    cluster["error"] = ClusterUnreachable("nobody there")
+    manager["error"] = ClusterUnreachable("nobody there")
     jobs = [record(job_id=f"km-{i}", application_id=f"application_1_000{i}") for i in range(3)]
     clusters = Clusters(jobs)
     standings = [clusters.look_up(job) for job in jobs]
     assert {s.state for s in standings} == {JobState.UNKNOWN}
     assert {s.why for s in standings} == {"nobody there"}
-    assert cluster["asked"] == 1
+    assert manager["asked"] == 1
 
 
 def test_a_driver_that_died_before_it_submitted_left_no_application(
-    cluster: dict[str, Any],
+    manager: dict[str, Any],
 ) -> None:
     mine = record(submission_began=False)
     assert Clusters([mine]).look_up(mine).state is JobState.NEW
-    assert cluster["asked"] == 0
+    assert manager["asked"] == 0
 
 
-def test_a_driver_that_died_while_it_submitted_is_found_by_its_tag(cluster: dict[str, Any]) -> None:
-    cluster["known"] = [application(tags=("harpy", "other")), application()]
+def test_a_driver_that_died_while_it_submitted_is_found_by_its_tag(manager: dict[str, Any]) -> None:
+    manager["known"] = [application(tags=("harpy", "other")), application()]
     mine = record()
     standing = Clusters([mine]).look_up(mine)
     assert (standing.state, standing.record.application_id) == (JobState.RUNNING, HERE)
     assert registry.find("km-A1").application_id == HERE
 
 
-def test_an_end_that_its_driver_was_told_needs_no_cluster(cluster: dict[str, Any]) -> None:
+def test_an_end_that_its_driver_was_told_needs_no_cluster(manager: dict[str, Any]) -> None:
     mine = record(application_id=HERE, ended=True, final_state="failed")
     assert Clusters([mine]).look_up(mine).state is JobState.FAILED
-    assert cluster["asked"] == 0
+    assert manager["asked"] == 0
 
 
-def test_a_job_without_a_record_is_found_by_its_cluster(cluster: dict[str, Any]) -> None:
-    cluster["known"] = [application()]
+def test_a_job_without_a_record_is_found_by_its_cluster(manager: dict[str, Any]) -> None:
+    manager["known"] = [application()]
     for name in ("km-A1", HERE):
         assert find_application(name).application_id == HERE
     with pytest.raises(JobNotFound, match="no job 'km-B2' was started from this machine"):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unanswered import unanswered_address
 
 from harpy.config import Deadlines
 from harpy.errors import PeerUnreachable
@@ -16,6 +15,7 @@ from harpy.gang.link import NetworkPartition, join_hub
 from harpy.storage import JobDirectory, filesystem
 from harpy.wire.auth import Identity, Role
 from harpy.wire.channel import Unanswered, connect_socket
+from tests.support.unanswered import unanswered_address
 
 LIMIT_S = 60.0
 ME = Identity(Role.WORKER, 1, 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from fake_gang import ECHO, Play, complete, formed, lost, member, run
 
 from harpy.gang.events import (
     Admit,
@@ -21,6 +20,7 @@ from harpy.gang.events import (
     Tick,
 )
 from harpy.wire import to_driver
+from tests.support.gangs.fake import ECHO, Play, complete, formed, lost, member, run
 
 
 def test_joiners_are_admitted_and_counted_for_the_driver():

@@ -9,17 +9,6 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from wire_examples import (
-    ANSWERS,
-    FAILURE,
-    FROM_DRIVER,
-    FROM_WORKER,
-    ODD,
-    RECORDS,
-    TO_DRIVER,
-    TO_WORKER,
-    same,
-)
 
 from harpy.errors import ProtocolError
 from harpy.gang import events
@@ -31,6 +20,17 @@ from harpy.wire.frames import FrameReader, FrameWriter
 from harpy.wire.member import Member
 from harpy.wire.message import Message
 from harpy.wire.record import Record
+from tests.support.wire_examples import (
+    ANSWERS,
+    FAILURE,
+    FROM_DRIVER,
+    FROM_WORKER,
+    ODD,
+    RECORDS,
+    TO_DRIVER,
+    TO_WORKER,
+    same,
+)
 
 WORKER, DRIVER = Identity(Role.WORKER, 0, 3), Identity(Role.DRIVER)
 KEY = b"k" * 32

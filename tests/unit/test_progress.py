@@ -13,6 +13,11 @@ def said(capsys: pytest.CaptureFixture[str], progress: Progress) -> str:
     return capsys.readouterr().err
 
 
+def test_an_iteration_is_shown_with_its_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "50 %, iteration 3" in said(capsys, Progress(enabled=True))
+    assert said(capsys, Progress(enabled=False)) == ""
+
+
 @pytest.mark.parametrize(
     ("busy", "named"),
     [

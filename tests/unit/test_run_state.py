@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fake_gang import BOOM, ECHO, Play, formed, lost, member, run, running
-
 from harpy.gang.events import (
     AbortRun,
     CommAsked,
@@ -24,6 +22,7 @@ from harpy.gang.events import (
 from harpy.wire import to_driver
 from harpy.wire.failure import Failure
 from harpy.wire.to_hub import Delivered
+from tests.support.gangs.fake import BOOM, ECHO, Play, formed, lost, member, run, running
 
 
 def test_a_first_run_starts_on_each_rank_as_it_joins():

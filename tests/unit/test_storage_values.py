@@ -18,6 +18,7 @@ from harpy.storage import (
     write_array_part,
     write_value,
 )
+from harpy.storage.rows.row_parts import finish_parts
 from harpy.wire.job_spec import JobSpec
 from harpy.wire.run_spec import RunSpec
 
@@ -126,3 +127,12 @@ def test_job_file_refuses_unknown_keys_and_other_versions(fs: FileSystem, tmp_pa
 def test_output_name_cannot_leave_its_folder(fs: FileSystem, tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match="output's name"):
         JobDirectory(fs, str(tmp_path)).run(1).output(name)
+
+
+def test_parts_are_complete_when_their_manifest_is_there(
+    fs: FileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(fs, "write_bytes", lambda path, data: written.append(Path(path).name))
+    finish_parts(fs, str(tmp_path), [])
+    assert written == ["manifest.json", "_SUCCESS"]
