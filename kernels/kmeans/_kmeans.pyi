@@ -19,9 +19,6 @@ def instruction_sets() -> tuple[str, ...]:
 def instruction_set() -> str:
     """The one in use: HARPY_ISA, or the best."""
 
-def calls_are_close() -> bool:
-    """Whether this thread's last kernel ended so short ago that the kernels' threads are awake."""
-
 def column_ranges(
     X: NDArray[_F], n_thread: int = 1
 ) -> tuple[NDArray[np.float64], tuple[int, int] | None]:

@@ -12,10 +12,6 @@ from libc.stdlib cimport getenv
 
 from harpy.errors import ConfigError
 
-cdef extern from "threads/threads.h" namespace "harpy::kmeans" nogil:
-    bint calls_are_close_ "harpy::kmeans::calls_are_close"()
-
-
 cdef extern from "kmeans.h" namespace "harpy::kmeans" nogil:
     cdef enum class Status(int):
         ok
@@ -107,10 +103,6 @@ cdef int _check(Status status, str what) except -1:
     if status == Status.too_large:
         raise OverflowError(f"too many clusters times columns for {what}")
     return 0
-
-
-def calls_are_close():
-    return calls_are_close_()
 
 
 cdef int _threads(object n_thread) except -1:

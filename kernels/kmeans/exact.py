@@ -8,8 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harpy.kernels.kmeans._kmeans import calls_are_close
-
 # Multiply-adds from which on a thread is worth its start and its wait at the barrier, which cost
 # most on a busy node; half as many where the thread is awake already.
 WORK_PER_THREAD = 1 << 20
@@ -56,6 +54,6 @@ def worthwhile_threads(
     repeated: such steps will follow each other, as this one may follow another.
     """
     work = n_rows * n_columns * n_clusters
-    if repeated or calls_are_close():
+    if repeated:
         work *= 2
     return max(1, min(n_thread, work // WORK_PER_THREAD))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from harpy.kernels.kmeans import exact
+
 HERE = Path(__file__).parent
 KERNEL = HERE.parent.parent / "kernels" / "kmeans"
 
@@ -117,23 +119,10 @@ def test_threads_that_were_woken_elsewhere_may_run_wherever_their_caller_may():
     """)
 
 
-def test_threads_that_are_awake_are_worth_less_work():
-    run("""
-        work = kmeans.exact.WORK_PER_THREAD, 1, 1
-
-        def worth(repeated):
-            return kmeans.worthwhile_threads(2, *work, repeated=repeated)
-
-        time.sleep(0.01)
-        assert worth(False) == 1 and worth(True) == 2
-
-        def worth_after_a_kernel():
-            kmeans.center_offset(centers)
-            return worth(False)
-
-        assert any(worth_after_a_kernel() == 2 for _ in range(1000))
-        print("done")
-    """)
+def test_threads_are_worth_less_work_where_steps_follow_each_other():
+    work = exact.WORK_PER_THREAD, 1, 1
+    assert exact.worthwhile_threads(2, *work) == 1
+    assert exact.worthwhile_threads(2, *work, repeated=True) == 2
 
 
 def test_where_the_system_refuses_threads_those_there_are_do_the_work():

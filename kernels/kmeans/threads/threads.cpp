@@ -145,8 +145,6 @@ class Place {
 // True on a team's threads and, during a call, on its caller.
 thread_local bool in_team = false;
 
-thread_local Clock::time_point last_call_ended{};
-
 // A caller's threads, which are never ended: they sleep until the process ends.
 class Team {
   public:
@@ -308,9 +306,6 @@ void run_on_team(int n_thread, Work work, const void* body) noexcept {
         in_team = false;
         idle_teams.put(team);
     }
-    last_call_ended = Clock::now();
 }
-
-bool calls_are_close() noexcept { return Clock::now() - last_call_ended < kLongestSpin; }
 
 }  // namespace harpy::kmeans

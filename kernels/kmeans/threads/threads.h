@@ -22,10 +22,6 @@ using Work = void (*)(const void* body, int thread) noexcept;
 // it is called from within: work must not wait for another thread's.
 void run_on_team(int n_thread, Work work, const void* body) noexcept;
 
-// Whether this thread's last call ended so short ago that threads wait awake for the next one:
-// work then pays on them that would not be worth waking them.
-bool calls_are_close() noexcept;
-
 // The same for body(thread), in the kernels' floating-point environment. `body` must not throw:
 // allocate before.
 template <class Body>
