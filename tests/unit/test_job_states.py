@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from harpy.errors import ClusterUnreachable, JobNotFound
 from harpy.launch.base import JobState
 from harpy.launch.yarn.applications import Application
 from harpy.session import job_states, registry
+from harpy.session.cleaning import clean
 from harpy.session.job_states import Clusters, find_application
 from harpy.session.registry import JobRecord
 
@@ -122,3 +124,19 @@ def test_a_job_without_a_record_is_found_by_its_cluster(manager: dict[str, Any])
         assert find_application(name).application_id == HERE
     with pytest.raises(JobNotFound, match="no job 'km-B2' was started from this machine"):
         find_application("km-B2")
+
+
+@pytest.mark.parametrize(
+    ("state", "removed"),
+    [(JobState.RUNNING, []), (JobState.SUBMITTED, []), (JobState.FAILED, ["km-A1"])],
+)
+def test_of_a_dead_drivers_job_nothing_is_removed_before_its_end(
+    manager: dict[str, Any], tmp_path: Path, state: JobState, removed: list[str]
+) -> None:
+    directory = tmp_path / "km-A1"
+    directory.mkdir()
+    registry.record(record(application_id=HERE, job_url=f"file://{directory}"))
+    manager["known"] = [application(state=state)]
+    assert [job.job_id for job in clean()] == removed
+    assert directory.exists() == (not removed)
+    assert len(list(registry.all_jobs())) == 1 - len(removed)
