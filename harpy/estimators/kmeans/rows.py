@@ -22,8 +22,10 @@ from harpy.kernels.kmeans import (
 
 
 def worthwhile_threads(model: KMeansParameters, X: LoadedRows) -> int:
-    """Threads of this process worth using for one pass over the rows of X."""
-    n_thread = kernels.worthwhile_threads(int(model.n_thread), X.size, 1, int(model.n_clusters))
+    """Threads of this process worth using for a pass over the rows of X, before other passes."""
+    n_thread = kernels.worthwhile_threads(
+        int(model.n_thread), X.size, 1, int(model.n_clusters), repeated=True
+    )
     return model._threads_here(n_thread)
 
 
