@@ -73,7 +73,7 @@ class Lloyd {
     Lloyd& operator=(const Lloyd&) = delete;
 
     // bound_bytes: memory for bounds in bytes a row; 0 searches all centers for all rows.
-    // weights: nullptr, or somebody else's, too.
+    // weights: nullptr, or owned by the caller, as x is.
     Status start(const LaneKernels* lanes, Matrix<T> x, const T* weights, std::int64_t n_clusters,
                  const std::int32_t* exponents, int n_thread, int bound_bytes) noexcept;
     // Nearest centers, the sums of the rows of each, limbs (k, d, kSumLimbs) or with weights

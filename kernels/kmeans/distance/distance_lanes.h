@@ -258,7 +258,7 @@ void add_gains(const double* distances, std::int64_t n_rows, std::int64_t stride
                 const double potential = potentials[i], weight = weights[i];
                 const double* distance = distances + i * stride + c;
                 const std::int64_t units = scale(weight * potential);
-                // A distance beyond the potential may be beyond the integers, too. (In one loop gcc
+                // A distance beyond the potential may also be beyond the integers. (In one loop gcc
                 // makes a branch of it.)
                 alignas(64) double least[8];
 #pragma omp simd

@@ -24,7 +24,7 @@ struct RecordFormat {
     int n_bytes;
 
     static constexpr int kHeader = 2;
-    static constexpr std::int32_t kMostCode = 255, kShift = 19;  // of a code within a float32
+    static constexpr std::int32_t kMaxCode = 255, kShift = 19;  // of a code within a float32
 };
 
 struct CenterBounds {

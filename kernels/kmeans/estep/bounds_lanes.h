@@ -130,7 +130,7 @@ inline void write_record(const Margins<T>& margins, const Finding<T>& row,
                 (__builtin_bit_cast(std::int32_t, positive) >> RecordFormat::kShift) - format.bias;
             const std::int32_t at_least = code < 0 ? 0 : code;
             const std::int32_t clamped =
-                at_least < RecordFormat::kMostCode ? at_least : RecordFormat::kMostCode;
+                at_least < RecordFormat::kMaxCode ? at_least : RecordFormat::kMaxCode;
             const bool keep = stays & !searched & (found >= before);
             codes[g] = keep ? codes[g] : clamped;
         }

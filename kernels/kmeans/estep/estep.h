@@ -63,10 +63,10 @@ class EStep {
 
 // Whether so many centers can be packed and their sums be numbered.
 inline bool sizes_fit(std::int64_t n_clusters, std::int64_t n_columns) noexcept {
-    constexpr std::int64_t kMostLanes = 64;
+    constexpr std::int64_t kMaxLanes = 64;
     std::int64_t product;
-    return n_clusters <= kMostCenters &&
-           checked_product(n_clusters + kMostLanes, n_columns, &product);
+    return n_clusters <= kMaxCenters &&
+           checked_product(n_clusters + kMaxLanes, n_columns, &product);
 }
 
 // The least memory in which rows can have bounds, in bytes a row.

@@ -6,7 +6,7 @@
 namespace harpy::kmeans {
 
 // No instruction set scans more rows at a time.
-constexpr int kMostScanRows = 48;
+constexpr int kMaxScanRows = 48;
 
 // A block of rows that meets all centers, a row a lane.
 template <class T>

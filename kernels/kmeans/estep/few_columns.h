@@ -17,8 +17,8 @@ void scan(const typename S::Scalar* x, std::int64_t n_rows, const typename S::Sc
     using T = typename S::Scalar;
     using Vector = typename S::Vector;
     // What registers hold of rows, scores and what was found.
-    constexpr int kRegisters = 4 * S::kTileRows, kMost = (kRegisters - 3) / (D + 3);
-    constexpr int V = kMost > 4 ? 4 : kMost;
+    constexpr int kRegisters = 4 * S::kTileRows, kMax = (kRegisters - 3) / (D + 3);
+    constexpr int V = kMax > 4 ? 4 : kMax;
     constexpr int R = V * S::kLanes;
     const Vector step = S::set1(T{-1});
     T columns[D][R];

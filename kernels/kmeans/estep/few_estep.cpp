@@ -18,7 +18,7 @@ static_assert(kTestRows % kFewRows == 0 && kTestRows <= kBlockRows);
 // Bounds of so many groups of rows show how many rows are to be searched; where more than this
 // share is, testing them all would cost more than it saves.
 constexpr std::int64_t kSamples = 32;
-constexpr double kMostSearched = 0.7;
+constexpr double kMaxSearched = 0.7;
 // What a search is handed: its rows, and those that are prefetched meanwhile.
 constexpr int kHanded = kFewRowsAtOnce + kFewAhead;
 
@@ -69,7 +69,7 @@ std::int64_t FewEStep<T>::assign(const T* centers, const T* offset, std::int32_t
     sums_ = sums;
     pack(centers, offset);
     if (bounded_) add_moves(centers);
-    const bool tests = bounded_ && share_in_doubt() < kMostSearched;
+    const bool tests = bounded_ && share_in_doubt() < kMaxSearched;
     if (!tests) start_bounds();
     if (ranges_ != nullptr) {
         assert(!search_.keeps_bounds);

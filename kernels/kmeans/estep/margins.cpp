@@ -22,9 +22,9 @@ Margins<T> make_margins(std::int64_t n_columns) noexcept {
 
 template <class T>
 void choose_scale(Margins<T>& margins, T largest, std::int64_t n_columns) noexcept {
-    constexpr int kMost = std::numeric_limits<T>::max_exponent - 8;
+    constexpr int kMax = std::numeric_limits<T>::max_exponent - 8;
     const int exponent = largest > 0 ? std::ilogb(largest) + std::ilogb(n_columns) / 2 : 0;
-    const T scale = std::ldexp(T{1}, std::clamp(-exponent, -kMost, kMost));
+    const T scale = std::ldexp(T{1}, std::clamp(-exponent, -kMax, kMax));
     margins.scale = scale;
     margins.floor = round_up(1e-30 + static_cast<double>(margins.underflow) * scale * scale);
 }

@@ -85,7 +85,7 @@ template <class T>
 inline void find_medians(const T* x, std::int64_t k, std::int64_t stride, std::int64_t n_columns,
                          Bits<T>* keys, T* medians) {
     constexpr std::int64_t kColumns = kMedianColumns<T>;
-    constexpr std::int64_t kMostSorted = 8 * sizeof(T);  // comparisons of k keys: k / 2, or a bit's
+    constexpr std::int64_t kMaxSorted = 8 * sizeof(T);  // comparisons of k keys: k / 2, or a bit's
     for (std::int64_t i = 0; i < k; ++i) {
         for (std::int64_t j = 0; j < kColumns; ++j) {
             const T value = j < n_columns ? x[i * stride + j] : T{0};
@@ -93,7 +93,7 @@ inline void find_medians(const T* x, std::int64_t k, std::int64_t stride, std::i
         }
     }
     MiddleKeys<T> middle;
-    if (k <= kMostSorted) {
+    if (k <= kMaxSorted) {
         sort_middle<T>(keys, k, middle);
     } else {
         bisect_middle<T>(keys, k, middle);

@@ -273,7 +273,7 @@ T NeighbourEStep<T>::limit(double gap, double norm) const noexcept {
     const double underflow =
         8 * (d + 8) * static_cast<double>(std::numeric_limits<T>::denorm_min());
     if (gap == std::numeric_limits<double>::infinity()) return std::numeric_limits<T>::infinity();
-    // Squares of differences may underflow, too.
+    // Squares of differences may underflow as well.
     gap = gap * (1.0 - error) - error * norm - std::sqrt(underflow);
     if (!(gap > 0)) return kNone;
     const double half =

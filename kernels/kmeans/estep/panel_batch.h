@@ -58,10 +58,10 @@ struct PanelBatch {
 
     // Rows less the offset that a thread works on at a time should stay in its second-level cache,
     // and come in whole blocks of the prefilter.
-    static constexpr std::int64_t kBytes = 256 << 10, kMostRows = 480, kLeastRows = 144;
+    static constexpr std::int64_t kBytes = 256 << 10, kMaxRows = 480, kLeastRows = 144;
     static std::int64_t rows_at_once(std::int64_t d) noexcept {
         const std::int64_t rows = kBytes / static_cast<std::int64_t>(sizeof(T)) / d;
-        return std::clamp(rows / kMostScanRows * kMostScanRows, kLeastRows, kMostRows);
+        return std::clamp(rows / kMaxScanRows * kMaxScanRows, kLeastRows, kMaxRows);
     }
 
     // Values from one row to the next. Rows a multiple of kCrowded bytes apart would share a few
@@ -80,7 +80,7 @@ struct PanelBatch {
     std::unique_ptr<PrefilterBlock<T>> prefiltered;
     std::int64_t n_in_vain = 0;  // rows prefiltered in vain less others, of late
     Buffer<T> uncertain;
-    std::int64_t uncertain_rows[kMostScanRows];
+    std::int64_t uncertain_rows[kMaxScanRows];
     std::int64_t n_uncertain = 0;
 
     // Of a search near the old centers.

@@ -208,7 +208,7 @@ void PanelBounds<T>::choose_codes(std::vector<double>& gap_sums, double mean_dis
         std::max(static_cast<float>(*middle / static_cast<double>(packed_->n_panels)), 1e-20f);
     std::int32_t bits;
     std::memcpy(&bits, &typical, sizeof bits);
-    format_.bias = (bits >> RecordFormat::kShift) - RecordFormat::kMostCode;
+    format_.bias = (bits >> RecordFormat::kShift) - RecordFormat::kMaxCode;
     format_.base_unit =
         static_cast<float>(mean_distance) * static_cast<float>(margins_.scale) / 100;
     if (!(format_.base_unit > 0)) format_.base_unit = typical / 100;

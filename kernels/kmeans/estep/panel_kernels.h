@@ -6,7 +6,7 @@
 namespace harpy::kmeans {
 
 // Centers are counted exactly in a float32.
-constexpr std::int64_t kMostCenters = std::int64_t{1} << 24;
+constexpr std::int64_t kMaxCenters = std::int64_t{1} << 24;
 
 // Panel widths on offer: one, two or three vectors of centers side by side.
 constexpr int kPanelWidths = 3;

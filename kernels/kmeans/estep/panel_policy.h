@@ -32,7 +32,7 @@ class PanelPolicy {
     // them; kept_by_gap: the share of the rows that only the gap around their center kept.
     void searched_near(double seconds, double kept_by_gap) noexcept {
         lost_seconds_ = bounded_ ? std::max(0.0, lost_seconds_ + seconds - exhaustive_seconds_) : 0;
-        const bool paid = lost_seconds_ < kMostLost * exhaustive_seconds_;
+        const bool paid = lost_seconds_ < kMaxLost * exhaustive_seconds_;
         if (!paid) failed_move_ = mean_move_;
         if (bounded_) with_gaps_ = kept_by_gap > kLeastKeptByGap;
         bounded_ = paid;
@@ -49,7 +49,7 @@ class PanelPolicy {
     // an exhaustive scan is so much work; with less work, proportionally later.
     static constexpr double kSlowMove = 0.03, kMuchWork = 75000;
     // They are given up when they have cost so much of such a scan more than they saved.
-    static constexpr double kMostLost = 0.5;
+    static constexpr double kMaxLost = 0.5;
     static constexpr double kLeastKeptByGap = 0.05;
 
     double work_;

@@ -32,7 +32,7 @@ PanelSearch<T>::PanelSearch(const LaneKernels& lanes, Matrix<T> x, std::int64_t 
       all_(n_clusters, x.n_columns, kernels_.scan_centers) {
     const PrefilterKernels<T>& kernels = row_kernels<T>(lanes).prefilter;
     if (kernels.search != nullptr && may_prefilter && n_clusters >= kPrefilteredCenters &&
-        x.n_rows >= kPrefilteredRows && x.n_columns <= kMostPrefilterColumns) {
+        x.n_rows >= kPrefilteredRows && x.n_columns <= kMaxPrefilterColumns) {
         integers_ =
             std::make_unique<IntegerCenters<T>>(row_kernels<T>(lanes), n_clusters, x.n_columns);
     }
@@ -72,8 +72,8 @@ void PanelSearch<T>::search_all(const PanelCall<T>& call, PanelBatch<T>& batch, 
 template <class T>
 void PanelSearch<T>::scan(const PanelCall<T>& call, PanelBatch<T>& batch, std::int64_t begin,
                           std::int64_t end) const noexcept {
-    std::int32_t nearest[kMostScanRows];
-    T best[kMostScanRows];
+    std::int32_t nearest[kMaxScanRows];
+    T best[kMaxScanRows];
     for (std::int64_t row = begin; row < end; row += kernels_.scan_rows) {
         const std::int64_t n = std::min<std::int64_t>(kernels_.scan_rows, end - row);
         const std::int64_t n_ahead =
@@ -128,8 +128,8 @@ void PanelSearch<T>::prefilter(const PanelCall<T>& call, PanelBatch<T>& batch, s
 template <class T>
 void PanelSearch<T>::scan_uncertain(const PanelCall<T>& call, PanelBatch<T>& batch) const noexcept {
     if (batch.n_uncertain == 0) return;
-    std::int32_t nearest[kMostScanRows];
-    T best[kMostScanRows];
+    std::int32_t nearest[kMaxScanRows];
+    T best[kMaxScanRows];
     scan_block(call, batch, batch.uncertain.data(), batch.n_uncertain, 0, nearest, best);
     for (std::int64_t i = 0; i < batch.n_uncertain; ++i) {
         call.relabel(batch, batch.uncertain_rows[i], nearest[i]);
@@ -196,7 +196,7 @@ void PanelSearch<T>::search_near(const PanelCall<T>& call, PanelBatch<T>& batch,
         batch.n_waiting[p] = 0;
     }
     kernels_.select_lanes[bounds.width()](search, n, batch.slots.data(), batch.second.data());
-    // The panel of the best one counts for its group, too.
+    // The panel of the best one also counts for its group.
     for (std::int64_t i = 0; i < n; ++i) {
         T& own = batch.group_low[i * stride + bounds.group_of_panel()[batch.best_panel[i]]];
         own = std::min(own, batch.second[i]);

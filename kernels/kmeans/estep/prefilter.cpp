@@ -15,7 +15,7 @@ namespace harpy::kmeans {
 namespace {
 
 // Of a row with more candidates all centers are searched.
-constexpr std::size_t kMostCandidatesOfRow = 8;
+constexpr std::size_t kMaxCandidatesOfRow = 8;
 
 std::int64_t pairs_of(std::int64_t d) noexcept { return d / 2 + 1; }
 
@@ -41,7 +41,7 @@ PrefilterBlock<T>::PrefilterBlock(const PrefilterKernels<T>& kernels, std::int64
     : least(kernels.rows * most_groups),
       pairs(kernels.rows * pairs_of(d)),
       lows(2 * kernels.rows * most_groups) {
-    candidates.reserve(kernels.rows * (kMostCandidatesOfRow + 1));
+    candidates.reserve(kernels.rows * (kMaxCandidatesOfRow + 1));
 }
 
 template <class T>
@@ -63,9 +63,9 @@ IntegerCenters<T>::IntegerCenters(const RowKernels<T>& kernels, std::int64_t n_c
 template <class T>
 std::int64_t IntegerCenters<T>::plain_groups() const noexcept {
     // Two candidates of one group may hide a third; with few columns few rows are in doubt at all.
-    constexpr std::int64_t kMostGroups = 16, kPanelsPerGroup = 4, kColumnsPerGroup = 16;
+    constexpr std::int64_t kMaxPrefilterGroups = 16, kPanelsPerGroup = 4, kColumnsPerGroup = 16;
     return std::clamp<std::int64_t>(std::min(n_panels_ / kPanelsPerGroup, d_ / kColumnsPerGroup), 1,
-                                    kMostGroups);
+                                    kMaxPrefilterGroups);
 }
 
 template <class T>
@@ -85,8 +85,8 @@ void IntegerCenters<T>::pack(const PackedCenters<T>& exact, const T* centers,
     std::fill_n(starts_.begin(), k, 0);
     const double largest = *std::max_element(exact.norms.begin(), exact.norms.end());
     const int exponent = largest > 0 ? -std::ilogb(largest) / 2 : 0;
-    constexpr int kMost = std::numeric_limits<T>::max_exponent - 8;
-    units_.scale = std::ldexp(T{1}, std::clamp(exponent, -kMost, kMost));
+    constexpr int kMax = std::numeric_limits<T>::max_exponent - 8;
+    units_.scale = std::ldexp(T{1}, std::clamp(exponent, -kMax, kMax));
     const double scale = units_.scale;
     const auto half_norm = [&](std::int64_t slot) {
         return scale * exact.half_norms[slot] * scale;
@@ -104,7 +104,7 @@ void IntegerCenters<T>::pack(const PackedCenters<T>& exact, const T* centers,
         const double last = last_value(slot);
         squared = std::max(squared, exact.norms[slot] * scale * scale + last * last);
     }
-    // `norms` are rounded, too.
+    // `norms` are rounded as well.
     const double norm = std::sqrt(squared) * (1.0 + 0x1p-20);
     const double unit = kPrefilterNorm / std::max<double>(norm, kPrefilterLeast);
     for_row_blocks(
@@ -115,7 +115,7 @@ void IntegerCenters<T>::pack(const PackedCenters<T>& exact, const T* centers,
                 const T* column = exact.panels.data() + slot / exact.lanes * exact.lanes * d_ +
                                   slot % exact.lanes;
                 std::int32_t* pair = pairs_.data() + slot * n_pairs_;
-                double lost[kMostPrefilterCenters] = {};
+                double lost[kMaxPrefilterCenters] = {};
                 const auto value = [&](std::int64_t j, std::int64_t i) {
                     if (j < d_) return -scale * column[j * exact.lanes + i];
                     return j == d_ && slot + i < k ? last_value(slot + i) : 0.0;
@@ -179,7 +179,7 @@ void IntegerCenters<T>::find_candidates(PrefilterBlock<T>& block,
             const std::int32_t low = lows[g * kernels_.rows + r];
             if (!in_doubt(low)) continue;
             too_many = in_doubt(seconds[g * kernels_.rows + r]) ||
-                       block.candidates.size() - before == kMostCandidatesOfRow;
+                       block.candidates.size() - before == kMaxCandidatesOfRow;
             block.candidates.push_back({static_cast<std::int32_t>(r), g, slot_of(low), T{0}});
         }
         if (too_many) block.candidates.resize(before);
@@ -188,9 +188,9 @@ void IntegerCenters<T>::find_candidates(PrefilterBlock<T>& block,
 
 template <class T>
 void IntegerCenters<T>::score_candidates(PrefilterBlock<T>& block, const T* offset) const noexcept {
-    constexpr std::size_t kMostPairs = 16;
-    const T *rows[kMostPairs], *centers[kMostPairs];
-    T half_norms[kMostPairs], scores[kMostPairs];
+    constexpr std::size_t kMaxPairs = 16;
+    const T *rows[kMaxPairs], *centers[kMaxPairs];
+    T half_norms[kMaxPairs], scores[kMaxPairs];
     const auto step = static_cast<std::size_t>(tiles_.n_pairs);
     for (std::size_t first = 0; first < block.candidates.size(); first += step) {
         const std::size_t n = std::min(step, block.candidates.size() - first);

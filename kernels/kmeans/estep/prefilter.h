@@ -17,15 +17,15 @@ template <class T>
 struct PrefilterBlock {
     PrefilterBlock(const PrefilterKernels<T>& kernels, std::int64_t d, std::int64_t most_groups);
 
-    const T* rows[kMostScanRows];
-    std::int32_t slot[kMostScanRows];  // of the nearest center, or -1 where that is not certain
-    T most[kMostScanRows];             // that center's real score is no higher
-    Buffer<T> least;                   // (n_groups, rows) those of others of a group are no lower
+    const T* rows[kMaxScanRows];
+    std::int32_t slot[kMaxScanRows];  // of the nearest center, or -1 where that is not certain
+    T most[kMaxScanRows];             // that center's real score is no higher
+    Buffer<T> least;                  // (n_groups, rows) those of others of a group are no lower
 
-    Buffer<std::int32_t> pairs, lows;    // as in PrefilterRows
-    std::int32_t lowest[kMostScanRows];  // and in PrefilterFound
-    bool certain[kMostScanRows];
-    float doubt[kMostScanRows], unit[kMostScanRows];
+    Buffer<std::int32_t> pairs, lows;   // as in PrefilterRows
+    std::int32_t lowest[kMaxScanRows];  // and in PrefilterFound
+    bool certain[kMaxScanRows];
+    float doubt[kMaxScanRows], unit[kMaxScanRows];
 
     // Centers that integers cannot tell apart, until their exact scores do.
     struct Candidate {

@@ -7,15 +7,15 @@
 namespace harpy::kmeans {
 
 // Nor meets more centers at a time in a prefilter.
-constexpr int kMostPrefilterCenters = 8;
+constexpr int kMaxPrefilterCenters = 8;
 
 // A row's squares and products with a center stay within int32 while both have this norm.
 constexpr float kPrefilterNorm = 31000.0f;
 // No score reaches this.
 constexpr std::int32_t kPrefilterHighest = 1 << 30;
-// Covers the float32 roundings of up to kMostPrefilterColumns squares.
+// Covers the float32 roundings of up to kMaxPrefilterColumns squares.
 constexpr float kPrefilterGuard = 1.01f;
-constexpr std::int64_t kMostPrefilterColumns = 1 << 16;
+constexpr std::int64_t kMaxPrefilterColumns = 1 << 16;
 // Rows less than this share of the centers' norm are rounded like those of that length.
 constexpr float kPrefilterLeast = 0x1p-20f;
 

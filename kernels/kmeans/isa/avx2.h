@@ -15,7 +15,7 @@ struct Float256 {
     static constexpr int kLanes = 8;
     static constexpr int kTileRows = 4;
     static constexpr int kChains = 12;
-    static constexpr int kMostFew = 12;
+    static constexpr int kMaxFew = 12;
     static constexpr int kQuad = 4;
 
     static Vector load(const float* p) { return _mm256_loadu_ps(p); }
@@ -105,7 +105,7 @@ struct Double256 {
     static constexpr int kLanes = 4;
     static constexpr int kTileRows = 4;
     static constexpr int kChains = 12;
-    static constexpr int kMostFew = 12;
+    static constexpr int kMaxFew = 12;
     static constexpr int kQuad = 2;
 
     static Vector load(const double* p) { return _mm256_loadu_pd(p); }

@@ -24,7 +24,7 @@ struct Float512 {
     static constexpr int kLanes = 16;
     static constexpr int kTileRows = 8;
     static constexpr int kChains = 24;
-    static constexpr int kMostFew = 24;
+    static constexpr int kMaxFew = 24;
     static constexpr int kQuad = 4;
 
     static Vector load(const float* p) { return _mm512_loadu_ps(p); }
@@ -117,7 +117,7 @@ struct Double512 {
     static constexpr int kLanes = 8;
     static constexpr int kTileRows = 8;
     static constexpr int kChains = 24;
-    static constexpr int kMostFew = 24;
+    static constexpr int kMaxFew = 24;
     static constexpr int kQuad = 2;
 
     static Vector load(const double* p) { return _mm512_loadu_pd(p); }

@@ -26,7 +26,7 @@ namespace {
 // Searches among few centers, as many as the registers hold.
 template <class S, int K>
 constexpr auto few() {
-    if constexpr (K <= S::kMostFew) {
+    if constexpr (K <= S::kMaxFew) {
         return search_few<S, K>;
     } else {
         return nullptr;
@@ -54,7 +54,7 @@ constexpr TileKernels<typename S::Scalar> make_tile_kernels() {
         pack_panel<T>,
         add_split<T>,
         move_split<T>,
-        S::kMostFew,
+        S::kMaxFew,
         {few<S, 2>(), few<S, 4>(), few<S, 6>(), few<S, 8>(), few<S, 10>(), few<S, 12>(),
          few<S, 14>(), few<S, 16>(), few<S, 18>(), few<S, 20>(), few<S, 22>(), few<S, 24>()},
     };

@@ -14,7 +14,7 @@ struct Float128 {
     static constexpr int kLanes = 4;
     static constexpr int kTileRows = 8;
     static constexpr int kChains = 24;
-    static constexpr int kMostFew = 24;
+    static constexpr int kMaxFew = 24;
     static constexpr int kQuad = 4;
 
     static Vector load(const float* p) { return vld1q_f32(p); }
@@ -91,7 +91,7 @@ struct Double128 {
     static constexpr int kLanes = 2;
     static constexpr int kTileRows = 8;
     static constexpr int kChains = 24;
-    static constexpr int kMostFew = 24;
+    static constexpr int kMaxFew = 24;
     static constexpr int kQuad = 2;
 
     static Vector load(const double* p) { return vld1q_f64(p); }

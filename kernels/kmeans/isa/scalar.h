@@ -15,7 +15,7 @@ struct Plain {
     static constexpr int kLanes = 16 / static_cast<int>(sizeof(T));
     static constexpr int kTileRows = 4;
     static constexpr int kChains = 8;
-    static constexpr int kMostFew = 8;  // more would only take longer to compile
+    static constexpr int kMaxFew = 8;  // more would only take longer to compile
     static constexpr int kQuad = kLanes;
     struct Vector {
         T lane[kLanes];

@@ -21,7 +21,7 @@ class ColumnRanges {
     // Instead of all rows of a thread, or some: the highest magnitudes of their columns.
     void look_at(int thread, const T* highest) noexcept;
 
-    // After all rows have been looked at, once each: as column_ranges.
+    // After all rows have been seen, once each: as column_ranges.
     std::int64_t finish(double* absmax) const noexcept;
 
   private:

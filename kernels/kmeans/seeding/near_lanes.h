@@ -91,8 +91,8 @@ template <class S>
 std::int64_t keep_near(const float* x, std::int64_t d, std::int32_t* rows, std::int64_t n_rows,
                        const float* candidates, std::int64_t stride, std::int64_t n_candidates,
                        const float* limits) {
-    constexpr int kMost = S::kLanes < 8 ? S::kLanes : 8;
-    const auto keep = n_candidates % kMost == 0 ? keep_near_some<S, kMost> : keep_near_some<S, 4>;
+    constexpr int kMax = S::kLanes < 8 ? S::kLanes : 8;
+    const auto keep = n_candidates % kMax == 0 ? keep_near_some<S, kMax> : keep_near_some<S, 4>;
     return keep(x, d, rows, n_rows, candidates, stride, n_candidates, limits);
 }
 

@@ -93,7 +93,7 @@ class NearCandidates {
         }
     }
 
-    // Rows to be looked at and measured at a time.
+    // Rows to be tested and measured at a time.
     std::int64_t batch_rows() const noexcept {
         if (keep_near_ == nullptr) return kBatchRows;
         const auto row_bytes = d_ * static_cast<std::int64_t>(sizeof(T));

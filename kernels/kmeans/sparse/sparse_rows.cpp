@@ -39,7 +39,7 @@ Status sparse_column_ranges(CsrMatrix<T> x, int n_thread, double* absmax,
             T* largest = part[thread].data();
             for (std::int64_t at = x.starts[begin]; at < x.starts[end]; ++at) {
                 const T magnitude = std::fabs(x.values[at]);
-                // False for NaN, too: a comparison with it never holds.
+                // Also false for NaN: a comparison with it never holds.
                 if (magnitude <= std::numeric_limits<T>::max()) {
                     largest[x.columns[at]] = std::max(largest[x.columns[at]], magnitude);
                 } else {

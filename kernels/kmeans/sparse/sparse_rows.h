@@ -9,7 +9,8 @@
 
 namespace harpy::kmeans {
 
-// Each thread owns consecutive rows with about the same number of values; a row itself counts, too.
+// Each thread owns consecutive rows with about the same number of values; a row itself counts as
+// one more.
 class SparseShares {
   public:
     template <class T>

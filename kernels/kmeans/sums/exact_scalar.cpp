@@ -21,7 +21,7 @@ constexpr std::int64_t kMaxPending = std::int64_t{1} << 30;
 constexpr int kBlockWordBits = 46;
 // Exponents of the largest value for which the first magic number is finite and the second quantum
 // no finer than the smallest subnormal.
-constexpr int kLeastBlockExponent = -983, kMostBlockExponent = 1015;
+constexpr int kLeastBlockExponent = -983, kMaxBlockExponent = 1015;
 
 }  // namespace
 
@@ -49,7 +49,7 @@ void ExactScalar::add_block(const LaneKernels& lanes, const double* values,
     lanes.dual.distance.raise_magnitudes(values, whole / 8, 8, highest);
     const int exponent = static_cast<int>(*std::max_element(highest, highest + 8) >> 52) - 1023;
     bool added = false;
-    if (exponent >= kLeastBlockExponent && exponent <= kMostBlockExponent) {
+    if (exponent >= kLeastBlockExponent && exponent <= kMaxBlockExponent) {
         // The largest magnitude is below 2^kBlockWordBits of the first quantum.
         const int high = exponent + 1 - kBlockWordBits, low = high - kBlockWordBits;
         double words[16] = {};

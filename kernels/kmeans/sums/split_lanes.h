@@ -14,7 +14,7 @@ template <int N>
 struct Columns {
     constexpr operator int() const { return N; }
 };
-// So many values are looked at before they are split.
+// This many values are examined before they are split.
 using Look = Columns<64>;
 
 // Whether the first words of all values are the values themselves.
