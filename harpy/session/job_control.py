@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -128,6 +127,13 @@ def kill(job_id: str) -> str:
         Its cluster does not know it, or does not answer: nothing was removed.
     """
     standing = look_up(registry.find(job_id))
+    if standing.record.application_id is None and standing.record.driver_alive():
+        _interrupt(standing.record)
+        try:
+            # It may have submitted the job meanwhile, and not have ended it.
+            standing = look_up(registry.find(standing.record.job_id))
+        except JobNotFound:
+            return standing.record.job_id  # its driver removed it
     record = standing.record
     if standing.state is JobState.UNKNOWN:
         raise _unknown(standing, "cannot be killed")
@@ -138,17 +144,8 @@ def kill(job_id: str) -> str:
         # A driver that waits for the job cleans up itself. The wait is bounded: once the job is
         # killed, a driver that is busy elsewhere can do no harm.
         _await_driver_end(record, DRIVER_S)
-        if not record.keep:
-            remove_job(record)
-        return record.job_id
-    if record.driver_alive():
-        _interrupt(record)
-    with contextlib.suppress(JobNotFound):  # its driver removed it
-        left = look_up(registry.find(record.job_id))
-        if left.state.over and not left.state.ended:
-            raise _unknown(left, "has lost its driver")
-        if not record.keep:
-            remove_job(record)
+    if not record.keep:
+        remove_job(record)
     return record.job_id
 
 
@@ -163,7 +160,7 @@ def _unknown(standing: Standing, what: str) -> JobStateUnknown:
 
 def _interrupt(record: JobRecord) -> None:
     """End a driver whose workers are its children, or whose job is not submitted yet."""
-    if record.host != socket.gethostname():
+    if not record.driver_is_here():
         raise JobNotFound(
             f"job {record.job_id} is driven from {record.host} and has no application yet that "
             f"could be killed from here; run harpy kill {record.job_id} there"

@@ -66,6 +66,12 @@ class JobRecord:
             **_this_process(),
         )
 
+    def driver_is_here(self) -> bool:
+        """Whether the number of the driver's process means something here: not on another host,
+        nor in another container of this one."""
+        same_host = self.host == socket.gethostname()
+        return same_host and self.pid_namespace in (None, _pid_namespace())
+
     def driver_alive(self) -> bool:
         """Whether the process that started the job still works on it. True where that cannot be
         seen from here: on another host, or in another container of this one."""
@@ -73,9 +79,7 @@ class JobRecord:
 
         if self.ended:
             return False
-        if self.host != socket.gethostname():
-            return True
-        if self.pid_namespace not in (None, _pid_namespace()):
+        if not self.driver_is_here():
             return True
         try:
             started: float = psutil.Process(self.driver_pid).create_time()

@@ -12,7 +12,7 @@ from harpy.config import HadoopConf
 from harpy.errors import ClusterUnreachable, JobNotFound
 from harpy.launch.base import JobState
 from harpy.launch.yarn.applications import Application
-from harpy.session import job_states, registry
+from harpy.session import job_control, job_states, registry
 from harpy.session.cleaning import clean
 from harpy.session.job_states import Clusters, find_application
 from harpy.session.registry import JobRecord
@@ -140,3 +140,33 @@ def test_of_a_dead_drivers_job_nothing_is_removed_before_its_end(
     assert [job.job_id for job in clean()] == removed
     assert directory.exists() == (not removed)
     assert len(list(registry.all_jobs())) == 1 - len(removed)
+
+
+def test_kill_ends_what_an_interrupted_driver_had_submitted(
+    manager: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = JobRecord.of_this_process("km-A1", "hdfs://nn/user/me/km-A1", "yarn", 0.0)
+    registry.record(replace(mine, conf_dir="/conf"))
+    done: list[str] = []
+
+    def interrupt(record: JobRecord) -> None:
+        registry.record(replace(record, driver_pid=2**22 + 1, submission_began=True))
+        manager["known"] = [application()]
+
+    monkeypatch.setattr(job_control, "_interrupt", interrupt)
+    monkeypatch.setattr(job_control, "hadoop_conf", lambda record: HadoopConf())
+    monkeypatch.setattr(
+        "harpy.launch.yarn.applications.kill_application", lambda c, i, why: done.append(i)
+    )
+    monkeypatch.setattr(job_control, "remove_job", lambda record: done.append("removed"))
+    assert job_control.kill("km-A1") == "km-A1"
+    assert done == [HERE, "removed"]
+
+
+def test_no_process_of_this_container_is_interrupted_for_a_driver_in_another(
+    manager: dict[str, Any],
+) -> None:
+    mine = JobRecord.of_this_process("km-A1", "hdfs://nn/user/me/km-A1", "local", 0.0)
+    registry.record(replace(mine, pid_namespace="pid:[1]"))
+    with pytest.raises(JobNotFound, match="is driven from"):
+        job_control.kill("km-A1")
