@@ -134,18 +134,17 @@ final class Cluster {
     return new Json().put("applications", found);
   }
 
-  /** These applications of any user; unknown ids are listed apart. */
+  /** These applications of any user; those the resource manager does not know are left out. */
   Json states(List<String> applicationIds) throws Exception {
     List<Json> found = new ArrayList<>();
-    List<String> unknown = new ArrayList<>();
     for (String id : applicationIds) {
       try {
         found.add(describe(report(ApplicationId.fromString(id))));
       } catch (ApplicationNotFoundException e) {
-        unknown.add(id);
+        continue; // its absence from the answer says so
       }
     }
-    return new Json().put("applications", found).put("unknown", unknown);
+    return new Json().put("applications", found);
   }
 
   /** Kills through the resource manager, which ends all containers, then removes the staging folder. */
